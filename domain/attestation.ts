@@ -1,0 +1,83 @@
+/**
+ * Evidence that travels between hosts, as documents. The binary TPM structures inside are parsed
+ * and checked in tpm/; the rules they must meet are in appraisal.ts.
+ */
+import { z } from 'zod';
+import { Base64, Hex, HostId, MigrationId, Role, Sha256Hex } from './ids.js';
+
+/** PCR index → value, SHA-256 bank. Keys are decimal without leading zeros. */
+export const PcrValues = z.record(z.string().regex(/^(?:[0-9]|1[0-9]|2[0-3])$/, 'a PCR index, 0 to 23'), Sha256Hex);
+export type PcrValues = Readonly<z.infer<typeof PcrValues>>;
+
+/** TPMS_ATTEST and the TPMT_SIGNATURE over it (Part 2 §10.12.12, §11.3.4), base64. */
+export const SignedAttestation = z.strictObject({
+  attest: Base64.max(4096),
+  signature: Base64.max(1024),
+});
+export type SignedAttestation = Readonly<z.infer<typeof SignedAttestation>>;
+
+export const AttestationKeyPublic = z.strictObject({
+  /** TPMT_PUBLIC, base64 (Part 2 §12.2.4). */
+  publicArea: Base64.max(2048),
+  /** TPM name: nameAlg and digest of the public area, hex (Part 1 §16). */
+  name: Hex.length(68),
+});
+export type AttestationKeyPublic = Readonly<z.infer<typeof AttestationKeyPublic>>;
+
+/** The destination's wrapping key and the AK's certification of it. */
+export const WrappingKeyEvidence = z.strictObject({
+  publicArea: Base64.max(2048),
+  name: Hex.length(68),
+  certification: SignedAttestation,
+});
+export type WrappingKeyEvidence = Readonly<z.infer<typeof WrappingKeyEvidence>>;
+
+/** ECIES over P-256: ephemeral ECDH, HKDF-SHA-256, AES-256-GCM. */
+export const WrappedSecrets = z.strictObject({
+  /** Uncompressed point of the ephemeral key, base64. */
+  ephemeralPoint: Base64.max(256),
+  iv: Base64.max(32),
+  ciphertext: Base64.max(8192),
+  tag: Base64.max(32),
+});
+export type WrappedSecrets = Readonly<z.infer<typeof WrappedSecrets>>;
+
+/** A verifier's nonce: 32 random bytes, hex. */
+export const Nonce = Sha256Hex;
+
+/**
+ * What a quote is about: its qualifying data is SHA-256 of this document's canonical form. Puts
+ * the ephemeral TLS key and the wrapping key under the AK's signature (promises P2 and P3).
+ */
+export const Binding = z.strictObject({
+  protocol: z.literal('korora/1'),
+  purpose: z.literal('attest'),
+  migrationId: MigrationId,
+  orderDigest: Sha256Hex,
+  role: Role,
+  verifierNonce: Nonce,
+  tlsSpkiSha256: Sha256Hex,
+  /** Null for the source, which has none. */
+  wrappingKeyName: Hex.length(68).nullable(),
+});
+export type Binding = Readonly<z.infer<typeof Binding>>;
+
+/** What a host shows to open a session: its own nonce for the peer, and the keys it will be bound to. */
+export const SessionOffer = z.strictObject({
+  hostId: HostId,
+  role: Role,
+  nonce: Nonce,
+  tlsSpkiSha256: Sha256Hex,
+  wrappingKey: WrappingKeyEvidence.nullable(),
+});
+export type SessionOffer = Readonly<z.infer<typeof SessionOffer>>;
+
+/** Evidence (RFC 9334 §8.1): a quote over the binding, with the PCR values it digests. */
+export const HostEvidence = z.strictObject({
+  hostId: HostId,
+  binding: Binding,
+  quote: SignedAttestation,
+  pcrValues: PcrValues,
+  wrappingKey: WrappingKeyEvidence.nullable(),
+});
+export type HostEvidence = Readonly<z.infer<typeof HostEvidence>>;

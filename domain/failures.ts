@@ -1,0 +1,173 @@
+/**
+ * Every way Kororā says no: stable code, message template, whether trying again can help, and the
+ * one thing the operator does next. A test pins the table; docs/runbook.md is generated from it.
+ *
+ * Inside the house a failure travels as a KororaError. Only the activity edge turns it into
+ * Temporal's ApplicationFailure (activities/edge.ts), and only the client turns it back.
+ */
+
+interface FailureRow {
+  readonly message: string;
+  /** True where the same request may succeed on a later try without anybody changing anything. */
+  readonly isRetryable: boolean;
+  readonly remedy: string;
+}
+
+/* The const generics keep the template text in the type, so that `failure` can ask for its parameters. */
+const row = {
+  never: <const M extends string>(message: M, remedy: string) => ({ message, isRetryable: false, remedy }),
+  again: <const M extends string>(message: M, remedy: string) => ({ message, isRetryable: true, remedy }),
+};
+
+export const FAILURES = {
+  // Documents
+  VM_DOCUMENT_INVALID: row.never('the VM document is not valid: {problem}', 'Correct the named field and start the VM again.'),
+  ORDER_INVALID: row.never('the order is not valid: {problem}', 'Correct the named field and order the move again.'),
+  ORDER_EXPIRED: row.never('the order was good until {notAfter}', 'Order the move again; check the clocks of both hosts if the time looks wrong.'),
+  BUNDLE_INVALID: row.never('the trust bundle of {host} is not valid: {problem}', 'Correct the bundle and install it on every host.'),
+  BUNDLE_EXPIRED: row.never('the trust bundle of {host} expired at {expiresAt}', 'Install a current trust bundle on every host.'),
+  BUNDLE_DIFFERS: row.never('{host} has trust bundle {installed}, the order was made under {ordered}', 'Install the same trust bundle everywhere, then order the move again.'),
+  HOST_CONFIG_INVALID: row.never('the configuration {file} is not valid: {problem}', 'Correct the named field and start the worker again.'),
+  EVIDENCE_INVALID: row.never('the evidence file is not valid: {problem}', 'Take the file as the record activity wrote it.'),
+
+  // Preflight
+  VM_UNKNOWN: row.never('VM {vm} is not known on any host that answers', 'Check the name with `korora vm list`, and that the worker of its host runs.'),
+  HOST_UNKNOWN: row.never('host {host} is not in the trust bundle', 'Check the name with `korora host list`; enrol the host and install the new bundle if it is new.'),
+  HOST_NOT_ACTIVE: row.never('host {host} has status {status} in the trust bundle', 'Choose another host, or set the host active in a new bundle.'),
+  SOURCE_IS_DESTINATION: row.never('VM {vm} already runs on {host}', 'Choose another destination.'),
+  HOST_UNREACHABLE: row.never('the worker of {host} does not answer', 'Start `korora worker host` on {host}, then order the move again.'),
+  VM_NOT_OWNED: row.never('{host} does not own VM {vm}: its ownership record says {state}', 'Order the move from the host that owns the VM (`korora vm list`).'),
+  VM_PAUSED: row.never('VM {vm} is paused on {host}', 'Resume the VM first: a move does not start a paused VM.'),
+  VM_NOT_RUNNING: row.never('VM {vm} does not run on {host}: its hypervisor says {status}', 'Start the VM, or see its console log on {host}.'),
+  VM_WITHOUT_VTPM: row.never('VM {vm} has no vTPM', 'Give the VM a vTPM: a secure move rests on one.'),
+  VM_DIFFERS: row.never('the VM document on {host} is not the one that was ordered to move', 'Order the move again.'),
+  VM_EXISTS: row.never('{host} already has a record of VM {vm}: {state}', 'Choose another name, or see `korora vm show {vm}`.'),
+  DISK_NOT_VISIBLE: row.never('{host} does not see disk {disk} at {path}', 'Mount the shared storage on {host} at the same path.'),
+  DISK_NOT_SAME: row.never('disk {disk} at {path} is another file on {destination} than on {source}', 'Mount the same storage on both hosts; a copy of the disk is not the disk.'),
+  BOOT_FILE_NOT_VISIBLE: row.never('{host} does not see the boot file {path}', 'Put the file on {host} at the same path.'),
+  MEMORY_INSUFFICIENT: row.never('{host} has {available} bytes of memory free, VM {vm} needs {needed}', 'Free memory on {host} or choose another destination.'),
+  MACHINE_TYPE_UNSUPPORTED: row.never('{host} does not offer machine type {machine}', 'Choose a destination with the QEMU version of this machine type.'),
+  CPU_MODEL_UNSUPPORTED: row.never('{host} does not offer CPU model {model}', 'Choose a destination that offers this CPU model.'),
+  ACCELERATOR_DIFFERS: row.never('{source} runs VMs with {sourceAccelerator}, {destination} with {destinationAccelerator}', 'Choose a destination with the same accelerator.'),
+  QEMU_UNSUPPORTED: row.never('{host} has QEMU {version}, at least {minimum} is needed', 'Install a supported QEMU on {host}.'),
+  SWTPM_UNSUPPORTED: row.never('{host} has swtpm {version}, at least {minimum} is needed', 'Install a supported swtpm on {host}.'),
+  SWTPM_OLDER: row.never('{destination} has swtpm {destinationVersion}, older than {sourceVersion} on {source}', 'Upgrade swtpm on {destination}: it may not read the state of a newer one.'),
+  LEFTOVER_FOUND: row.never('{host} has a leftover of an earlier attempt for VM {vm}: {what}', 'Look at it with `korora vm show {vm}`; remove it on {host} once you know that it is surplus.'),
+  HYPERVISOR_UNSUPPORTED: row.never('{host} has no driver for hypervisor {hypervisor}', 'Choose a host of that hypervisor.'),
+  MIGRATION_IN_PROGRESS: row.never('VM {vm} is being moved already', 'Watch it with `korora watch {vm}`, or abort it first.'),
+  START_IN_PROGRESS: row.never('VM {vm} is being started already', 'Wait for it, then see `korora vm show {vm}`.'),
+
+  // Appraisal (protocol §5)
+  POLICY_EMPTY: row.never('the policy for class {class} names no PCR or no active reference set', 'Give the class at least one PCR and one active reference set.'),
+  EVIDENCE_MALFORMED: row.never('the evidence of {host} cannot be read: {problem}', 'Treat {host} as compromised until its worker and TPM were looked at.'),
+  QUOTE_SIGNATURE_INVALID: row.never('the quote of {host} is not signed by its enrolled AK', 'Treat {host} as compromised; enrol it again only after its TPM was looked at.'),
+  QUOTE_MAGIC_WRONG: row.never('the quote of {host} was not made by a TPM (magic {magic})', 'Treat {host} as compromised.'),
+  QUOTE_TYPE_WRONG: row.never('the evidence of {host} is not a quote (type {type})', 'Treat {host} as compromised.'),
+  QUALIFYING_DATA_MISMATCH: row.never('the quote of {host} is bound to something else: qualifying data {actual}, expected {expected}', 'Treat the channel to {host} as attacked; try again from a clean session.'),
+  NONCE_UNKNOWN: row.never('the nonce in the binding of {host} was not issued here for this move, was used before or has expired', 'Order the move again.'),
+  BINDING_MISMATCH: row.never('the binding of {host} names another {field}: {actual}, expected {expected}', 'Treat the control plane as attacked; order the move again.'),
+  PCR_SELECTION_WRONG: row.never('the quote of {host} selects PCRs {actual}, the policy asks for {expected}', 'Bring the worker of {host} to this version; its policy differs.'),
+  PCR_DIGEST_MISMATCH: row.never('the PCR values that {host} reports are not those that its TPM signed', 'Treat {host} as compromised.'),
+  PCR_NOT_REFERENCE: row.never('PCR {pcr} of {host} is {actual}; set {set} allows {expected}', 'Find out what changed on {host}. If it is right, add its values as an active reference set.'),
+  CLOCK_NOT_SAFE: row.never('the TPM clock of {host} is not safe', 'Let the TPM of {host} run for a while after its unclean stop, or look at why it stopped.'),
+  RESET_COUNT_CHANGED: row.never('{host} was restarted during the move ({counter} {before} to {after})', 'Order the move again.'),
+  WRAPPING_KEY_INVALID: row.never('the wrapping key of {host} is not one that its TPM holds under the attested PCRs: {problem}', 'Treat {host} as compromised.'),
+  NOT_ATTESTED: row.never('{host} did not appraise its peer in this move: {what} was asked for first', 'Order the move again; a workflow that skips attestation moves nothing.'),
+
+  // Seal
+  UNSEAL_REFUSED: row.never('the TPM of {host} refused to open the VM secrets: its PCRs are not those it was attested with', 'Find out what changed on {host} since the quote; the VM still runs on the source.'),
+  SECRETS_INVALID: row.never('the wrapped VM secrets do not open on {host}: {problem}', 'Treat the control plane as attacked; order the move again.'),
+  SESSION_LOST: row.never('{host} no longer has the session of this move (its worker was restarted)', 'Order the move again; the VM did not stop.'),
+
+  // Channel
+  CHANNEL_UNREACHABLE: row.never('the channel of the destination at {address} does not answer: {problem}', 'Check the network and firewall between the hosts.'),
+  CHANNEL_PEER_UNKNOWN: row.never('the peer on the channel does not hold the attested TLS key', 'Somebody is between the hosts: look at the network before trying again.'),
+  CHANNEL_KEY_UNCONFIRMED: row.never('the peer on the channel did not prove the unsealed session key', 'Somebody is between the hosts: look at the network before trying again.'),
+  CHANNEL_FRAME_INVALID: row.never('the channel carried an invalid frame: {problem}', 'Look at the network between the hosts; bring both workers to one version.'),
+  CHANNEL_LOST: row.never('the channel between the hosts broke: {problem}', 'Look at the destination and at the network between the hosts, then order the move again.'),
+  CHANNEL_SILENT: row.never('the peer on the channel said nothing for {seconds} s', 'Look at the destination and at the network between the hosts, then order the move again.'),
+
+  // Copy, verify
+  COPY_FAILED: row.never('the hypervisor ended the copy: {problem}', 'See the hypervisor log of both hosts; the VM still runs on the source.'),
+  COPY_NOT_CONVERGING: row.never('after {rounds} rounds {remaining} bytes are still dirty', 'Raise the downtime limit or the bandwidth, or move the VM when it is quieter.'),
+  STREAM_LENGTH_MISMATCH: row.never('{actual} bytes arrived, the manifest says {expected}', 'Look at the network between the hosts; the VM runs on the source.'),
+  STREAM_DIGEST_MISMATCH: row.never('the image that arrived has digest {actual}, the manifest says {expected}', 'The stream was changed on its way: look at the network before trying again.'),
+  MANIFEST_MISMATCH: row.never('the manifest names another {field}: {actual}, expected {expected}', 'Treat the channel as attacked; the VM runs on the source.'),
+  IMAGE_NOT_LOADED: row.never('the hypervisor of {host} did not load the image: {problem}', 'See the hypervisor log of {host}; the VM runs on the source.'),
+  DESTINATION_REJECTED: row.never('the destination rejected the image: {reason}', 'The VM runs on the source. Deal with the reason, then order the move again.'),
+  VERDICT_UNPROVEN: row.never('the verdict is not signed by the AK of {host}: {problem}', 'Ask {host} again; believe no verdict that its TPM did not sign.'),
+
+  // Ownership and outcome
+  OWNERSHIP_REFUSED: row.never('{host} refuses {event} for VM {vm}: its record says {state}', 'See `korora vm show {vm}`; the record is right until evidence says otherwise.'),
+  RECORD_UNREADABLE: row.never('the ownership record of VM {vm} on {host} cannot be read: {problem}', 'Do not start the VM here. Restore the record from {host} only with its TPM counter, or fence the host.'),
+  ABORTED: row.never('the move was aborted: {reason}', 'The VM runs on the source. Order the move again when you want it.'),
+  PAST_POINT_OF_NO_RETURN: row.never('the source of VM {vm} has stopped: the move can no longer be aborted', 'Wait for the verdict with `korora watch {vm}`.'),
+  NOT_COPYING: row.never('VM {vm} is not in its memory rounds (phase {phase})', 'Limits can be changed only while rounds run.'),
+  LIMITS_INVALID: row.never('the limits are not valid: {problem}', 'Give a positive bandwidth and a downtime limit between 1 and 10000 ms.'),
+  MIGRATION_NOT_FOUND: row.never('no move of VM {vm} is known', 'Order one with `korora migrate {vm} --to HOST`.'),
+
+  // Surroundings
+  TEMPORAL_UNREACHABLE: row.again('the Temporal server at {address} does not answer: {problem}', 'Start it, or set TEMPORAL_ADDRESS to the one you use.'),
+  TPM_UNREACHABLE: row.again('the TPM of {host} does not answer: {problem}', 'Look at the TPM of {host} (`tpm2_getcap properties-fixed`).'),
+  TPM_COMMAND_FAILED: row.again('{command} failed on {host}: {problem}', 'Look at the TPM of {host}.'),
+  HYPERVISOR_COMMAND_FAILED: row.again('{command} failed on {host}: {problem}', 'See the hypervisor log of the VM on {host}.'),
+  HOST_COMMAND_FAILED: row.again('{command} failed on {host}: {problem}', 'Look at {host}: disk space, permissions, installed packages.'),
+  WORKER_ALREADY_RUNS: row.never('a worker of {host} already runs (process {pid})', 'Stop it first: one worker at a time drives a host.'),
+  INTERNAL: row.again('unexpected: {problem}', 'This is a defect of Kororā; the stack is in the worker log.'),
+} as const satisfies Record<string, FailureRow>;
+
+export type FailureCode = keyof typeof FAILURES;
+export const FAILURE_CODES = Object.keys(FAILURES) as FailureCode[];
+
+type ParametersIn<T extends string> = T extends `${string}{${infer P}}${infer Rest}` ? P | ParametersIn<Rest> : never;
+/** The named values that a code's message and remedy take. */
+export type FailureParameters<C extends FailureCode> = Record<ParametersIn<(typeof FAILURES)[C]['message']>, string | number>;
+
+/** One refusal, ready for people and for JSON. */
+export interface Failure {
+  readonly code: FailureCode;
+  readonly message: string;
+  readonly remedy: string;
+}
+
+export function failure<C extends FailureCode>(code: C, parameters: FailureParameters<C>): Failure {
+  const { message, remedy } = FAILURES[code];
+  return { code, message: fill(message, parameters), remedy: fill(remedy, parameters) };
+}
+
+/** An error that carries one or more failures; the first names the whole. */
+export class KororaError extends Error {
+  override readonly name = 'KororaError';
+  readonly failures: readonly [Failure, ...Failure[]];
+
+  constructor(failures: readonly [Failure, ...Failure[]], options?: ErrorOptions) {
+    super(failures.map((f) => `${f.code}: ${f.message}`).join('; '), options);
+    this.failures = failures;
+  }
+
+  get code(): FailureCode {
+    return this.failures[0].code;
+  }
+
+  get isRetryable(): boolean {
+    return this.failures.every((f) => FAILURES[f.code].isRetryable);
+  }
+}
+
+/** `throw refuse('VM_PAUSED', {…})`. */
+export function refuse<C extends FailureCode>(code: C, parameters: FailureParameters<C>, cause?: unknown): KororaError {
+  return new KororaError([failure(code, parameters)], cause === undefined ? undefined : { cause });
+}
+
+export function isFailureCode(code: string | undefined | null): code is FailureCode {
+  return code !== undefined && code !== null && Object.hasOwn(FAILURES, code);
+}
+
+/** Text of an unknown error for a failure's `problem` parameter. */
+export function problemOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function fill(template: string, parameters: Readonly<Record<string, string | number>>): string {
+  return template.replace(/\{(\w+)\}/g, (whole, key: string) => (Object.hasOwn(parameters, key) ? String(parameters[key]) : whole));
+}

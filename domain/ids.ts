@@ -1,0 +1,49 @@
+/**
+ * Identifiers and small value types that every document shares. Pure; each schema is also the one
+ * validation of that value.
+ */
+import { z } from 'zod';
+
+const NAME = /^[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?$/;
+const name = z.string().regex(NAME, 'lower-case letters, digits and inner hyphens, at most 48');
+
+export const HostId = name.brand('HostId');
+export type HostId = z.infer<typeof HostId>;
+
+export const VmId = name.brand('VmId');
+export type VmId = z.infer<typeof VmId>;
+
+/** Unique for every attempt of a move; chosen by whoever writes the order (a UUID). */
+export const MigrationId = z.uuid().brand('MigrationId');
+export type MigrationId = z.infer<typeof MigrationId>;
+
+/** Goes up by one with every completed move of a VM; 1 when the VM is created. */
+export const Epoch = z.int().min(1).brand('Epoch');
+export type Epoch = z.infer<typeof Epoch>;
+
+/** Lower-case hex of a SHA-256 digest. */
+export const Sha256Hex = z.string().regex(/^[0-9a-f]{64}$/, '64 lower-case hex digits (SHA-256)');
+export type Sha256Hex = z.infer<typeof Sha256Hex>;
+
+export const Hex = z.string().regex(/^(?:[0-9a-f]{2})*$/, 'lower-case hex');
+export const Base64 = z.base64();
+
+export const AbsolutePath = z
+  .string()
+  .max(4096)
+  .regex(/^\/[^\0,]*$/, 'an absolute path without NUL or comma');
+
+export const NetworkAddress = z.strictObject({
+  host: z.string().min(1).max(253),
+  port: z.int().min(0).max(65535),
+});
+export type NetworkAddress = z.infer<typeof NetworkAddress>;
+
+/** Which end of a move a host is. */
+export const ROLES = ['source', 'destination'] as const;
+export const Role = z.enum(ROLES);
+export type Role = z.infer<typeof Role>;
+
+export function assertNever(value: never): never {
+  throw new Error(`unexpected value ${JSON.stringify(value)}`);
+}

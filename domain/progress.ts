@@ -1,0 +1,26 @@
+/** Numbers of a running copy, and the limits it runs under. */
+import { z } from 'zod';
+
+export const CopyLimits = z.strictObject({
+  /** The pause that the hypervisor may plan for its last round, in ms. */
+  downtimeLimitMs: z.int().min(1).max(10_000),
+  /** Bytes a second on the channel; null for no limit. */
+  bandwidthBytesPerSecond: z.int().min(1024 * 1024).nullable(),
+  /** The copy gives up after this many memory rounds. */
+  maxRounds: z.int().min(1).max(10_000),
+});
+export type CopyLimits = Readonly<z.infer<typeof CopyLimits>>;
+
+export const DEFAULT_LIMITS: CopyLimits = { downtimeLimitMs: 300, bandwidthBytesPerSecond: null, maxRounds: 200 };
+
+/** Where a copy stands. Source: query-migrate of QEMU (qapi/migration.json, MigrationStats). */
+export interface CopyProgress {
+  /** 1 while every page is sent for the first time; one more for each pass over dirtied pages. */
+  readonly round: number;
+  readonly sentBytes: number;
+  readonly remainingBytes: number;
+  readonly totalBytes: number;
+  /** Bytes a second that the guest dirties; null until measured. */
+  readonly dirtyBytesPerSecond: number | null;
+  readonly elapsedMs: number;
+}

@@ -1,0 +1,39 @@
+/**
+ * A virtual machine as a document: all that a host needs to run it. Typed and validated here,
+ * turned into a hypervisor's own terms by a driver. Both hosts must see the same paths.
+ */
+import { z } from 'zod';
+import { AbsolutePath, VmId } from './ids.js';
+
+export const MIB = 1024 * 1024;
+
+export const Disk = z.strictObject({
+  id: z.string().regex(/^[a-z][a-z0-9-]{0,30}$/, 'a letter, then lower-case letters, digits or hyphens'),
+  /** On storage that both hosts see at this path. */
+  path: AbsolutePath,
+  format: z.enum(['raw', 'qcow2']),
+});
+export type Disk = Readonly<z.infer<typeof Disk>>;
+
+export const VmDocument = z.strictObject({
+  kind: z.literal('korora/vm'),
+  version: z.literal(1),
+  vmId: VmId,
+  hypervisor: z.enum(['qemu', 'fake']),
+  /** Versioned machine type: an alias such as `q35` means another machine on another QEMU. */
+  machine: z.string().regex(/^(?:pc-q35|pc-i440fx)-\d+\.\d+$/, 'a versioned machine type such as pc-q35-7.2'),
+  cpu: z.strictObject({
+    model: z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/, 'a CPU model name'),
+    count: z.int().min(1).max(64),
+  }),
+  /** Bytes of guest memory, whole MiB. */
+  memoryBytes: z.int().min(64 * MIB).max(1024 * 1024 * MIB).multipleOf(MIB),
+  boot: z.strictObject({ kernel: AbsolutePath, initrd: AbsolutePath, commandLine: z.string().max(2048) }),
+  disks: z.array(Disk).max(16).refine(
+    (disks) => new Set(disks.map((d) => d.id)).size === disks.length && new Set(disks.map((d) => d.path)).size === disks.length,
+    'disk ids and paths must be unique',
+  ),
+  /** Null: no vTPM; such a VM runs but cannot be moved securely. */
+  vtpm: z.strictObject({ model: z.literal('tpm-crb') }).nullable(),
+});
+export type VmDocument = Readonly<z.infer<typeof VmDocument>>;

@@ -1,0 +1,67 @@
+/**
+ * How a worker reaches its host: commands, files, unix sockets. Every driver and every TPM call
+ * goes through this port, so that a host can be local (host/local.ts) or behind SSH.
+ *
+ * Nothing here knows VMs, TPMs or Temporal.
+ */
+import type { Duplex } from 'node:stream';
+
+export interface CommandResult {
+  readonly exitCode: number;
+  readonly stdout: Buffer;
+  readonly stderr: Buffer;
+}
+
+export interface CommandOptions {
+  readonly input?: Buffer;
+  /** Added to the worker's own environment. */
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly timeoutMs?: number;
+  /**
+   * Secrets for the command, readable once from file descriptors 3, 4, … in this order. They
+   * never appear in arguments, the environment or a file.
+   */
+  readonly secretInputs?: readonly Buffer[];
+}
+
+export interface FileFacts {
+  readonly kind: 'file' | 'directory' | 'block-device' | 'other';
+  readonly sizeBytes: number;
+  /** Inode number, decimal (64 bit). */
+  readonly inode: string;
+  /** Time of birth in ns since the epoch, decimal; '0' where the file system has none. */
+  readonly birthTimeNs: string;
+}
+
+export interface SocketListener {
+  /** The next connection; rejects when closed. */
+  accept(): Promise<Duplex>;
+  close(): Promise<void>;
+}
+
+export interface HostAccess {
+  /** Runs to the end, whatever the exit code. Rejects with HOST_COMMAND_FAILED if it cannot start or times out. */
+  run(command: string, args: readonly string[], options?: CommandOptions): Promise<CommandResult>;
+
+  /** Null where there is no such file. */
+  readFile(path: string): Promise<Buffer | null>;
+  /** Atomic and durable: write aside, fsync, rename, fsync the folder. Mode 0600. */
+  writeFileDurably(path: string, content: Buffer | string): Promise<void>;
+  /** Mode 0700; parents too; no error if it is there. */
+  ensureDirectory(path: string): Promise<void>;
+  /** File or tree; no error if it is not there. */
+  remove(path: string): Promise<void>;
+  /** Names in a folder, sorted; empty where there is none. */
+  list(path: string): Promise<readonly string[]>;
+  stat(path: string): Promise<FileFacts | null>;
+
+  connectUnixSocket(path: string): Promise<Duplex>;
+  /** Removes a stale socket file first; mode 0600. */
+  listenUnixSocket(path: string): Promise<SocketListener>;
+
+  /** The command line of a live process, null where there is none. Guards against reused ids. */
+  commandLineOf(pid: number): Promise<readonly string[] | null>;
+  /** No error where the process is gone. */
+  signal(pid: number, signal: 'SIGTERM' | 'SIGKILL'): Promise<void>;
+  availableMemoryBytes(): Promise<number>;
+}

@@ -1,0 +1,58 @@
+/**
+ * What Kororā asks of a host's TPM 2.0 and of the vTPMs on that host.
+ *
+ * Binary TPM structures travel as base64 of their marshalled bytes under the names of the TPM 2.0
+ * library specification, Part 2 (TPMS_ATTEST, TPMT_SIGNATURE, TPMT_PUBLIC). All PCRs are of the
+ * SHA-256 bank; all keys are ECC NIST P-256.
+ */
+import type { PcrValues, SignedAttestation, WrappingKeyEvidence, WrappedSecrets, AttestationKeyPublic } from '../domain/attestation.js';
+
+export interface HostTpm {
+  /** Creates and persists the AK on the first call; the same key ever after. TPM_UNREACHABLE, TPM_COMMAND_FAILED. */
+  ensureAttestationKey(): Promise<AttestationKeyPublic>;
+  /** SHA-256 (hex) of the DER EK certificate in NV; null where the TPM has none. */
+  ekCertificateSha256(): Promise<string | null>;
+  readPcrs(pcrs: readonly number[]): Promise<PcrValues>;
+  /** TPM2_Quote (Part 3 §18.4) by the AK. `qualifyingData`: 32 bytes. */
+  quote(pcrs: readonly number[], qualifyingData: Buffer): Promise<SignedAttestation & { readonly pcrValues: PcrValues }>;
+  /**
+   * A fresh ECDH key, fixed to this TPM, usable only while the named PCRs have the values they
+   * have now (TPM2_PolicyPCR, Part 3 §23.7), certified by the AK (TPM2_Certify, §18.2).
+   */
+  createWrappingKey(pcrs: readonly number[]): Promise<WrappingKeyHandle>;
+  /** Random bytes sealed to this TPM for storage on its host; survives restarts of host and worker. */
+  sealAtRest(secret: Buffer): Promise<SealedBlob>;
+  unsealAtRest(blob: SealedBlob): Promise<Buffer>;
+}
+
+export interface WrappingKeyHandle {
+  readonly evidence: WrappingKeyEvidence;
+  /** UNSEAL_REFUSED when the TPM refuses the policy; SECRETS_INVALID when the ciphertext does not authenticate. */
+  unwrap(wrapped: WrappedSecrets, context: Buffer): Promise<Buffer>;
+  /** Forgets the key; no error the second time. */
+  forget(): Promise<void>;
+}
+
+/** TPM2B_PUBLIC and TPM2B_PRIVATE of a sealed object, base64. Useless on any other TPM. */
+export interface SealedBlob {
+  readonly publicArea: string;
+  readonly privateArea: string;
+}
+
+/** The vTPMs (swtpm) of one host. A vTPM's folder is named by its owner; keys are held by the caller. */
+export interface VtpmManager {
+  /** "0.7.1"; null where swtpm is not installed. */
+  version(): Promise<string | null>;
+  /** Manufactures a vTPM (EK, EK certificate) in `stateDir`, state encrypted under `stateKey` (32 bytes). Returns SHA-256 of its EK certificates. */
+  manufacture(spec: { readonly stateDir: string; readonly stateKey: Buffer; readonly name: string }): Promise<{ readonly ekCertificateSha256: string }>;
+  /** Starts swtpm for a hypervisor to connect to; idempotent while it runs. `stateKey` and `migrationKey`: 32 bytes each. */
+  ensureRunning(spec: {
+    readonly stateDir: string;
+    readonly runDir: string;
+    readonly stateKey: Buffer;
+    readonly migrationKey: Buffer;
+  }): Promise<{ readonly controlSocketPath: string }>;
+  isRunning(runDir: string): Promise<boolean>;
+  /** Ends the process; no error where there is none. The state stays. */
+  ensureStopped(runDir: string): Promise<void>;
+}
