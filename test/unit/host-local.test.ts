@@ -1,0 +1,161 @@
+/** host/local.ts on real files, processes and sockets. */
+import { mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { HostId } from '../../domain/ids.js';
+import { createLocalHost } from '../../host/local.js';
+
+const host = createLocalHost(HostId.parse('host-a'));
+let dir: string;
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'kh-'));
+});
+afterAll(() => rm(dir, { recursive: true, force: true }));
+
+const modeOf = async (path: string) => (await stat(path)).mode & 0o777;
+
+describe('commands', () => {
+  it('gives exit code and both outputs, and passes arguments unread by any shell', async () => {
+    const result = await host.run('sh', ['-c', 'printf %s "$1"; printf e >&2; exit 3', 'sh', '$(id); *']);
+    expect(result).toEqual({ exitCode: 3, stdout: Buffer.from('$(id); *'), stderr: Buffer.from('e') });
+  });
+
+  it('feeds standard input, environment and secrets on fds 3 and 4', async () => {
+    const { stdout } = await host.run('sh', ['-c', 'cat; printf "[$V]"; cat <&3; printf /; cat <&4'], {
+      input: Buffer.from('in'),
+      environment: { V: 'v' },
+      secretInputs: [Buffer.from('three'), Buffer.from('four')],
+    });
+    expect(stdout.toString()).toBe('in[v]three/four');
+  });
+
+  it('survives a command that reads neither its input nor its secrets', async () => {
+    const big = Buffer.alloc(1 << 20);
+    expect((await host.run('true', [], { input: big, secretInputs: [big] })).exitCode).toBe(0);
+  });
+
+  it('ends although a background child keeps the output open', async () => {
+    const { stdout } = await host.run('sh', ['-c', 'sleep 60 & echo $!']);
+    await host.signal(Number(stdout.toString()), 'SIGKILL');
+  });
+
+  it('reports a signal as 128 + its number', async () => {
+    expect((await host.run('sh', ['-c', 'kill -KILL $$'])).exitCode).toBe(137);
+  });
+
+  it('refuses what does not start or does not end in time', async () => {
+    await expect(host.run('/nowhere/x', [])).rejects.toMatchObject({ code: 'HOST_COMMAND_FAILED' });
+    await expect(host.run('sleep', ['60'], { timeoutMs: 50 })).rejects.toMatchObject({ code: 'HOST_COMMAND_FAILED' });
+  });
+});
+
+describe('files', () => {
+  it('writes durably with mode 0600, replaces, and leaves nothing aside', async () => {
+    const path = join(dir, 'record');
+    await host.writeFileDurably(path, 'one');
+    await host.writeFileDurably(path, Buffer.from('two'));
+    expect((await host.readFile(path))?.toString()).toBe('two');
+    expect(await modeOf(path)).toBe(0o600);
+    expect((await readdir(dir)).filter((name) => name.includes('record'))).toEqual(['record']);
+  });
+
+  it('keeps the old content and leaves nothing aside when the write fails', async () => {
+    const folder = join(dir, 'taken');
+    await host.ensureDirectory(join(folder, 'record', 'inside'));
+    await expect(host.writeFileDurably(join(folder, 'record'), 'x')).rejects.toMatchObject({ code: 'HOST_COMMAND_FAILED' });
+    expect(await readdir(folder)).toEqual(['record']);
+  });
+
+  it('creates folders of mode 0700 with parents, twice', async () => {
+    const path = join(dir, 'a/b/c');
+    await host.ensureDirectory(path);
+    await host.ensureDirectory(path);
+    expect([await modeOf(join(dir, 'a')), await modeOf(path)]).toEqual([0o700, 0o700]);
+  });
+
+  it('answers for what is not there', async () => {
+    const path = join(dir, 'none');
+    expect(await host.readFile(path)).toBeNull();
+    expect(await host.stat(path)).toBeNull();
+    expect(await host.list(path)).toEqual([]);
+    await host.remove(path);
+  });
+
+  it('lists, describes and removes', async () => {
+    const folder = join(dir, 'folder');
+    await host.ensureDirectory(folder);
+    await writeFile(join(folder, 'b'), '12345');
+    await writeFile(join(folder, 'a'), '');
+    expect(await host.list(folder)).toEqual(['a', 'b']);
+    const real = await stat(join(folder, 'b'), { bigint: true });
+    expect(await host.stat(join(folder, 'b'))).toEqual({
+      kind: 'file', sizeBytes: 5, inode: String(real.ino), birthTimeNs: String(real.birthtimeNs),
+    });
+    expect((await host.stat(folder))?.kind).toBe('directory');
+    expect((await host.stat('/dev/null'))?.kind).toBe('other');
+    await host.remove(folder);
+    expect(await host.stat(folder)).toBeNull();
+  });
+});
+
+describe('unix sockets', () => {
+  it('takes over a stale file, is private, carries bytes both ways and leaves nothing', async () => {
+    const folder = join(dir, 'sockets');
+    await host.ensureDirectory(folder);
+    const path = join(folder, 's');
+    await writeFile(path, 'stale');
+    const listener = await host.listenUnixSocket(path);
+    expect(await readdir(folder)).toEqual(['s']);
+    expect(await modeOf(path)).toBe(0o600);
+    const [there, here] = await Promise.all([listener.accept(), host.connectUnixSocket(path)]);
+    here.write('ping');
+    expect(String((await once(there, 'data'))[0])).toBe('ping');
+    there.end('pong');
+    expect(String((await once(here, 'data'))[0])).toBe('pong');
+    here.end();
+    const waiting = listener.accept();
+    await Promise.all([expect(waiting).rejects.toThrow(/closed/), listener.close()]);
+    expect(await readdir(folder)).toEqual([]);
+    await expect(host.connectUnixSocket(path)).rejects.toMatchObject({ code: 'HOST_COMMAND_FAILED' });
+  });
+
+  it('keeps connections that arrive before they are asked for', async () => {
+    const path = join(dir, 'early');
+    const listener = await host.listenUnixSocket(path);
+    const early = await host.connectUnixSocket(path);
+    early.write('first');
+    const accepted = await listener.accept();
+    expect(String((await once(accepted, 'data'))[0])).toBe('first');
+    early.destroy();
+    await listener.close();
+  });
+});
+
+describe('processes', () => {
+  it('gives the command line while the process lives, null for a zombie and for none', async () => {
+    const child = spawn('sleep', ['60'], { stdio: 'ignore' });
+    const pid = child.pid!;
+    await once(child, 'spawn');
+    expect(await host.commandLineOf(pid)).toEqual(['sleep', '60']);
+    await host.signal(pid, 'SIGTERM');
+    await once(child, 'exit');
+    expect(await host.commandLineOf(pid)).toBeNull();
+    await host.signal(pid, 'SIGKILL');
+  });
+
+  it('signals no group and not init', async () => {
+    for (const pid of [0, 1, -5, Number.NaN]) {
+      await expect(host.signal(pid, 'SIGKILL')).rejects.toMatchObject({ code: 'HOST_COMMAND_FAILED' });
+    }
+  });
+
+  it('knows the memory that is free', async () => {
+    const total = Number(/MemTotal:\s+(\d+)/.exec(await readFile('/proc/meminfo', 'utf8'))![1]) * 1024;
+    const available = await host.availableMemoryBytes();
+    expect(available).toBeGreaterThan(0);
+    expect(available).toBeLessThanOrEqual(total);
+  });
+});
