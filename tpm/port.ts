@@ -5,7 +5,8 @@
  * library specification, Part 2 (TPMS_ATTEST, TPMT_SIGNATURE, TPMT_PUBLIC). All PCRs are of the
  * SHA-256 bank; all keys are ECC NIST P-256.
  */
-import type { PcrValues, SignedAttestation, WrappingKeyEvidence, WrappedSecrets, AttestationKeyPublic } from '../domain/attestation.js';
+import type { ParsedQuote, TpmCounters } from '../domain/appraisal.js';
+import type { AttestationKeyPublic, PcrValues, SignedAttestation, WrappedSecrets, WrappingKeyEvidence } from '../domain/attestation.js';
 
 export interface HostTpm {
   /** Creates and persists the AK on the first call; the same key ever after. TPM_UNREACHABLE, TPM_COMMAND_FAILED. */
@@ -55,4 +56,24 @@ export interface VtpmManager {
   isRunning(runDir: string): Promise<boolean>;
   /** Ends the process; no error where there is none. The state stays. */
   ensureStopped(runDir: string): Promise<void>;
+}
+
+/** Checks of evidence that need public keys only; no TPM is asked. Source: tpm/verify.ts, tpm/wrap.ts. */
+export interface EvidenceVerifier {
+  /** EVIDENCE_MALFORMED where the bytes are not exactly one TPMS_ATTEST. */
+  parseQuote(signed: SignedAttestation, host: string): ParsedQuote;
+  /** False too where `ak` is not a restricted, fixed signing key of that name. */
+  isSignedBy(ak: AttestationKeyPublic, signed: SignedAttestation): boolean;
+  /** Null where the AK certifies an ECDH key fixed to its TPM under PolicyPCR over exactly these values. */
+  wrappingKeyProblem(spec: {
+    readonly ak: AttestationKeyPublic;
+    readonly evidence: WrappingKeyEvidence;
+    readonly pcrValues: PcrValues;
+  }): string | null;
+  /** Counters that a certification states; null where it cannot be read. */
+  countersOf(signed: SignedAttestation): TpmCounters | null;
+  /** SHA-256 (hex) over the values in ascending PCR order, as TPM2_Quote digests them. */
+  pcrDigest(values: PcrValues): string;
+  /** Encrypts to a verified wrapping key; `context` must be given again to open it. */
+  wrapSecrets(publicArea: string, secret: Buffer, context: Buffer): WrappedSecrets;
 }
