@@ -1,7 +1,7 @@
 /**
  * One byte form for every document that is digested or signed: JSON with sorted keys and no
- * white space, UTF-8 (the subset of RFC 8785 that our documents need: strings, safe integers,
- * booleans, null, arrays, plain objects). Anything else is refused rather than guessed at.
+ * white space, UTF-8, numbers as ECMAScript writes them (RFC 8785). What JSON has no form for is
+ * refused rather than guessed at; members that are undefined are absent.
  */
 import { sha256 } from '@noble/hashes/sha2.js';
 import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js';
@@ -13,8 +13,8 @@ export function canonicalJson(value: unknown): string {
     case 'boolean':
       return JSON.stringify(value);
     case 'number':
-      if (!Number.isSafeInteger(value)) throw new TypeError(`canonical JSON takes safe integers only, not ${value}`);
-      return String(value);
+      if (!Number.isFinite(value)) throw new TypeError(`canonical JSON has no form for ${value}`);
+      return JSON.stringify(value);
     case 'object':
       if (value === null) return 'null';
       if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;

@@ -1,0 +1,151 @@
+/**
+ * Phase attest (RFC 9334: each host is Attester and Verifier). Each side issues a nonce and makes
+ * an ephemeral TLS key; quotes its PCRs over the binding of both; appraises the other.
+ */
+import { randomBytes } from 'node:crypto';
+import { appraise } from '../domain/appraisal.js';
+import type { Binding} from '../domain/attestation.js';
+import { HostEvidence, SessionOffer } from '../domain/attestation.js';
+import { digestOf } from '../domain/canonical.js';
+import { parseDocument } from '../domain/documents.js';
+import { KororaError, refuse } from '../domain/failures.js';
+import type { Role, Sha256Hex } from '../domain/ids.js';
+import type { Order } from '../domain/order.js';
+import { type TrustBundle, hostIn } from '../domain/trust-bundle.js';
+import { admit } from './admission.js';
+import type { HostServices } from './services.js';
+import { type Session, sessionOf } from './session.js';
+
+export interface RoleRequest {
+  readonly order: Order;
+  readonly role: Role;
+}
+
+export function createAttestation(services: HostServices) {
+  const { hostId, tpm, channels, sessions } = services;
+
+  /** Idempotent: the same offer while the session lives. */
+  async function openSession({ order: value, role }: RoleRequest): Promise<SessionOffer> {
+    const { order, orderDigest, installed } = await admit(services, value, role);
+    const known = sessions.find(order.migrationId);
+    if (known) return offerOf(sessionOf(sessions, order, role, orderDigest, hostId));
+    const [identity, wrappingKey] = await Promise.all([
+      channels.createIdentity(),
+      role === 'destination' ? tpm.createWrappingKey(policyPcrs(installed.bundle)) : null,
+    ]);
+    const session: Session = {
+      order,
+      orderDigest,
+      role,
+      identity,
+      nonce: { value: randomBytes(32).toString('hex'), issuedAtMs: Date.now() },
+      wrappingKey,
+      appraised: null,
+      isNonceUsed: false,
+      secrets: null,
+      incoming: null,
+      outgoing: null,
+    };
+    sessions.add(session);
+    return offerOf(session);
+  }
+
+  async function quoteHost({ order: value, role, peer: offer }: RoleRequest & { readonly peer: SessionOffer }): Promise<HostEvidence> {
+    const { order, orderDigest, installed } = await admit(services, value, role);
+    const session = sessionOf(sessions, order, role, orderDigest, hostId);
+    const peer = parseDocument(SessionOffer, offer, 'EVIDENCE_INVALID');
+    const binding = bindingOf(session, peer.nonce);
+    const { pcrValues, ...quote } = await tpm.quote(policyPcrs(installed.bundle), Buffer.from(digestOf(binding), 'hex'));
+    return { hostId, binding, quote, pcrValues, wrappingKey: session.wrappingKey?.evidence ?? null };
+  }
+
+  /** All rules of protocol §5 that the peer's evidence breaks, at once. Returns the reference set that matched. */
+  async function appraisePeer({ order: value, role, evidence: received }: RoleRequest & { readonly evidence: HostEvidence }): Promise<{ referenceSet: string }> {
+    const { order, orderDigest, installed } = await admit(services, value, role);
+    const session = sessionOf(sessions, order, role, orderDigest, hostId);
+    const evidence = parseDocument(HostEvidence, received, 'EVIDENCE_INVALID');
+    if (session.appraised && digestOf(session.appraised.evidence) === digestOf(evidence)) {
+      return { referenceSet: session.appraised.peer.referenceSet };
+    }
+    const result = judge(session, evidence, installed.bundle);
+    session.isNonceUsed = true;
+    if (!result.ok) throw new KororaError(result.failures);
+    session.appraised = { evidence, peer: result.peer };
+    return { referenceSet: result.peer.referenceSet };
+  }
+
+  async function closeSession({ order: value }: RoleRequest): Promise<void> {
+    const session = sessions.find(value.migrationId);
+    if (!session) return;
+    sessions.remove(value.migrationId);
+    session.secrets?.sessionKey.fill(0);
+    session.secrets?.vtpmMigrationKey.fill(0);
+    await session.incoming?.listener.close();
+    await session.wrappingKey?.forget();
+  }
+
+  function judge(session: Session, evidence: HostEvidence, bundle: TrustBundle) {
+    const { verifier } = services;
+    const peerRole = session.role === 'source' ? 'destination' : 'source';
+    const host = hostIn(bundle, session.order[peerRole]);
+    const hostClass = bundle.classes[host.class];
+    if (!hostClass) throw refuse('POLICY_EMPTY', { class: host.class });
+    const { wrappingKey } = evidence;
+    return appraise({
+      host,
+      hostClass,
+      evidence,
+      quote: verifier.parseQuote(evidence.quote, host.hostId),
+      isSignatureValid: verifier.isSignedBy(host.attestationKey, evidence.quote),
+      expectedBinding: {
+        ...bindingOf(session, session.nonce.value),
+        role: peerRole,
+        tlsSpkiSha256: evidence.binding.tlsSpkiSha256,
+        wrappingKeyName: wrappingKey?.name ?? null,
+      },
+      bindingDigest: digestOf(evidence.binding),
+      reportedPcrDigest: verifier.pcrDigest(evidence.pcrValues),
+      isNonceFresh: !session.isNonceUsed && Date.now() - session.nonce.issuedAtMs <= bundle.parameters.nonceLifetimeMs,
+      wrappingKeyProblem: wrappingKeyProblem(),
+      earlierCounters: wrappingKey ? verifier.countersOf(wrappingKey.certification) : null,
+    });
+
+    function wrappingKeyProblem(): string | null {
+      if (peerRole === 'source') return wrappingKey === null ? null : 'a source has none';
+      if (wrappingKey === null) return 'there is none';
+      return verifier.wrappingKeyProblem({ ak: host.attestationKey, evidence: wrappingKey, pcrValues: evidence.pcrValues });
+    }
+  }
+
+  function policyPcrs(bundle: TrustBundle): readonly number[] {
+    const { class: className } = hostIn(bundle, hostId);
+    const pcrs = bundle.classes[className]?.pcrs ?? [];
+    if (pcrs.length === 0) throw refuse('POLICY_EMPTY', { class: className });
+    return pcrs;
+  }
+
+  return { openSession, quoteHost, appraisePeer, closeSession };
+}
+
+function offerOf(session: Session): SessionOffer {
+  return {
+    hostId: session.order[session.role],
+    role: session.role,
+    nonce: session.nonce.value,
+    tlsSpkiSha256: session.identity.spkiSha256,
+    wrappingKey: session.wrappingKey?.evidence ?? null,
+  };
+}
+
+function bindingOf(session: Session, verifierNonce: Sha256Hex): Binding {
+  return {
+    protocol: 'korora/1',
+    purpose: 'attest',
+    migrationId: session.order.migrationId,
+    orderDigest: session.orderDigest,
+    role: session.role,
+    verifierNonce,
+    tlsSpkiSha256: session.identity.spkiSha256,
+    wrappingKeyName: session.wrappingKey?.evidence.name ?? null,
+  };
+}

@@ -1,0 +1,90 @@
+/** Phases copy and stop-copy, on the source. The work is in outgoing-move.ts; here it meets Temporal. */
+import { parseDocument } from '../domain/documents.js';
+import { KororaError, failure, refuse } from '../domain/failures.js';
+import type { RoundRecord } from '../domain/evidence.js';
+import { NetworkAddress } from '../domain/ids.js';
+import type { Order } from '../domain/order.js';
+import { CopyLimits, type CopyProgress } from '../domain/progress.js';
+import { admit } from './admission.js';
+import { withHeartbeats } from './edge.js';
+import { type Handover, type OutgoingMove, createOutgoingMove } from './outgoing-move.js';
+import type { HostServices } from './services.js';
+import { appraisedPeer, secretsOf, sessionOf } from './session.js';
+
+export interface MoveAddress {
+  readonly order: Order;
+  readonly address: NetworkAddress;
+}
+
+/** What a heartbeat of copyMemory carries; clients read it from the pending activity. */
+export interface CopyHeartbeat {
+  readonly progress: CopyProgress | null;
+}
+
+export function createCopying(services: HostServices) {
+  const { hostId, hypervisor, sessions, ownership, vms } = services;
+
+  /** Ends when the source is paused. A failure or an abort leaves the VM running here. */
+  async function copyMemory(request: MoveAddress): Promise<{ readonly rounds: readonly RoundRecord[] }> {
+    const move = await moveOf(request);
+    await untilDone(move, () => move.paused);
+    return { rounds: move.rounds.filter(Boolean).map(roundRecord) };
+  }
+
+  /**
+   * Ends with the destination's verdict. DESTINATION_REJECTED: the VM runs here again. A CHANNEL_*
+   * failure leaves the VM stopped and relinquished: only a proven verdict decides.
+   */
+  async function stopAndCopy(request: MoveAddress): Promise<Handover> {
+    const move = await moveOf(request);
+    const handover = await untilDone(move, () => move.finish());
+    if (handover.verdict.verdict === 'accepted') return handover;
+    await hypervisor.ensureRunning(request.order.vmId, vms.runDirOf(request.order.vmId));
+    throw refuse('DESTINATION_REJECTED', { reason: handover.verdict.reason ?? 'no reason given' });
+  }
+
+  /** NOT_COPYING where no copy runs here. */
+  async function tuneCopy({ order, limits }: { readonly order: Order; readonly limits: CopyLimits }): Promise<void> {
+    const next = parseDocument(CopyLimits, limits, 'LIMITS_INVALID');
+    const move = sessions.find(order.migrationId)?.outgoing;
+    if (!move) throw refuse('NOT_COPYING', { vm: order.vmId, phase: 'unknown here' });
+    await move.setLimits(next);
+  }
+
+  /** Joins the copy of this session, or makes it. */
+  async function moveOf({ order: value, address }: MoveAddress): Promise<OutgoingMove> {
+    const { order, orderDigest } = await admit(services, value, 'source');
+    const session = sessionOf(sessions, order, 'source', orderDigest, hostId);
+    const peer = appraisedPeer(session, hostId, 'copying memory');
+    const secrets = secretsOf(session, hostId, 'copying memory');
+    if (session.outgoing) return session.outgoing;
+    const [installed, record] = await Promise.all([vms.read(order.vmId), ownership.read(order.vmId)]);
+    if (!installed) throw refuse('VM_UNKNOWN', { vm: order.vmId });
+    if (record.epoch + 1 !== secrets.epoch) throw new KororaError([failure('SESSION_LOST', { host: hostId })]);
+    session.outgoing ??= createOutgoingMove(services, { session, vm: installed.vm, address: NetworkAddress.parse(address), peer, secrets });
+    return session.outgoing;
+  }
+
+  async function untilDone<T>(move: OutgoingMove, work: () => Promise<T>): Promise<T> {
+    return withHeartbeats(
+      async (): Promise<CopyHeartbeat> => ({ progress: await move.progress() }),
+      async (cancelled) => {
+        const onCancel = () => move.abort('it was cancelled');
+        if (cancelled.aborted) onCancel();
+        cancelled.addEventListener('abort', onCancel, { once: true });
+        try {
+          return await work();
+        } finally {
+          cancelled.removeEventListener('abort', onCancel);
+        }
+      },
+    );
+  }
+
+  return { copyMemory, stopAndCopy, tuneCopy };
+}
+
+function roundRecord(p: CopyProgress): RoundRecord {
+  const { round, sentBytes, remainingBytes, dirtyBytesPerSecond } = p;
+  return { round, sentBytes, remainingBytes, dirtyBytesPerSecond, elapsedMs: Math.round(p.elapsedMs) };
+}

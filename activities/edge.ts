@@ -1,0 +1,66 @@
+/**
+ * The activity edge: the one place where a KororaError becomes Temporal's ApplicationFailure
+ * (type = failure code, details = the failures). Nothing secret is in a failure's text.
+ */
+import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
+import { Context } from '@temporalio/activity';
+import { type Failure, KororaError, failure, problemOf } from '../domain/failures.js';
+
+type AsyncFunction = (...args: never[]) => Promise<unknown>;
+
+/** Wraps every activity of a set. */
+export function atTheEdge<T extends Record<string, AsyncFunction>>(activities: T): T {
+  const wrapped = Object.entries(activities).map(([name, run]) => [
+    name,
+    async (...args: never[]) => {
+      try {
+        return await run(...args);
+      } catch (error) {
+        throw toTemporal(error);
+      }
+    },
+  ]);
+  return Object.fromEntries(wrapped) as T;
+}
+
+export function toTemporal(error: unknown): Error {
+  if (error instanceof CancelledFailure || error instanceof ApplicationFailure) return error;
+  const failures: readonly Failure[] = error instanceof KororaError ? error.failures : [failure('INTERNAL', { problem: problemOf(error) })];
+  const isRetryable = error instanceof KororaError ? error.isRetryable : true;
+  return ApplicationFailure.create({
+    type: failures[0]?.code ?? 'INTERNAL',
+    message: failures.map((f) => f.message).join('; '),
+    nonRetryable: !isRetryable,
+    details: [failures],
+    ...(error instanceof Error ? { cause: error } : {}),
+  });
+}
+
+/** How often a long activity says that it lives; its cancellation arrives on the reply. */
+const HEARTBEAT_MS = 200;
+
+/**
+ * Runs `work` with heartbeats. Its signal aborts when Temporal cancels the activity; `work` then
+ * ends in its own time, since the VM must be brought to a known state first.
+ */
+export async function withHeartbeats<T>(details: () => Promise<unknown>, work: (cancelled: AbortSignal) => Promise<T>): Promise<T> {
+  const context = Context.current();
+  let isBusy = false;
+  const beat = async () => {
+    if (isBusy) return;
+    isBusy = true;
+    try {
+      context.heartbeat(await details());
+    } catch {
+      context.heartbeat();
+    } finally {
+      isBusy = false;
+    }
+  };
+  const timer = setInterval(() => void beat(), HEARTBEAT_MS);
+  try {
+    return await work(context.cancellationSignal);
+  } finally {
+    clearInterval(timer);
+  }
+}

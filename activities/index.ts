@@ -1,0 +1,37 @@
+/** The two sets of activities, by where they run. Workflows import the types only. */
+import { createAttestation } from './attest.js';
+import { createCopying } from './copy.js';
+import { atTheEdge } from './edge.js';
+import { createPreflight } from './preflight.js';
+import { createPreparation } from './prepare.js';
+import { createRecording } from './record.js';
+import { createSealing } from './seal.js';
+import type { HostServices } from './services.js';
+import { createSettlement } from './settle.js';
+import { createVerification } from './verify.js';
+import { createVmActivities } from './vm.js';
+
+/** Activities of one host, on task queue `host-<hostId>`. */
+export function createHostActivities(services: HostServices) {
+  const settlement = createSettlement(services);
+  const { settleDestination, settleSource, resolveSource } = settlement;
+  return atTheEdge({
+    ...createPreflight(services),
+    ...createAttestation(services),
+    ...createSealing(services),
+    ...createPreparation(services),
+    ...createCopying(services),
+    ...createVerification(services, settlement),
+    ...createVmActivities(services),
+    settleDestination,
+    settleSource,
+    resolveSource,
+  });
+}
+export type HostActivities = ReturnType<typeof createHostActivities>;
+
+/** Activities that touch no host, on the control worker's queue. */
+export function createControlActivities(options: { readonly evidenceDir: string }) {
+  return atTheEdge(createRecording(options));
+}
+export type ControlActivities = ReturnType<typeof createControlActivities>;

@@ -1,0 +1,195 @@
+/**
+ * The source's side of one running copy. Two activities work on it, copyMemory and stopAndCopy;
+ * it lives in the session so that a repeated activity finds the copy rather than starting another.
+ *
+ *   waiting ─► copying ─► paused ─► relinquished ─► decided
+ *      └──────────┴─────────┘ abort or failure: the VM runs on, the offer is withdrawn
+ *
+ * The copy starts only when stop-copy is there, so that nothing but this process stands between
+ * the pause and the verdict (promise P6). From `relinquished` on this file never resumes the VM
+ * without the destination's proven rejection (promise P5).
+ */
+import { KororaError, refuse } from '../domain/failures.js';
+import type { SourceTimings } from '../domain/evidence.js';
+import type { NetworkAddress } from '../domain/ids.js';
+import type { Manifest, Verdict } from '../domain/manifest.js';
+import type { CopyLimits, CopyProgress } from '../domain/progress.js';
+import type { VmDocument } from '../domain/vm.js';
+import type { OutgoingChannel, StreamSummary } from '../channel/port.js';
+import type { OutgoingImage, PauseFacts } from '../hypervisor/port.js';
+import type { HostServices } from './services.js';
+import type { AppraisedPeer } from '../domain/appraisal.js';
+import type { MoveSecrets, Session } from './session.js';
+
+export interface OutgoingMove {
+  /** Resolves when the source is paused. Rejects after the VM runs on and the offer is withdrawn. */
+  readonly paused: Promise<PauseFacts>;
+  /** Null before the hypervisor copies. */
+  progress(): Promise<CopyProgress | null>;
+  /** One entry a memory round: where it stood when last seen. */
+  readonly rounds: readonly CopyProgress[];
+  setLimits(limits: CopyLimits): Promise<void>;
+  /** Lets the copy begin, waits for the pause, hands over. The same promise for every caller. */
+  finish(): Promise<Handover>;
+  /** Asks the copy to end; without effect once relinquished. */
+  abort(reason: string): void;
+  /** Resolves when nothing of this copy is going on any more, however it ended. */
+  readonly ended: Promise<void>;
+}
+
+export interface Handover {
+  readonly manifest: Manifest;
+  readonly verdict: Verdict;
+  readonly timings: SourceTimings;
+}
+
+interface MoveParts {
+  readonly session: Session;
+  readonly vm: VmDocument;
+  readonly address: NetworkAddress;
+  readonly peer: AppraisedPeer;
+  readonly secrets: MoveSecrets;
+}
+
+interface OpenCopy {
+  readonly channel: OutgoingChannel;
+  readonly image: OutgoingImage;
+  readonly sending: Promise<StreamSummary>;
+}
+
+export function createOutgoingMove(services: HostServices, parts: MoveParts): OutgoingMove {
+  const { hypervisor, channels, ownership, vms } = services;
+  const { session, vm, address, peer, secrets } = parts;
+  const { migrationId, vmId, destination } = session.order;
+  const runDir = vms.runDirOf(vmId);
+  const stop = new AbortController();
+  const stopCopyIsHere = deferred<void>();
+  const rounds: CopyProgress[] = [];
+  let limits = session.order.limits;
+  let copy: OpenCopy | null = null;
+  let handover: Promise<Handover> | null = null;
+
+  const paused = copyUntilPaused();
+  paused.catch(() => undefined);
+
+  async function copyUntilPaused(): Promise<PauseFacts> {
+    await orStopped(stopCopyIsHere.promise);
+    await ownership.apply(vmId, { type: 'offer', migrationId, destination });
+    try {
+      const terms = { migrationId, identity: session.identity, peerSpkiSha256: peer.evidence.binding.tlsSpkiSha256, sessionKey: secrets.sessionKey };
+      const channel = await channels.connect(address, terms, stop.signal);
+      const image = await openImage(channel);
+      const sending = channel.sendImage(image.image);
+      copy = { channel, image, sending };
+      return await orStopped(Promise.race([image.paused, channel.broken, failureOf(sending)]));
+    } catch (error) {
+      await takeBack(error);
+      throw error;
+    }
+  }
+
+  async function openImage(channel: OutgoingChannel): Promise<OutgoingImage> {
+    try {
+      return await hypervisor.openOutgoing(vm, runDir, limits);
+    } catch (error) {
+      channel.abort('the source could not open its image');
+      throw error;
+    }
+  }
+
+  /** Before relinquishing: the VM runs on, then the offer is withdrawn. */
+  async function takeBack(error: unknown): Promise<void> {
+    copy?.channel.abort(error instanceof KororaError ? error.code : 'the source ended the copy');
+    await copy?.image.close();
+    copy?.sending.catch(() => undefined);
+    await hypervisor.ensureNotMoving(vmId, runDir);
+    await hypervisor.ensureRunning(vmId, runDir);
+    await ownership.apply(vmId, { type: 'withdraw', migrationId });
+  }
+
+  async function handOver(): Promise<Handover> {
+    stopCopyIsHere.resolve();
+    const { stoppedAtMs } = await paused;
+    const { channel, image, sending } = opened(copy);
+    try {
+      stop.signal.throwIfAborted();
+      await ownership.apply(vmId, { type: 'relinquish', migrationId });
+    } catch (error) {
+      await takeBack(error);
+      throw error;
+    }
+    const relinquishedAtMs = Date.now();
+    try {
+      const [summary] = await Promise.race([Promise.all([sending, image.release()]), channel.broken]);
+      const lastByteAtMs = Date.now();
+      const manifest: Manifest = {
+        protocol: 'korora/1',
+        migrationId,
+        vmId,
+        epoch: secrets.epoch,
+        streamBytes: summary.bytes,
+        streamSha256: summary.sha256,
+        vtpmIdentity: secrets.vtpmIdentity,
+      };
+      await channel.sendManifest(manifest);
+      const manifestAtMs = Date.now();
+      const verdict = await channel.receiveVerdict();
+      const verdictAtMs = Date.now();
+      await ownership.apply(vmId, { type: 'learn-verdict', proven: { verdict, proof: 'channel' } });
+      const timings = { pausedAtMs: stoppedAtMs, relinquishedAtMs, lastByteAtMs, manifestAtMs, verdictAtMs, pauseMs: verdictAtMs - stoppedAtMs };
+      return { manifest, verdict, timings };
+    } finally {
+      sending.catch(() => undefined);
+      await image.close();
+      await channel.close();
+    }
+  }
+
+  async function progress(): Promise<CopyProgress | null> {
+    if (!copy) return null;
+    const now = await copy.image.progress();
+    if (now.round > 0) rounds[now.round - 1] = now;
+    if (now.round > limits.maxRounds) stop.abort(refuse('COPY_NOT_CONVERGING', { rounds: limits.maxRounds, remaining: now.remainingBytes }));
+    return now;
+  }
+
+  function orStopped<T>(work: Promise<T>): Promise<T> {
+    stop.signal.throwIfAborted();
+    return new Promise((resolve, reject) => {
+      const onAbort = () => reject(stop.signal.reason as Error);
+      stop.signal.addEventListener('abort', onAbort, { once: true });
+      work.then(resolve, reject).finally(() => stop.signal.removeEventListener('abort', onAbort));
+    });
+  }
+
+  return {
+    paused,
+    rounds,
+    progress,
+    async setLimits(next) {
+      limits = next;
+      await copy?.image.setLimits(next);
+    },
+    finish: () => (handover ??= handOver()),
+    abort: (reason) => stop.abort(refuse('ABORTED', { reason })),
+    get ended() {
+      return Promise.allSettled([paused, handover]).then(() => undefined);
+    },
+  };
+}
+
+function opened(copy: OpenCopy | null): OpenCopy {
+  if (!copy) throw new Error('paused without a copy');
+  return copy;
+}
+
+/** Rejects when `work` does; never resolves. */
+function failureOf(work: Promise<unknown>): Promise<never> {
+  return new Promise((_, reject) => work.catch(reject));
+}
+
+function deferred<T>() {
+  let resolve!: (value: T) => void;
+  const promise = new Promise<T>((r) => (resolve = r));
+  return { promise, resolve };
+}

@@ -1,0 +1,103 @@
+/** Phase admit: each host says what it sees. Reads only; domain/preflight.ts compares. */
+import { digestOf } from '../domain/canonical.js';
+import { parseDocument } from '../domain/documents.js';
+import { type Failure, KororaError } from '../domain/failures.js';
+import type { Role } from '../domain/ids.js';
+import type { Order } from '../domain/order.js';
+import type { DestinationFacts, DiskFacts, HypervisorSummary, SourceFacts } from '../domain/preflight.js';
+import { VmDocument } from '../domain/vm.js';
+import { admissionFailures, openOrder } from './admission.js';
+import type { HostServices } from './services.js';
+
+export interface MoveRequest {
+  readonly order: Order;
+  readonly vm: VmDocument;
+}
+
+export function createPreflight(services: HostServices) {
+  const { hostId, access, hypervisor, ownership, vms, vtpms } = services;
+
+  async function inspectSource(request: MoveRequest): Promise<SourceFacts> {
+    const { order, vm } = openRequest(request);
+    const [record, installed, common] = await Promise.all([ownership.read(vm.vmId), vms.read(vm.vmId), commonFacts(order, vm, 'source')]);
+    return {
+      ...common,
+      ownership: { state: record.state, epoch: record.epoch },
+      vmDigest: installed && digestOf(installed.vm),
+      vmStatus: await hypervisor.status(vm.vmId, vms.runDirOf(vm.vmId)),
+    };
+  }
+
+  async function inspectDestination(request: MoveRequest): Promise<DestinationFacts> {
+    const { order, vm } = openRequest(request);
+    const [common, availableMemoryBytes, missingBootFiles, leftovers] = await Promise.all([
+      commonFacts(order, vm, 'destination'),
+      access.availableMemoryBytes(),
+      missing([vm.boot.kernel, vm.boot.initrd]),
+      findLeftovers(vm),
+    ]);
+    return { ...common, availableMemoryBytes, missingBootFiles, leftovers };
+  }
+
+  async function commonFacts(order: Order, vm: VmDocument, role: Role) {
+    const [failures, facts, swtpmVersion, disks] = await Promise.all([
+      ownFailures(order, role),
+      hypervisorFacts(),
+      vtpms.version(),
+      Promise.all(vm.disks.map(diskFacts)),
+    ]);
+    return { hostId, failures, hypervisor: facts, swtpmVersion, disks };
+  }
+
+  /** Order, bundle and TPM, each as reasons rather than an error, so that all are listed. */
+  async function ownFailures(order: Order, role: Role): Promise<Failure[]> {
+    const reasons = async (ask: () => Promise<Failure[]>) => {
+      try {
+        return await ask();
+      } catch (error) {
+        if (error instanceof KororaError) return [...error.failures];
+        throw error;
+      }
+    };
+    const [admission, tpm] = await Promise.all([
+      reasons(async () => admissionFailures(hostId, order, await services.installedBundle(), role, new Date())),
+      reasons(async () => {
+        await services.tpm.ensureAttestationKey();
+        return [];
+      }),
+    ]);
+    return [...admission, ...tpm];
+  }
+
+  async function hypervisorFacts(): Promise<HypervisorSummary | null> {
+    try {
+      return await hypervisor.facts();
+    } catch (error) {
+      if (error instanceof KororaError) return null;
+      throw error;
+    }
+  }
+
+  async function diskFacts(disk: VmDocument['disks'][number]): Promise<DiskFacts> {
+    const facts = await access.stat(disk.path);
+    if (!facts || (facts.kind !== 'file' && facts.kind !== 'block-device')) return { id: disk.id, identity: null };
+    return { id: disk.id, identity: { inode: facts.inode, birthTimeNs: facts.birthTimeNs, sizeBytes: facts.sizeBytes } };
+  }
+
+  async function missing(paths: readonly string[]): Promise<string[]> {
+    const found = await Promise.all(paths.map((path) => access.stat(path)));
+    return paths.filter((_, i) => found[i]?.kind !== 'file');
+  }
+
+  async function findLeftovers(vm: VmDocument): Promise<string[]> {
+    const [record, traces] = await Promise.all([ownership.read(vm.vmId), vms.traces(vm.vmId)]);
+    const isFree = record.state === 'none' || record.state === 'retired';
+    return [...(isFree ? [] : [`an ownership record that says ${record.state}`]), ...traces];
+  }
+
+  return { inspectSource, inspectDestination };
+}
+
+function openRequest(request: MoveRequest): MoveRequest {
+  return { order: openOrder(request.order).order, vm: parseDocument(VmDocument, request.vm, 'VM_DOCUMENT_INVALID') };
+}

@@ -1,0 +1,60 @@
+/**
+ * Phase prepare, on the destination: the record says `incoming`, the vTPM and the hypervisor wait,
+ * the channel listens for the attested source. Undone by settleDestination.
+ */
+import { randomBytes } from 'node:crypto';
+import { parseDocument } from '../domain/documents.js';
+import { refuse } from '../domain/failures.js';
+import type { NetworkAddress } from '../domain/ids.js';
+import { digestOf } from '../domain/canonical.js';
+import { VmDocument } from '../domain/vm.js';
+import { admit } from './admission.js';
+import type { MoveRequest } from './preflight.js';
+import type { HostServices } from './services.js';
+import { appraisedPeer, secretsOf, sessionOf } from './session.js';
+
+export function createPreparation(services: HostServices) {
+  const { hostId, tpm, vtpms, hypervisor, channels, sessions, ownership, vms } = services;
+
+  /** Idempotent: the same address while the session lives. */
+  async function prepareDestination(request: MoveRequest): Promise<{ readonly address: NetworkAddress }> {
+    const { order, orderDigest } = await admit(services, request.order, 'destination');
+    const vm = parseDocument(VmDocument, request.vm, 'VM_DOCUMENT_INVALID');
+    if (digestOf(vm) !== order.vmDigest) throw refuse('VM_DIFFERS', { host: hostId });
+    const session = sessionOf(sessions, order, 'destination', orderDigest, hostId);
+    const peer = appraisedPeer(session, hostId, 'preparing the destination');
+    const secrets = secretsOf(session, hostId, 'preparing the destination');
+    if (session.incoming) return { address: advertised(session.incoming.listener.address) };
+
+    await ownership.apply(order.vmId, { type: 'expect', migrationId: order.migrationId, source: order.source, epoch: secrets.epoch });
+    const runDir = vms.runDirOf(order.vmId);
+    const stateKey = randomBytes(32);
+    const [vtpm] = await Promise.all([
+      vtpms.ensureRunning({ stateDir: vms.vtpmStateDirOf(order.vmId), runDir, stateKey, migrationKey: secrets.vtpmMigrationKey }),
+      install(vm, { identity: secrets.vtpmIdentity, stateKey, migrationKey: secrets.vtpmMigrationKey }),
+    ]);
+    const [image, listener] = await Promise.all([
+      hypervisor.openIncoming(vm, { runDir, vtpmControlSocketPath: vtpm.controlSocketPath }),
+      channels.listen(services.channelListen, {
+        migrationId: order.migrationId,
+        identity: session.identity,
+        peerSpkiSha256: peer.evidence.binding.tlsSpkiSha256,
+        sessionKey: secrets.sessionKey,
+      }),
+    ]);
+    session.incoming = { image, listener };
+    return { address: advertised(listener.address) };
+  }
+
+  async function install(vm: VmDocument, vtpm: { readonly identity: string; readonly stateKey: Buffer; readonly migrationKey: Buffer }) {
+    const [stateKey, migrationKey] = await Promise.all([tpm.sealAtRest(vtpm.stateKey), tpm.sealAtRest(vtpm.migrationKey)]);
+    await vms.write(vm.vmId, { version: 1, vm, vtpm: { identity: vtpm.identity, stateKey, migrationKey } });
+  }
+
+  function advertised(bound: NetworkAddress): NetworkAddress {
+    const { host, port } = services.channelAdvertise;
+    return { host, port: port === 0 ? bound.port : port };
+  }
+
+  return { prepareDestination };
+}

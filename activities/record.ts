@@ -1,0 +1,26 @@
+/** Phase record, on a control worker: writes the evidence file. Touches no host. */
+import { mkdir, open, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { digestOf } from '../domain/canonical.js';
+import { parseDocument } from '../domain/documents.js';
+import { Evidence } from '../domain/evidence.js';
+import type { Sha256Hex } from '../domain/ids.js';
+
+export function createRecording({ evidenceDir }: { readonly evidenceDir: string }) {
+  /** Writes `<evidenceDir>/<vmId>-<migrationId>.json`, atomically; a second call writes the same file again. */
+  async function recordEvidence({ evidence: value }: { readonly evidence: Evidence }): Promise<{ readonly path: string; readonly digest: Sha256Hex }> {
+    const evidence = parseDocument(Evidence, value, 'EVIDENCE_INVALID');
+    const path = join(evidenceDir, `${evidence.order.vmId}-${evidence.order.migrationId}.json`);
+    await mkdir(evidenceDir, { recursive: true, mode: 0o750 });
+    const file = await open(`${path}.new`, 'w', 0o640);
+    try {
+      await file.writeFile(`${JSON.stringify(evidence, null, 2)}\n`);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(`${path}.new`, path);
+    return { path, digest: digestOf(evidence) };
+  }
+  return { recordEvidence };
+}

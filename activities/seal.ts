@@ -1,0 +1,94 @@
+/**
+ * Phase seal: the source wraps {session key, vTPM migration key, epoch, vTPM identity} to the
+ * destination's attested wrapping key; the destination's TPM opens it, or refuses (promise P3).
+ */
+import { randomBytes } from 'node:crypto';
+import { z } from 'zod';
+import { WrappedSecrets } from '../domain/attestation.js';
+import { canonicalJson } from '../domain/canonical.js';
+import { parseDocument, parseDocumentOf } from '../domain/documents.js';
+import { refuse } from '../domain/failures.js';
+import { Base64, Epoch, Sha256Hex } from '../domain/ids.js';
+import type { Order } from '../domain/order.js';
+import { admit } from './admission.js';
+import type { HostServices } from './services.js';
+import { type MoveSecrets, type Session, appraisedPeer, sessionOf } from './session.js';
+
+/** The plaintext of the wrapping. */
+const SecretsDocument = z.strictObject({
+  sessionKey: Base64.length(44),
+  vtpmMigrationKey: Base64.length(44),
+  epoch: Epoch,
+  vtpmIdentity: Sha256Hex,
+});
+
+export function createSealing(services: HostServices) {
+  const { hostId, tpm, verifier, sessions, ownership, vms } = services;
+
+  /** A second call wraps the same secrets again. */
+  async function wrapSecrets({ order: value }: { readonly order: Order }): Promise<WrappedSecrets> {
+    const { order, orderDigest } = await admit(services, value, 'source');
+    const session = sessionOf(sessions, order, 'source', orderDigest, hostId);
+    const { evidence } = appraisedPeer(session, hostId, 'wrapping the VM secrets');
+    if (!evidence.wrappingKey) throw refuse('NOT_ATTESTED', { host: hostId, what: 'wrapping the VM secrets' });
+    session.secrets ??= await gatherSecrets(order);
+    return verifier.wrapSecrets(evidence.wrappingKey.publicArea, encode(session.secrets), contextOf(session, evidence.wrappingKey.name));
+  }
+
+  /** UNSEAL_REFUSED where the PCRs changed since the quote; SECRETS_INVALID. */
+  async function unwrapSecrets({ order: value, wrapped: received }: { readonly order: Order; readonly wrapped: WrappedSecrets }): Promise<void> {
+    const { order, orderDigest } = await admit(services, value, 'destination');
+    const session = sessionOf(sessions, order, 'destination', orderDigest, hostId);
+    appraisedPeer(session, hostId, 'opening the VM secrets');
+    if (!session.wrappingKey) throw refuse('SESSION_LOST', { host: hostId });
+    const wrapped = parseDocumentOf(WrappedSecrets, received, 'SECRETS_INVALID', { host: hostId });
+    const plain = await session.wrappingKey.unwrap(wrapped, contextOf(session, session.wrappingKey.evidence.name));
+    session.secrets = decode(plain, hostId);
+  }
+
+  async function gatherSecrets(order: Order): Promise<MoveSecrets> {
+    const [record, installed] = await Promise.all([ownership.read(order.vmId), vms.read(order.vmId)]);
+    if (!installed) throw refuse('VM_UNKNOWN', { vm: order.vmId });
+    if (!installed.vtpm) throw refuse('VM_WITHOUT_VTPM', { vm: order.vmId });
+    if (record.state !== 'owner') throw refuse('VM_NOT_OWNED', { host: hostId, vm: order.vmId, state: record.state });
+    return {
+      sessionKey: randomBytes(32),
+      vtpmMigrationKey: await tpm.unsealAtRest(installed.vtpm.migrationKey),
+      epoch: Epoch.parse(record.epoch + 1),
+      vtpmIdentity: installed.vtpm.identity,
+    };
+  }
+
+  return { wrapSecrets, unwrapSecrets };
+}
+
+/** Ties a wrapping to its move and key: bytes for one session open in no other. */
+function contextOf(session: Session, wrappingKeyName: string): Buffer {
+  const { orderDigest, order } = session;
+  return Buffer.from(canonicalJson({ protocol: 'korora/1', purpose: 'seal', migrationId: order.migrationId, orderDigest, wrappingKeyName }));
+}
+
+function encode(secrets: MoveSecrets): Buffer {
+  const document: z.infer<typeof SecretsDocument> = {
+    sessionKey: secrets.sessionKey.toString('base64'),
+    vtpmMigrationKey: secrets.vtpmMigrationKey.toString('base64'),
+    epoch: secrets.epoch,
+    vtpmIdentity: secrets.vtpmIdentity,
+  };
+  return Buffer.from(canonicalJson(document));
+}
+
+function decode(plain: Buffer, host: string): MoveSecrets {
+  try {
+    const document = parseDocument(SecretsDocument, JSON.parse(plain.toString('utf8')), 'EVIDENCE_INVALID');
+    return {
+      sessionKey: Buffer.from(document.sessionKey, 'base64'),
+      vtpmMigrationKey: Buffer.from(document.vtpmMigrationKey, 'base64'),
+      epoch: document.epoch,
+      vtpmIdentity: document.vtpmIdentity,
+    };
+  } catch {
+    // The parser's message may quote the plaintext.
+    throw refuse('SECRETS_INVALID', { host, problem: 'they are not a secrets document' });
+  }
+}

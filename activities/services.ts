@@ -1,0 +1,28 @@
+/** All that the activities of one host work with. Built by workers/host.ts, by tests with the same parts. */
+import type { InstalledBundle } from '../domain/trust-bundle.js';
+import type { HostId, NetworkAddress } from '../domain/ids.js';
+import type { Channels } from '../channel/port.js';
+import type { HostAccess } from '../host/port.js';
+import type { OwnershipStore } from '../host/ownership-store.js';
+import type { VmStore } from '../host/vm-store.js';
+import type { Hypervisor } from '../hypervisor/port.js';
+import type { EvidenceVerifier, HostTpm, VtpmManager } from '../tpm/port.js';
+import type { Sessions } from './session.js';
+
+export interface HostServices {
+  readonly hostId: HostId;
+  readonly access: HostAccess;
+  readonly tpm: HostTpm;
+  readonly verifier: EvidenceVerifier;
+  readonly vtpms: VtpmManager;
+  readonly hypervisor: Hypervisor;
+  readonly channels: Channels;
+  readonly ownership: OwnershipStore;
+  readonly vms: VmStore;
+  readonly sessions: Sessions;
+  /** The bundle that is installed on this host now. BUNDLE_INVALID. */
+  readonly installedBundle: () => Promise<InstalledBundle>;
+  /** Where the channel listens, and where peers reach it (port 0: the one that was bound). */
+  readonly channelListen: NetworkAddress;
+  readonly channelAdvertise: NetworkAddress;
+}

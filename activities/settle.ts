@@ -1,0 +1,134 @@
+/**
+ * Settling a move: what takes it back, and what ends it. Every activity here means "ensure": it
+ * may run at any time, any number of times, and decides by the ownership record alone.
+ */
+import { digestOf } from '../domain/canonical.js';
+import { parseDocument } from '../domain/documents.js';
+import { refuse } from '../domain/failures.js';
+import type { VmId } from '../domain/ids.js';
+import { type Verdict, VerdictStatement } from '../domain/manifest.js';
+import type { Order } from '../domain/order.js';
+import { decisionOn, mayRun, settlementOf } from '../domain/ownership.js';
+import { hostIn } from '../domain/trust-bundle.js';
+import { openOrder } from './admission.js';
+import type { HostServices } from './services.js';
+
+export interface SourceSettlement {
+  /** `runs`: the VM runs here. `needs-verdict`: stopped here; only a proven verdict decides. `retired`: it is gone from here. */
+  readonly state: 'runs' | 'needs-verdict' | 'retired';
+  /** The epoch that the destination would own or owns. */
+  readonly epoch: number;
+}
+
+export type Settlement = ReturnType<typeof createSettlement>;
+
+export function createSettlement(services: HostServices) {
+  const { hostId, tpm, vtpms, verifier, hypervisor, sessions, ownership, vms } = services;
+
+  /** The durable decision: rejects unless this migration was accepted here. */
+  async function decide(order: Order, epoch: number, reason: string): Promise<Verdict> {
+    const { migrationId, vmId } = order;
+    if (decisionOn(await ownership.read(vmId), migrationId, epoch) === 'undecided') {
+      await ownership.apply(vmId, { type: 'reject', migrationId, epoch, reason: reason.slice(0, 1000) }).catch(async (error: unknown) => {
+        if (decisionOn(await ownership.read(vmId), migrationId, epoch) === 'undecided') throw error;
+      });
+    }
+    const record = await ownership.read(vmId);
+    const settled = settlementOf(record, migrationId);
+    const isAccepted = decisionOn(record, migrationId, epoch) === 'accepted';
+    return verdictOf(order, epoch, {
+      verdict: isAccepted ? 'accepted' : 'rejected',
+      manifestDigest: isAccepted ? (settled?.manifestDigest ?? null) : null,
+      reason: isAccepted ? null : (settled?.reason ?? reason),
+    });
+  }
+
+  function verdictOf(order: Order, epoch: number, decision: Pick<Verdict, 'verdict' | 'manifestDigest' | 'reason'>): Verdict {
+    const { migrationId, vmId } = order;
+    return { protocol: 'korora/1', purpose: 'verdict', migrationId, vmId, destination: hostId, epoch: epoch as Verdict['epoch'], ...decision };
+  }
+
+  /** The AK signs the verdict, so that it may travel through Temporal. */
+  async function sign(verdict: Verdict): Promise<VerdictStatement> {
+    const { bundle } = await services.installedBundle();
+    const pcrs = bundle.classes[hostIn(bundle, hostId).class]?.pcrs ?? [];
+    const { attest, signature } = await tpm.quote(pcrs, Buffer.from(digestOf(verdict), 'hex'));
+    return { verdict, quote: { attest, signature } };
+  }
+
+  /** Destroys a waiting copy. Only where the record says that nothing may run here. */
+  async function discard(vmId: VmId): Promise<void> {
+    const { state } = await ownership.read(vmId);
+    if (state !== 'none' && state !== 'retired') return;
+    await hypervisor.ensureDestroyed(vmId, vms.runDirOf(vmId));
+    await vtpms.ensureStopped(vms.runDirOf(vmId));
+    await vms.erase(vmId);
+  }
+
+  async function settle(order: Order, epoch: number, reason: string): Promise<VerdictStatement> {
+    const verdict = await decide(order, epoch, reason);
+    if (verdict.verdict === 'rejected') await discard(order.vmId);
+    else if (mayRun(await ownership.read(order.vmId))) await hypervisor.ensureRunning(order.vmId, vms.runDirOf(order.vmId));
+    return sign(verdict);
+  }
+
+  /** Undo of prepare, and the question of a source that waits: rejects unless it accepted; the answer is signed. */
+  async function settleDestination({ order: value, epoch, reason }: { readonly order: Order; readonly epoch: number; readonly reason: string }): Promise<VerdictStatement> {
+    const { order } = openOrder(value);
+    if (order.destination !== hostId) throw refuse('ORDER_INVALID', { problem: `${hostId} is not its destination` });
+    const session = sessions.find(order.migrationId);
+    await session?.incoming?.listener.close();
+    return settle(order, epoch, reason);
+  }
+
+  /** Undo of the copy as far as the source may decide alone. */
+  async function settleSource({ order: value, reason }: { readonly order: Order; readonly reason: string }): Promise<SourceSettlement> {
+    const { order } = openOrder(value);
+    const { migrationId, vmId } = order;
+    const running = sessions.find(migrationId)?.outgoing;
+    running?.abort(reason);
+    await running?.ended;
+    const record = await ownership.read(vmId);
+    const epoch = record.epoch + 1;
+    if (record.state === 'relinquished' && record.migrationId === migrationId) return { state: 'needs-verdict', epoch };
+    if (record.state === 'retired' && record.migrationId === migrationId) return { state: 'retired', epoch };
+    if (record.state === 'offering' && record.migrationId === migrationId) {
+      await hypervisor.ensureNotMoving(vmId, vms.runDirOf(vmId));
+      await hypervisor.ensureRunning(vmId, vms.runDirOf(vmId));
+    }
+    await ownership.apply(vmId, { type: 'withdraw', migrationId });
+    return { state: 'runs', epoch };
+  }
+
+  /**
+   * Ends the move on the source by the destination's signed verdict: accepted, it destroys its
+   * copy, vTPM state and keys; rejected, it runs the VM again. VERDICT_UNPROVEN changes nothing.
+   */
+  async function resolveSource({ order: value, statement: received }: { readonly order: Order; readonly statement: VerdictStatement }): Promise<SourceSettlement> {
+    const { order } = openOrder(value);
+    const statement = parseDocument(VerdictStatement, received, 'EVIDENCE_INVALID');
+    await proveVerdict(order, statement);
+    const record = await ownership.apply(order.vmId, { type: 'learn-verdict', proven: { verdict: statement.verdict, proof: 'quote' } });
+    const runDir = vms.runDirOf(order.vmId);
+    if (mayRun(record)) {
+      await hypervisor.ensureNotMoving(order.vmId, runDir);
+      await hypervisor.ensureRunning(order.vmId, runDir);
+      return { state: 'runs', epoch: record.epoch + 1 };
+    }
+    await discard(order.vmId);
+    return { state: 'retired', epoch: record.epoch + 1 };
+  }
+
+  async function proveVerdict(order: Order, { verdict, quote }: VerdictStatement): Promise<void> {
+    const { bundle } = await services.installedBundle();
+    const host = order.destination;
+    const problem = (text: string) => refuse('VERDICT_UNPROVEN', { host, problem: text });
+    if (verdict.migrationId !== order.migrationId || verdict.destination !== host) throw problem('it is of another move');
+    if (!verifier.isSignedBy(hostIn(bundle, host).attestationKey, quote)) throw problem('the signature is not that of its AK');
+    const parsed = verifier.parseQuote(quote, host);
+    if (parsed.magic !== 'ff544347' || parsed.type !== '8018') throw problem('it is not a quote');
+    if (parsed.extraData !== digestOf(verdict)) throw problem('the quote is over something else');
+  }
+
+  return { decide, verdictOf, sign, settle, discard, settleDestination, settleSource, resolveSource };
+}

@@ -1,0 +1,119 @@
+/**
+ * Phase verify, on the destination: takes the image, compares it with the manifest, decides once
+ * and durably, and only then runs the vCPUs (promise P4). Accepting is the point of no return.
+ */
+import { digestOf } from '../domain/canonical.js';
+import { type Failure, KororaError, failure, problemOf, refuse } from '../domain/failures.js';
+import type { DestinationTimings } from '../domain/evidence.js';
+import type { Manifest, VerdictStatement } from '../domain/manifest.js';
+import type { Order } from '../domain/order.js';
+import { decisionOn } from '../domain/ownership.js';
+import type { IncomingChannel, StreamSummary } from '../channel/port.js';
+import { admit } from './admission.js';
+import { withHeartbeats } from './edge.js';
+import type { HostServices } from './services.js';
+import { type MoveSecrets, type Session, secretsOf, sessionOf } from './session.js';
+import type { Settlement } from './settle.js';
+
+export interface Verification {
+  readonly statement: VerdictStatement;
+  readonly manifest: Manifest | null;
+  /** Null where this is the answer to a repeated question. */
+  readonly timings: DestinationTimings | null;
+}
+
+export function createVerification(services: HostServices, settlement: Settlement) {
+  const { hostId, hypervisor, sessions, ownership, vms } = services;
+
+  /** Resolves with the signed verdict, whatever it is; a second call gives the same one. */
+  async function verifyImage({ order: value }: { readonly order: Order }): Promise<Verification> {
+    const { order, orderDigest } = await admit(services, value, 'destination');
+    const record = await ownership.read(order.vmId);
+    const epoch = record.state === 'incoming' ? record.epoch : (sessions.find(order.migrationId)?.secrets?.epoch ?? record.epoch);
+    if (decisionOn(record, order.migrationId, epoch) !== 'undecided') {
+      return { statement: await settlement.settle(order, epoch, 'repeated'), manifest: null, timings: null };
+    }
+    const session = sessionOf(sessions, order, 'destination', orderDigest, hostId);
+    const secrets = secretsOf(session, hostId, 'taking the image');
+    return withHeartbeats(
+      async () => ({ receivedBytes: null }),
+      (cancelled) => receive(session, secrets, cancelled),
+    );
+  }
+
+  async function receive(session: Session, secrets: MoveSecrets, cancelled: AbortSignal): Promise<Verification> {
+    const { order, incoming } = session;
+    if (!incoming) throw refuse('SESSION_LOST', { host: hostId });
+    const { image, listener } = incoming;
+    let channel: IncomingChannel | null = null;
+    let manifest: Manifest | null = null;
+    const giveUp = () => {
+      channel?.abort('the destination gave up');
+      void listener.close();
+    };
+    if (cancelled.aborted) giveUp();
+    cancelled.addEventListener('abort', giveUp, { once: true });
+    try {
+      channel = await listener.accept();
+      const received = await channel.receiveImage(image.sink);
+      manifest = received.manifest;
+      const manifestAtMs = Date.now();
+      await Promise.race([image.loaded(), channel.broken]);
+      const loadedAtMs = Date.now();
+      const problems = compareManifest(manifest, received.summary, order, secrets);
+      const [first, ...rest] = problems;
+      if (first) throw new KororaError([first, ...rest]);
+      await ownership.apply(order.vmId, { type: 'accept', migrationId: order.migrationId, epoch: secrets.epoch, manifestDigest: digestOf(manifest) });
+      const decidedAtMs = Date.now();
+      const { runningAtMs } = await image.activate();
+      const verdict = settlement.verdictOf(order, secrets.epoch, { verdict: 'accepted', manifestDigest: digestOf(manifest), reason: null });
+      // The VM runs here now: a source that does not hear it asks again and gets the statement.
+      await channel.sendVerdict(verdict).catch(() => undefined);
+      await image.close();
+      return { statement: await settlement.sign(verdict), manifest, timings: { manifestAtMs, loadedAtMs, decidedAtMs, runningAtMs } };
+    } catch (error) {
+      return await settleAfter(error, session, secrets, channel, manifest);
+    } finally {
+      cancelled.removeEventListener('abort', giveUp);
+      await channel?.close();
+      await listener.close();
+    }
+  }
+
+  /** Rejects, unless it had accepted already: then the VM must run here. */
+  async function settleAfter(
+    error: unknown,
+    session: Session,
+    secrets: MoveSecrets,
+    channel: IncomingChannel | null,
+    manifest: Manifest | null,
+  ): Promise<Verification> {
+    const { order, incoming } = session;
+    const reason = error instanceof KororaError ? error.message : problemOf(error);
+    await incoming?.image.close();
+    const decision = await settlement.decide(order, secrets.epoch, reason);
+    if (manifest) await channel?.sendVerdict(decision).catch(() => undefined);
+    else channel?.abort(reason);
+    if (decision.verdict === 'accepted') await hypervisor.ensureRunning(order.vmId, vms.runDirOf(order.vmId));
+    else await settlement.discard(order.vmId);
+    return { statement: await settlement.sign(decision), manifest, timings: null };
+  }
+
+  return { verifyImage };
+}
+
+/** Every difference between what arrived and what the manifest and the wrapped secrets say. */
+export function compareManifest(manifest: Manifest, summary: StreamSummary, order: Order, secrets: Pick<MoveSecrets, 'epoch' | 'vtpmIdentity'>): Failure[] {
+  const failures: Failure[] = [];
+  const named = { migrationId: order.migrationId, vmId: order.vmId, epoch: secrets.epoch, vtpmIdentity: secrets.vtpmIdentity };
+  for (const field of Object.keys(named) as (keyof typeof named)[]) {
+    if (manifest[field] !== named[field]) failures.push(failure('MANIFEST_MISMATCH', { field, actual: manifest[field], expected: named[field] }));
+  }
+  if (summary.bytes !== manifest.streamBytes) {
+    failures.push(failure('STREAM_LENGTH_MISMATCH', { actual: summary.bytes, expected: manifest.streamBytes }));
+  }
+  if (summary.sha256 !== manifest.streamSha256) {
+    failures.push(failure('STREAM_DIGEST_MISMATCH', { actual: summary.sha256, expected: manifest.streamSha256 }));
+  }
+  return failures;
+}

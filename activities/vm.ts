@@ -1,0 +1,138 @@
+/** VMs on one host outside of moves: start one here, and say what is here. */
+import { randomBytes } from 'node:crypto';
+import { digestOf } from '../domain/canonical.js';
+import { parseDocument } from '../domain/documents.js';
+import { type Failure, KororaError, failure, refuse } from '../domain/failures.js';
+import type { VmId } from '../domain/ids.js';
+import { mayRun } from '../domain/ownership.js';
+import { isAtLeast, MINIMUM_QEMU } from '../domain/preflight.js';
+import type { HostSurvey, VmSurvey } from '../domain/status.js';
+import { hostIn } from '../domain/trust-bundle.js';
+import { VmDocument } from '../domain/vm.js';
+import type { InstalledVm } from '../host/vm-store.js';
+import type { HostServices } from './services.js';
+
+export function createVmActivities(services: HostServices) {
+  const { hostId, access, tpm, vtpms, hypervisor, ownership, vms } = services;
+
+  /**
+   * Creates the VM (and its vTPM) and boots it, or boots one that this host owns already.
+   * VM_EXISTS where the record or the installed document says otherwise; never starts a VM that is owned elsewhere.
+   */
+  async function startVm({ vm: value }: { readonly vm: VmDocument }): Promise<VmSurvey> {
+    const vm = parseDocument(VmDocument, value, 'VM_DOCUMENT_INVALID');
+    const [record, known] = await Promise.all([ownership.read(vm.vmId), vms.read(vm.vmId)]);
+    if (record.state !== 'none' && record.state !== 'owner') throw refuse('VM_EXISTS', { host: hostId, vm: vm.vmId, state: record.state });
+    if (known && digestOf(known.vm) !== digestOf(vm)) throw refuse('VM_EXISTS', { host: hostId, vm: vm.vmId, state: 'installed with another document' });
+    await refuseUnfit(vm);
+    const installed = known ?? (await install(vm));
+    if (record.state === 'none') await ownership.apply(vm.vmId, { type: 'create' });
+    const runDir = vms.runDirOf(vm.vmId);
+    if ((await hypervisor.status(vm.vmId, runDir)) === 'absent') {
+      const vtpm = await startVtpm(vm.vmId, installed);
+      await hypervisor.start(vm, { runDir, vtpmControlSocketPath: vtpm });
+    }
+    return surveyVm(vm.vmId);
+  }
+
+  async function install(vm: VmDocument): Promise<InstalledVm> {
+    const vtpm = vm.vtpm && (await manufactureVtpm(vm.vmId));
+    const installed: InstalledVm = { version: 1, vm, vtpm };
+    await vms.write(vm.vmId, installed);
+    return installed;
+  }
+
+  async function manufactureVtpm(vmId: VmId): Promise<NonNullable<InstalledVm['vtpm']>> {
+    const [stateKey, migrationKey] = [randomBytes(32), randomBytes(32)];
+    const stateDir = vms.vtpmStateDirOf(vmId);
+    await access.remove(stateDir);
+    const { ekCertificateSha256 } = await vtpms.manufacture({ stateDir, stateKey, name: vmId });
+    return {
+      identity: ekCertificateSha256,
+      stateKey: await tpm.sealAtRest(stateKey),
+      migrationKey: await tpm.sealAtRest(migrationKey),
+    };
+  }
+
+  async function startVtpm(vmId: VmId, { vtpm }: InstalledVm): Promise<string | null> {
+    if (!vtpm) return null;
+    const [stateKey, migrationKey] = [await tpm.unsealAtRest(vtpm.stateKey), await tpm.unsealAtRest(vtpm.migrationKey)];
+    const running = await vtpms.ensureRunning({ stateDir: vms.vtpmStateDirOf(vmId), runDir: vms.runDirOf(vmId), stateKey, migrationKey });
+    return running.controlSocketPath;
+  }
+
+  /** All reasons at once why this host cannot run the VM. */
+  async function refuseUnfit(vm: VmDocument): Promise<void> {
+    const facts = await hypervisor.facts();
+    const failures: Failure[] = [];
+    if (facts.kind !== vm.hypervisor) failures.push(failure('HYPERVISOR_UNSUPPORTED', { host: hostId, hypervisor: vm.hypervisor }));
+    if (!isAtLeast(facts.version, MINIMUM_QEMU)) failures.push(failure('QEMU_UNSUPPORTED', { host: hostId, version: facts.version, minimum: MINIMUM_QEMU }));
+    if (!facts.machineTypes.includes(vm.machine)) failures.push(failure('MACHINE_TYPE_UNSUPPORTED', { host: hostId, machine: vm.machine }));
+    if (!facts.cpuModels.includes(vm.cpu.model)) failures.push(failure('CPU_MODEL_UNSUPPORTED', { host: hostId, model: vm.cpu.model }));
+    for (const disk of vm.disks) {
+      if (!(await access.stat(disk.path))) failures.push(failure('DISK_NOT_VISIBLE', { host: hostId, disk: disk.id, path: disk.path }));
+    }
+    for (const path of [vm.boot.kernel, vm.boot.initrd]) {
+      if (!(await access.stat(path))) failures.push(failure('BOOT_FILE_NOT_VISIBLE', { host: hostId, path }));
+    }
+    const [first, ...rest] = failures;
+    if (first) throw new KororaError([first, ...rest]);
+  }
+
+  async function surveyVm(vmId: VmId): Promise<VmSurvey> {
+    const runDir = vms.runDirOf(vmId);
+    const [record, installed, status] = await Promise.all([ownership.read(vmId), vms.read(vmId), hypervisor.status(vmId, runDir)]);
+    const consolePath = `${runDir}/console.log`;
+    return {
+      vmId,
+      hostId,
+      ownership: record.state,
+      epoch: record.epoch,
+      status,
+      mayRun: mayRun(record),
+      vm: installed?.vm ?? null,
+      consolePath: status === 'absent' ? null : consolePath,
+    };
+  }
+
+  /** Never fails for a part that is missing: what is wrong is listed in `failures`. */
+  async function surveyHost(): Promise<HostSurvey> {
+    const failures: Failure[] = [];
+    const ask = async <T>(question: () => Promise<T>, otherwise: T): Promise<T> => {
+      try {
+        return await question();
+      } catch (error) {
+        if (!(error instanceof KororaError)) throw error;
+        failures.push(...error.failures);
+        return otherwise;
+      }
+    };
+    const installed = await ask(() => services.installedBundle(), null);
+    const hostClass = installed && (await ask(async () => installed.bundle.classes[hostIn(installed.bundle, hostId).class] ?? null, null));
+    const [facts, swtpm, pcrValues, memory, vmIds] = await Promise.all([
+      ask(() => hypervisor.facts(), null),
+      vtpms.version(),
+      ask(() => tpm.readPcrs(hostClass?.pcrs ?? []), {}),
+      access.availableMemoryBytes(),
+      ownership.list(),
+    ]);
+    const surveyed = await Promise.all(vmIds.map((vmId) => ask(() => surveyVm(vmId), null)));
+    const isReference = hostClass?.referenceSets.some(
+      (set) => set.status === 'active' && hostClass.pcrs.every((pcr) => set.pcrValues[pcr] === pcrValues[pcr]),
+    );
+    return {
+      hostId,
+      reachable: true,
+      bundleDigest: installed?.digest ?? null,
+      hypervisor: facts ? `${facts.kind} ${facts.version} ${facts.accelerator}` : 'none',
+      swtpm: swtpm ?? 'none',
+      pcrValues,
+      pcrProblem: hostClass ? (isReference ? null : 'no active reference set matches') : 'no policy',
+      availableMemoryBytes: memory,
+      vms: surveyed.filter((vm) => vm !== null),
+      failures,
+    };
+  }
+
+  return { startVm, surveyHost };
+}

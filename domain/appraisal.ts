@@ -1,0 +1,152 @@
+/**
+ * The appraisal (RFC 9334 §8, protocol §5): given what a verifier parsed and computed from a
+ * peer's evidence, every rule that it breaks. Pure; signatures and digests are computed in tpm/.
+ */
+import type { Binding, HostEvidence, PcrValues } from './attestation.js';
+import { type Failure, failure } from './failures.js';
+import type { HostClass, HostEntry, ReferenceSet } from './trust-bundle.js';
+
+/** TPMS_ATTEST of type quote, in plain words (Part 2 §10.12). Hex is lower-case, big-endian. */
+export interface ParsedQuote {
+  readonly magic: string;
+  readonly type: string;
+  readonly extraData: string;
+  /** Milliseconds the TPM has been powered, decimal. */
+  readonly clock: string;
+  readonly resetCount: number;
+  readonly restartCount: number;
+  readonly isClockSafe: boolean;
+  readonly firmwareVersion: string;
+  readonly pcrSelection: readonly { readonly hashAlgorithm: string; readonly pcrs: readonly number[] }[];
+  readonly pcrDigest: string;
+}
+
+export interface TpmCounters {
+  readonly resetCount: number;
+  readonly restartCount: number;
+}
+
+export interface AppraisalInput {
+  readonly host: HostEntry;
+  readonly hostClass: HostClass;
+  readonly evidence: HostEvidence;
+  readonly quote: ParsedQuote;
+  /** By the AK enrolled for this host. */
+  readonly isSignatureValid: boolean;
+  /** What the binding must say; `verifierNonce` is the one issued here. */
+  readonly expectedBinding: Binding;
+  /** SHA-256 of the canonical form of the binding that came with the evidence. */
+  readonly bindingDigest: string;
+  /** Digest of the reported PCR values in ascending order. */
+  readonly reportedPcrDigest: string;
+  readonly isNonceFresh: boolean;
+  /** Problem text of the wrapping key's certification, null if it is right or not needed. */
+  readonly wrappingKeyProblem: string | null;
+  /** Counters in the wrapping key's certification: an earlier statement of the same TPM in this move. */
+  readonly earlierCounters: TpmCounters | null;
+}
+
+declare const verified: unique symbol;
+
+/**
+ * A peer whose evidence met every rule. Checked: AK signature, magic, type, qualifying data over
+ * the recomputed binding, nonce, PCR selection, PCR digest, PCR values against one active
+ * reference set, clock, counters, wrapping key. Only `appraise` makes one.
+ */
+export interface AppraisedPeer {
+  readonly [verified]: true;
+  readonly host: HostEntry;
+  readonly evidence: HostEvidence;
+  readonly referenceSet: string;
+}
+
+export type AppraisalResult = { readonly ok: true; readonly peer: AppraisedPeer } | { readonly ok: false; readonly failures: readonly [Failure, ...Failure[]] };
+
+const TPM_GENERATED = 'ff544347';
+const TPM_ST_ATTEST_QUOTE = '8018';
+
+/** All rules, all reasons at once. An empty policy refuses. */
+export function appraise(input: AppraisalInput): AppraisalResult {
+  const { host, evidence } = input;
+  const active = input.hostClass.referenceSets.filter((set) => set.status === 'active');
+  const matching = active.find((set) => differences(set, evidence.pcrValues, input.hostClass.pcrs).length === 0);
+  const failures = [
+    ...policyRules(input, active),
+    ...quoteRules(input),
+    ...bindingRules(input),
+    ...pcrRules(input, active, matching),
+    ...(input.wrappingKeyProblem === null ? [] : [failure('WRAPPING_KEY_INVALID', { host: host.hostId, problem: input.wrappingKeyProblem })]),
+  ];
+  const [first, ...rest] = failures;
+  if (first) return { ok: false, failures: [first, ...rest] };
+  return { ok: true, peer: { host, evidence, referenceSet: matching?.id ?? '' } as AppraisedPeer };
+}
+
+function policyRules({ host, hostClass }: AppraisalInput, active: readonly ReferenceSet[]): Failure[] {
+  const failures: Failure[] = [];
+  if (hostClass.pcrs.length === 0 || active.length === 0) failures.push(failure('POLICY_EMPTY', { class: host.class }));
+  if (host.status !== 'active') failures.push(failure('HOST_NOT_ACTIVE', { host: host.hostId, status: host.status }));
+  return failures;
+}
+
+function quoteRules({ host, quote, isSignatureValid, earlierCounters }: AppraisalInput): Failure[] {
+  const hostId = host.hostId;
+  const failures: Failure[] = [];
+  if (!isSignatureValid) failures.push(failure('QUOTE_SIGNATURE_INVALID', { host: hostId }));
+  if (quote.magic !== TPM_GENERATED) failures.push(failure('QUOTE_MAGIC_WRONG', { host: hostId, magic: quote.magic }));
+  if (quote.type !== TPM_ST_ATTEST_QUOTE) failures.push(failure('QUOTE_TYPE_WRONG', { host: hostId, type: quote.type }));
+  if (!quote.isClockSafe) failures.push(failure('CLOCK_NOT_SAFE', { host: hostId }));
+  for (const counter of ['resetCount', 'restartCount'] as const) {
+    if (earlierCounters && earlierCounters[counter] !== quote[counter]) {
+      failures.push(failure('RESET_COUNT_CHANGED', { host: hostId, counter, before: earlierCounters[counter], after: quote[counter] }));
+    }
+  }
+  return failures;
+}
+
+function bindingRules({ host, quote, evidence, expectedBinding, bindingDigest, isNonceFresh }: AppraisalInput): Failure[] {
+  const hostId = host.hostId;
+  const failures: Failure[] = [];
+  for (const field of Object.keys(expectedBinding) as (keyof Binding)[]) {
+    if (field === 'verifierNonce' || evidence.binding[field] === expectedBinding[field]) continue;
+    failures.push(failure('BINDING_MISMATCH', { host: hostId, field, actual: String(evidence.binding[field]), expected: String(expectedBinding[field]) }));
+  }
+  if (!isNonceFresh || evidence.binding.verifierNonce !== expectedBinding.verifierNonce) failures.push(failure('NONCE_UNKNOWN', { host: hostId }));
+  if (quote.extraData !== bindingDigest) {
+    failures.push(failure('QUALIFYING_DATA_MISMATCH', { host: hostId, actual: quote.extraData, expected: bindingDigest }));
+  }
+  return failures;
+}
+
+function pcrRules(input: AppraisalInput, active: readonly ReferenceSet[], matching: ReferenceSet | undefined): Failure[] {
+  const { host, hostClass, quote, evidence } = input;
+  const hostId = host.hostId;
+  const failures: Failure[] = [];
+  const expected = ascending(hostClass.pcrs);
+  const selection = quote.pcrSelection.map((bank) => `${bank.hashAlgorithm}:${ascending(bank.pcrs)}`).join('+');
+  if (selection !== `sha256:${expected}`) failures.push(failure('PCR_SELECTION_WRONG', { host: hostId, actual: selection, expected: `sha256:${expected}` }));
+  if (ascending(Object.keys(evidence.pcrValues).map(Number)) !== expected || quote.pcrDigest !== input.reportedPcrDigest) {
+    failures.push(failure('PCR_DIGEST_MISMATCH', { host: hostId }));
+  }
+  if (!matching) failures.push(...nearestDifferences(hostId, active, evidence.pcrValues, hostClass.pcrs));
+  return failures;
+}
+
+/** Against the active set that differs in the fewest PCRs: the one a person would compare with. */
+function nearestDifferences(host: string, active: readonly ReferenceSet[], values: PcrValues, pcrs: readonly number[]): Failure[] {
+  const [nearest] = active
+    .map((set) => ({ set, pcrs: differences(set, values, pcrs) }))
+    .sort((a, b) => a.pcrs.length - b.pcrs.length);
+  if (!nearest) return [];
+  return nearest.pcrs.map((pcr) =>
+    failure('PCR_NOT_REFERENCE', { host, pcr, set: nearest.set.id, actual: values[pcr] ?? 'absent', expected: nearest.set.pcrValues[pcr] ?? 'nothing' }),
+  );
+}
+
+function differences(set: ReferenceSet, values: PcrValues, pcrs: readonly number[]): number[] {
+  return pcrs.filter((pcr) => values[pcr] === undefined || values[pcr] !== set.pcrValues[pcr]);
+}
+
+function ascending(numbers: readonly number[]): string {
+  return [...numbers].sort((a, b) => a - b).join(',');
+}

@@ -1,0 +1,31 @@
+/** Parsing of untrusted documents: one way in, one way to say what is wrong. */
+import type { z } from 'zod';
+import { type FailureCode, type FailureParameters, refuse } from './failures.js';
+
+type DocumentCode = 'VM_DOCUMENT_INVALID' | 'ORDER_INVALID' | 'EVIDENCE_INVALID' | 'LIMITS_INVALID';
+
+/** Parses or throws `code`, naming every wrong field. */
+export function parseDocument<T extends z.ZodType>(schema: T, value: unknown, code: DocumentCode): z.output<T> {
+  const parsed = schema.safeParse(value);
+  if (!parsed.success) throw refuse(code, { problem: describeIssues(parsed.error) });
+  return parsed.data;
+}
+
+/** As parseDocument, for codes that take more than `problem`. */
+export function parseDocumentOf<T extends z.ZodType, C extends FailureCode>(
+  schema: T,
+  value: unknown,
+  code: C,
+  parameters: Omit<FailureParameters<C>, 'problem'>,
+): z.output<T> {
+  const parsed = schema.safeParse(value);
+  if (!parsed.success) {
+    throw refuse(code, { ...parameters, problem: describeIssues(parsed.error) } as unknown as FailureParameters<C>);
+  }
+  return parsed.data;
+}
+
+/** "disks.0.path: an absolute path…; memoryBytes: …" */
+export function describeIssues(error: z.ZodError): string {
+  return error.issues.map((issue) => `${issue.path.map(String).join('.') || 'document'}: ${issue.message}`).join('; ');
+}

@@ -1,0 +1,81 @@
+/**
+ * The evidence file of one move: what was ordered, what each host proved, what was sent, what was
+ * decided and when. Written for every outcome. Version 1; a reader refuses other versions.
+ */
+import { z } from 'zod';
+import { HostEvidence } from './attestation.js';
+import { Epoch, HostId, Sha256Hex } from './ids.js';
+import { Manifest, VerdictStatement } from './manifest.js';
+import { Order } from './order.js';
+import { VmDocument } from './vm.js';
+
+const FailureRecord = z.strictObject({ code: z.string(), message: z.string(), remedy: z.string() });
+
+export const RoundRecord = z.strictObject({
+  round: z.int(),
+  sentBytes: z.int(),
+  remainingBytes: z.int(),
+  dirtyBytesPerSecond: z.number().nullable(),
+  elapsedMs: z.int(),
+});
+export type RoundRecord = Readonly<z.infer<typeof RoundRecord>>;
+
+/**
+ * What the source saw, ms since the epoch by the source's clock. `pauseMs` goes from the pause until
+ * the verdict arrived, so it contains the verdict's way back: an upper bound of what the guest lost.
+ */
+export const SourceTimings = z.strictObject({
+  pausedAtMs: z.number(),
+  relinquishedAtMs: z.number(),
+  lastByteAtMs: z.number(),
+  manifestAtMs: z.number(),
+  verdictAtMs: z.number(),
+  pauseMs: z.number(),
+});
+export type SourceTimings = Readonly<z.infer<typeof SourceTimings>>;
+
+/** What the destination saw, ms since the epoch by its clock. */
+export const DestinationTimings = z.strictObject({
+  manifestAtMs: z.number(),
+  loadedAtMs: z.number(),
+  decidedAtMs: z.number(),
+  runningAtMs: z.number(),
+});
+export type DestinationTimings = Readonly<z.infer<typeof DestinationTimings>>;
+
+export const OUTCOMES = ['moved', 'source-resumed', 'refused'] as const;
+
+export const Evidence = z.strictObject({
+  kind: z.literal('korora/evidence'),
+  version: z.literal(1),
+  order: Order,
+  orderDigest: Sha256Hex,
+  vm: VmDocument,
+  bundleDigest: Sha256Hex,
+  /** Epoch that the source owned when the move began; null where that was never learnt. */
+  sourceEpoch: Epoch.nullable(),
+  attestation: z.strictObject({
+    source: HostEvidence.nullable(),
+    destination: HostEvidence.nullable(),
+    /** Reference set that each host's values matched, by its peer's appraisal. */
+    referenceSets: z.strictObject({ source: z.string().nullable(), destination: z.string().nullable() }),
+  }),
+  manifest: Manifest.nullable(),
+  verdict: VerdictStatement.nullable(),
+  rounds: z.array(RoundRecord),
+  timings: z.strictObject({
+    startedAtMs: z.number(),
+    endedAtMs: z.number(),
+    /** Phase → ms since the start when it was reached. */
+    phases: z.record(z.string(), z.number()),
+    source: SourceTimings.nullable(),
+    destination: DestinationTimings.nullable(),
+  }),
+  outcome: z.strictObject({
+    kind: z.enum(OUTCOMES),
+    /** Where the VM runs. */
+    runsOn: HostId,
+    failures: z.array(FailureRecord),
+  }),
+});
+export type Evidence = Readonly<z.infer<typeof Evidence>>;

@@ -1,0 +1,59 @@
+/** What a client sees of a move: the answer of the workflow's `status` query, and its result. */
+import type { Evidence } from './evidence.js';
+import type { Failure } from './failures.js';
+import type { HostId, MigrationId, Sha256Hex, VmId } from './ids.js';
+import type { CopyLimits } from './progress.js';
+import type { Phase } from './steps.js';
+
+export interface MigrationStatus {
+  readonly migrationId: MigrationId;
+  readonly vmId: VmId;
+  readonly source: HostId;
+  readonly destination: HostId;
+  readonly phase: Phase;
+  /** Whether `abort` is taken now. */
+  readonly isAbortable: boolean;
+  readonly limits: CopyLimits;
+  readonly failures: readonly Failure[];
+  /** What an operator does now; null where there is nothing to do. */
+  readonly nextAction: string | null;
+}
+
+export interface MigrationResult {
+  readonly migrationId: MigrationId;
+  readonly vmId: VmId;
+  readonly outcome: Evidence['outcome'];
+  readonly evidencePath: string;
+  readonly evidenceDigest: Sha256Hex;
+  readonly timings: Evidence['timings'];
+}
+
+/** One VM as its host knows it. */
+export interface VmSurvey {
+  readonly vmId: VmId;
+  readonly hostId: HostId;
+  readonly ownership: string;
+  readonly epoch: number;
+  readonly status: string;
+  readonly mayRun: boolean;
+  /** The document; null where only the record is left. */
+  readonly vm: unknown;
+  readonly consolePath: string | null;
+}
+
+/** One host as its worker sees it; `reachable: false` where the worker does not answer. */
+export type HostSurvey =
+  | {
+      readonly hostId: HostId;
+      readonly reachable: true;
+      readonly bundleDigest: Sha256Hex | null;
+      readonly hypervisor: string;
+      readonly swtpm: string;
+      readonly pcrValues: Readonly<Record<string, string>>;
+      /** Null where the values match an active reference set. */
+      readonly pcrProblem: string | null;
+      readonly availableMemoryBytes: number;
+      readonly vms: readonly VmSurvey[];
+      readonly failures: readonly Failure[];
+    }
+  | { readonly hostId: HostId; readonly reachable: false };

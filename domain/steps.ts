@@ -1,0 +1,79 @@
+/**
+ * The saga as one table: what a move does, where, and what takes it back. The workflow reads like
+ * this table; the tests and the documents enumerate it.
+ *
+ * An undo means "ensure absent": it is registered before its step is scheduled, does nothing where
+ * nothing happened, and is retried until it succeeds.
+ */
+/** Where a move stands. The first eight are protocol.md §3; the rest are the ways it ends. */
+export const PHASES = [
+  'requested',
+  'admitted',
+  'attested',
+  'sealed',
+  'copying',
+  'stopped',
+  'activated',
+  'retired',
+  'compensating',
+  'in-doubt',
+  'source-resumed',
+  'refused',
+] as const;
+export type Phase = (typeof PHASES)[number];
+
+export interface Step {
+  readonly phase: Phase;
+  /** Activities that run in parallel. `control` has no host. */
+  readonly does: readonly { readonly on: 'source' | 'destination' | 'control'; readonly activity: string }[];
+  readonly undo: readonly { readonly on: 'source' | 'destination'; readonly activity: string }[];
+  /** Why there is no undo, or what the undo rests on. */
+  readonly because: string;
+}
+
+const both = (activity: string) => [
+  { on: 'source', activity },
+  { on: 'destination', activity },
+] as const;
+
+export const STEPS = {
+  preflight: {
+    phase: 'admitted',
+    does: [{ on: 'source', activity: 'inspectSource' }, { on: 'destination', activity: 'inspectDestination' }],
+    undo: [],
+    because: 'It only reads.',
+  },
+  openSessions: { phase: 'attested', does: both('openSession'), undo: both('closeSession'), because: 'A session is keys in memory.' },
+  quote: { phase: 'attested', does: both('quoteHost'), undo: [], because: 'A quote changes nothing.' },
+  appraise: { phase: 'attested', does: both('appraisePeer'), undo: [], because: 'The result lives in the session.' },
+  wrap: { phase: 'sealed', does: [{ on: 'source', activity: 'wrapSecrets' }], undo: [], because: 'Only the attested TPM opens what was wrapped.' },
+  unwrap: { phase: 'sealed', does: [{ on: 'destination', activity: 'unwrapSecrets' }], undo: [], because: 'The secrets live in the session.' },
+  prepare: {
+    phase: 'copying',
+    does: [{ on: 'destination', activity: 'prepareDestination' }],
+    undo: [{ on: 'destination', activity: 'settleDestination' }],
+    because: 'Settling rejects the migration durably and destroys the waiting copy, unless it was accepted.',
+  },
+  move: {
+    phase: 'copying',
+    does: [
+      { on: 'source', activity: 'copyMemory' },
+      { on: 'source', activity: 'stopAndCopy' },
+      { on: 'destination', activity: 'verifyImage' },
+    ],
+    undo: [
+      { on: 'source', activity: 'settleSource' },
+      { on: 'destination', activity: 'settleDestination' },
+      { on: 'source', activity: 'resolveSource' },
+    ],
+    because: 'A source that has not relinquished resumes by itself; one that has needs the proven rejection of the destination.',
+  },
+  retire: {
+    phase: 'retired',
+    does: [{ on: 'source', activity: 'resolveSource' }, { on: 'source', activity: 'closeSession' }, { on: 'destination', activity: 'closeSession' }],
+    undo: [],
+    because: 'Behind the point of no return: forward only.',
+  },
+  record: { phase: 'retired', does: [{ on: 'control', activity: 'recordEvidence' }], undo: [], because: 'Evidence of what happened is never taken back.' },
+} as const satisfies Record<string, Step>;
+export type StepName = keyof typeof STEPS;

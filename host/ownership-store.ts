@@ -1,0 +1,62 @@
+/**
+ * Keeps the ownership record of each VM on its host: read, apply one event, write durably, in
+ * that order and one at a time per VM. The rules are domain/ownership.ts; nothing is decided here.
+ */
+import { parseDocumentOf } from '../domain/documents.js';
+import { KororaError, problemOf, refuse } from '../domain/failures.js';
+import { type HostId, VmId } from '../domain/ids.js';
+import { OwnershipRecord, type OwnershipEvent, applyOwnershipEvent, noRecord } from '../domain/ownership.js';
+import type { HostAccess } from './port.js';
+
+export interface OwnershipStore {
+  /** `none` where there is no record. RECORD_UNREADABLE where there is one that cannot be read: never `none`. */
+  read(vmId: VmId): Promise<OwnershipRecord>;
+  /** Resolves once the new record is on disk. OWNERSHIP_REFUSED changes nothing. */
+  apply(vmId: VmId, event: OwnershipEvent): Promise<OwnershipRecord>;
+  /** VMs that this host has a record of. */
+  list(): Promise<readonly VmId[]>;
+}
+
+export function createOwnershipStore(access: HostAccess, hostId: HostId, vmsDir: string): OwnershipStore {
+  const last = new Map<VmId, Promise<unknown>>();
+  const pathOf = (vmId: VmId) => `${vmsDir}/${vmId}/ownership.json`;
+
+  async function read(vmId: VmId): Promise<OwnershipRecord> {
+    const content = await access.readFile(pathOf(vmId));
+    if (content === null) return noRecord(vmId, hostId);
+    const record = parseDocumentOf(OwnershipRecord, parseJson(content, vmId, hostId), 'RECORD_UNREADABLE', { vm: vmId, host: hostId });
+    if (record.vmId === vmId && record.hostId === hostId) return record;
+    throw refuse('RECORD_UNREADABLE', { vm: vmId, host: hostId, problem: `it is of VM ${record.vmId} on ${record.hostId}` });
+  }
+
+  async function applyNow(vmId: VmId, event: OwnershipEvent): Promise<OwnershipRecord> {
+    const record = await read(vmId);
+    const transition = applyOwnershipEvent(record, event);
+    if (!transition.ok) throw new KororaError([transition.failure]);
+    if (transition.record === record) return record;
+    await access.ensureDirectory(`${vmsDir}/${vmId}`);
+    await access.writeFileDurably(pathOf(vmId), `${JSON.stringify(transition.record, null, 2)}\n`);
+    return transition.record;
+  }
+
+  return {
+    read,
+    apply(vmId, event) {
+      const next = (last.get(vmId) ?? Promise.resolve()).then(() => applyNow(vmId, event));
+      last.set(vmId, next.catch(() => undefined));
+      return next;
+    },
+    async list() {
+      const names = await access.list(vmsDir);
+      return names.flatMap((name) => VmId.safeParse(name).data ?? []);
+    },
+  };
+}
+
+function parseJson(content: Buffer, vmId: string, hostId: string): unknown {
+  try {
+    return JSON.parse(content.toString('utf8'));
+  } catch (error) {
+    throw refuse('RECORD_UNREADABLE', { vm: vmId, host: hostId, problem: problemOf(error) }, error);
+  }
+}

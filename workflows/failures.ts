@@ -1,0 +1,31 @@
+/** Failures inside workflows: from Temporal's wrapping back to the table's rows, and out again. */
+import { ActivityFailure, ApplicationFailure, TimeoutFailure, isCancellation } from '@temporalio/workflow';
+import { type Failure, KororaError, failure, problemOf, refuse } from '../domain/failures.js';
+
+/** `abortReason`: what a cancellation means here. */
+export function failuresOf(error: unknown, abortReason: string): readonly [Failure, ...Failure[]] {
+  if (isCancellation(error)) return [failure('ABORTED', { reason: abortReason })];
+  if (error instanceof KororaError) return error.failures;
+  const told = error instanceof ActivityFailure ? error.cause : error;
+  if (told instanceof ApplicationFailure) {
+    const [first, ...rest] = (told.details?.[0] ?? []) as Failure[];
+    if (first) return [first, ...rest];
+  }
+  return [failure('INTERNAL', { problem: problemOf(error) })];
+}
+
+/** A timeout on a host's queue means that its worker is gone: HOST_UNREACHABLE. Else the error as it is. */
+export function namingHost(error: unknown, hostId: string): unknown {
+  if (error instanceof ActivityFailure && error.cause instanceof TimeoutFailure) return refuse('HOST_UNREACHABLE', { host: hostId }, error);
+  return error;
+}
+
+/** How a workflow fails: type = the first code, details = all failures, then what the client shows. */
+export function toApplicationFailure(failures: readonly Failure[], shown: unknown = null): ApplicationFailure {
+  return ApplicationFailure.create({
+    type: failures[0]?.code ?? 'INTERNAL',
+    message: failures.map((f) => f.message).join('; '),
+    nonRetryable: true,
+    details: [failures, shown],
+  });
+}

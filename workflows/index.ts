@@ -1,0 +1,4 @@
+/** The workflows of a control worker. */
+export { secureMigration } from './secure-migration.js';
+export { startVm } from './start-vm.js';
+export { surveyHosts } from './survey.js';

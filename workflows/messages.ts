@@ -1,0 +1,12 @@
+/** What clients may ask of a running move and tell it. */
+import { defineQuery, defineUpdate } from '@temporalio/workflow';
+import type { CopyLimits } from '../domain/progress.js';
+import type { MigrationStatus } from '../domain/status.js';
+
+export const statusQuery = defineQuery<MigrationStatus>('status');
+
+/** Taken until the source has stopped; then PAST_POINT_OF_NO_RETURN. Answers once the move is being undone. */
+export const abortUpdate = defineUpdate<void, [{ readonly reason: string }]>('abort');
+
+/** Taken while rounds run; else NOT_COPYING, LIMITS_INVALID. Members left out stay. Answers with the limits in force. */
+export const setLimitsUpdate = defineUpdate<CopyLimits, [Partial<CopyLimits>]>('setLimits');

@@ -1,0 +1,51 @@
+/**
+ * How each kind of activity is called: which queue, how long, how often again. Replay does not
+ * notice a change here; test/unit/activity-options.test.ts does.
+ */
+import { ActivityCancellationType, type ActivityOptions } from '@temporalio/workflow';
+
+export const hostQueue = (hostId: string): string => `host-${hostId}`;
+
+const retry = { initialInterval: '200 ms', backoffCoefficient: 2, maximumInterval: '5 s' } as const;
+
+/** A step before the point of no return. A worker that does not take it in time is gone. */
+export const stepOptions = (hostId: string): ActivityOptions => ({
+  taskQueue: hostQueue(hostId),
+  summary: `on ${hostId}`,
+  scheduleToStartTimeout: '10 s',
+  startToCloseTimeout: '60 s',
+  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+  retry: { ...retry, maximumAttempts: 3 },
+});
+
+/** A step that lasts as long as the copy does and says that it lives. */
+export const copyOptions = (hostId: string): ActivityOptions => ({
+  ...stepOptions(hostId),
+  scheduleToStartTimeout: '15 s',
+  startToCloseTimeout: '24 h',
+  heartbeatTimeout: '5 s',
+});
+
+/** Undo, and forward-only steps: no limit; only evidence ends them. */
+export const ensureOptions = (hostId: string): ActivityOptions => ({
+  taskQueue: hostQueue(hostId),
+  summary: `on ${hostId}`,
+  startToCloseTimeout: '5 min',
+  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+  retry: { ...retry, maximumAttempts: Number.POSITIVE_INFINITY },
+});
+
+/** Activities without a host, on the workflow's own queue. */
+export const controlOptions: ActivityOptions = {
+  startToCloseTimeout: '30 s',
+  retry: { ...retry, maximumAttempts: Number.POSITIVE_INFINITY },
+};
+
+/** Questions that people wait for: one try. */
+export const surveyOptions = (hostId: string): ActivityOptions => ({
+  taskQueue: hostQueue(hostId),
+  summary: `on ${hostId}`,
+  scheduleToStartTimeout: '3 s',
+  startToCloseTimeout: '30 s',
+  retry: { maximumAttempts: 1 },
+});

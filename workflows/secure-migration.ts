@@ -1,0 +1,324 @@
+/**
+ * The move of one VM, as protocol.md's phases: domain/steps.ts is its table. Decides nothing about
+ * trust or ownership: hosts do, by their own bundle, TPM and record; this workflow only brings
+ * them together and never gives up on an undo.
+ *
+ *   preflight ─ attest ─ seal ─ prepare ─ move ─┬─ accepted: retire ─ record
+ *        └──────────┴──────┴───────┴────────────┴─ else: settle, last in first out ─ record ─ fail
+ */
+import { CancellationScope, proxyActivities, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
+import type { ControlActivities } from '../activities/index.js';
+import type { Handover } from '../activities/outgoing-move.js';
+import type { Verification } from '../activities/verify.js';
+import { digestOf } from '../domain/canonical.js';
+import { parseDocument } from '../domain/documents.js';
+import type { Evidence } from '../domain/evidence.js';
+import { type Failure, KororaError, failure } from '../domain/failures.js';
+import { type Manifest, type VerdictStatement } from '../domain/manifest.js';
+import { Order } from '../domain/order.js';
+import { type CopyLimits, CopyLimits as CopyLimitsSchema } from '../domain/progress.js';
+import { planMove } from '../domain/preflight.js';
+import type { MigrationResult, MigrationStatus } from '../domain/status.js';
+import type { Phase } from '../domain/steps.js';
+import { VmDocument } from '../domain/vm.js';
+import { failuresOf, toApplicationFailure } from './failures.js';
+import { callsOf } from './hosts.js';
+import { abortUpdate, setLimitsUpdate, statusQuery } from './messages.js';
+import { controlOptions } from './options.js';
+import { Saga } from './saga.js';
+
+export interface MigrationInput {
+  readonly order: Order;
+  readonly vm: VmDocument;
+}
+
+const ABORTABLE: readonly Phase[] = ['requested', 'admitted', 'attested', 'sealed', 'copying'];
+
+export async function secureMigration(input: MigrationInput): Promise<MigrationResult> {
+  const { order, vm } = openInput(input);
+  const source = callsOf(order.source);
+  const destination = callsOf(order.destination);
+  const control = proxyActivities<ControlActivities>(controlOptions);
+  const saga = new Saga();
+  const startedAtMs = workflowInfo().startTime.getTime();
+
+  let phase: Phase = 'requested';
+  let limits = order.limits;
+  let failures: readonly Failure[] = [];
+  let nextAction: string | null = null;
+  let abortReason = 'it was cancelled';
+  /** From `prepare` on something may have changed on a host. */
+  let isUnderWay = false;
+  let accepted: VerdictStatement | null = null;
+  const phases: Record<string, number> = { requested: 0 };
+  const seen: Seen = {
+    sourceEpoch: null,
+    attestation: { source: null, destination: null, referenceSets: { source: null, destination: null } },
+    manifest: null,
+    verdict: null,
+    rounds: [],
+    source: null,
+    destination: null,
+  };
+
+  const forward = new CancellationScope();
+  setHandler(statusQuery, status);
+  setHandler(abortUpdate, abort, { validator: validateAbort });
+  setHandler(setLimitsUpdate, setLimits, { validator: validateLimits });
+  reach('requested');
+
+  try {
+    await forward.run(async () => {
+      await preflight();
+      await attest();
+      await seal();
+      await move(await prepare());
+    });
+  } catch (error) {
+    failures = failuresOf(error, abortReason);
+    await CancellationScope.nonCancellable(compensate);
+  }
+  return await CancellationScope.nonCancellable(conclude);
+
+  async function preflight(): Promise<void> {
+    const request = { order, vm };
+    const [sourceFacts, destinationFacts] = await allOrReasons([source.step.inspectSource(request), destination.step.inspectDestination(request)]);
+    seen.sourceEpoch = sourceFacts.ownership.epoch >= 1 ? (sourceFacts.ownership.epoch as Evidence['sourceEpoch']) : null;
+    const [first, ...rest] = planMove(order, vm, sourceFacts, destinationFacts);
+    if (first) throw new KororaError([first, ...rest]);
+    reach('admitted');
+  }
+
+  async function attest(): Promise<void> {
+    saga.undoWith('openSessions', closeSessions);
+    const [sourceOffer, destinationOffer] = await allOrReasons([
+      source.step.openSession({ order, role: 'source' }),
+      destination.step.openSession({ order, role: 'destination' }),
+    ]);
+    const [sourceEvidence, destinationEvidence] = await allOrReasons([
+      source.step.quoteHost({ order, role: 'source', peer: destinationOffer }),
+      destination.step.quoteHost({ order, role: 'destination', peer: sourceOffer }),
+    ]);
+    seen.attestation.source = sourceEvidence;
+    seen.attestation.destination = destinationEvidence;
+    const [ofDestination, ofSource] = await allOrReasons([
+      source.step.appraisePeer({ order, role: 'source', evidence: destinationEvidence }),
+      destination.step.appraisePeer({ order, role: 'destination', evidence: sourceEvidence }),
+    ]);
+    seen.attestation.referenceSets = { source: ofSource.referenceSet, destination: ofDestination.referenceSet };
+    reach('attested');
+  }
+
+  async function seal(): Promise<void> {
+    const wrapped = await source.step.wrapSecrets({ order });
+    await destination.step.unwrapSecrets({ order, wrapped });
+    reach('sealed');
+  }
+
+  async function prepare() {
+    isUnderWay = true;
+    saga.undoWith('prepare', async () => {
+      if (accepted) return;
+      await destination.ensure.settleDestination({ order, epoch: epochToCome(), reason: why() });
+    });
+    const { address } = await destination.step.prepareDestination({ order, vm });
+    reach('copying');
+    return address;
+  }
+
+  /** Three activities at once that meet over the channel: nothing of Temporal lies inside the pause. */
+  async function move(address: { readonly host: string; readonly port: number }): Promise<void> {
+    saga.undoWith('move', settleMove);
+    const together = new CancellationScope();
+    let firstError: unknown = null;
+    const [copying, handover, verification] = await together.run(() => {
+      const started = [
+        source.copy.copyMemory({ order, address }),
+        source.copy.stopAndCopy({ order, address }),
+        destination.copy.verifyImage({ order }),
+      ] as const;
+      void started[0].then(() => reach('stopped'), () => undefined);
+      for (const one of started) {
+        one.catch((error: unknown) => {
+          firstError ??= error;
+          together.cancel();
+        });
+      }
+      return Promise.allSettled(started);
+    });
+    if (copying.status === 'fulfilled') seen.rounds = [...copying.value.rounds];
+    keep(handover.status === 'fulfilled' ? handover.value : null, verification.status === 'fulfilled' ? verification.value : null);
+    if (seen.verdict?.verdict.verdict === 'accepted') {
+      accepted = seen.verdict;
+      reach('activated');
+      return;
+    }
+    const reasons = firstError === null ? [] : failuresOf(firstError, abortReason);
+    const rejection = seen.verdict?.verdict.reason;
+    const [first, ...rest] = [
+      ...reasons,
+      ...(rejection && !reasons.some((r) => r.code === 'DESTINATION_REJECTED' || r.code === 'ABORTED') ? [failure('DESTINATION_REJECTED', { reason: rejection })] : []),
+    ];
+    throw new KororaError([first ?? failure('INTERNAL', { problem: 'the move ended without a verdict' }), ...rest]);
+  }
+
+  /** Undo of move. The source decides alone where it can; else by the destination's signed verdict. */
+  async function settleMove(): Promise<void> {
+    const settled = await source.ensure.settleSource({ order, reason: why() });
+    if (settled.state === 'runs') return;
+    reach('in-doubt');
+    nextAction = `Bring the worker of ${order.destination} back: only it knows whether it took the VM.`;
+    const statement = await destination.ensure.settleDestination({ order, epoch: settled.epoch, reason: why() });
+    nextAction = null;
+    seen.verdict = statement;
+    if (statement.verdict.verdict === 'accepted') accepted = statement;
+    else await source.ensure.resolveSource({ order, statement });
+    reach('compensating');
+  }
+
+  async function compensate(): Promise<void> {
+    reach('compensating');
+    const failed = await saga.unwind();
+    failures = [...failures, ...failed.flatMap(({ error }) => failuresOf(error, abortReason))];
+  }
+
+  async function closeSessions(): Promise<void> {
+    if (phase === 'retired') return;
+    await Promise.all([
+      source.ensure.closeSession({ order, role: 'source' }),
+      destination.ensure.closeSession({ order, role: 'destination' }),
+    ]);
+  }
+
+  async function conclude(): Promise<MigrationResult> {
+    if (accepted) {
+      failures = [];
+      await source.ensure.resolveSource({ order, statement: accepted });
+      await closeSessions();
+      reach('retired');
+    } else {
+      reach(isUnderWay ? 'source-resumed' : 'refused');
+    }
+    const evidence = evidenceNow();
+    const { path, digest } = await control.recordEvidence({ evidence });
+    const result: MigrationResult = {
+      migrationId: order.migrationId,
+      vmId: order.vmId,
+      outcome: evidence.outcome,
+      evidencePath: path,
+      evidenceDigest: digest,
+      timings: evidence.timings,
+    };
+    if (accepted) return result;
+    throw toApplicationFailure(failures, result);
+  }
+
+  function evidenceNow(): Evidence {
+    return {
+      kind: 'korora/evidence',
+      version: 1,
+      order,
+      orderDigest: digestOf(order),
+      vm,
+      bundleDigest: order.bundleDigest,
+      sourceEpoch: seen.sourceEpoch,
+      attestation: seen.attestation,
+      manifest: seen.manifest,
+      verdict: seen.verdict,
+      rounds: seen.rounds,
+      timings: { startedAtMs, endedAtMs: Date.now(), phases, source: seen.source, destination: seen.destination },
+      outcome: {
+        kind: accepted ? 'moved' : isUnderWay ? 'source-resumed' : 'refused',
+        runsOn: accepted ? order.destination : order.source,
+        failures: failures.map(({ code, message, remedy }) => ({ code, message, remedy })),
+      },
+    };
+  }
+
+  function keep(handover: Handover | null, verification: Verification | null): void {
+    seen.manifest = handover?.manifest ?? verification?.manifest ?? null;
+    seen.source = handover?.timings ?? null;
+    seen.destination = verification?.timings ?? null;
+    seen.verdict = verification?.statement ?? null;
+  }
+
+  function status(): MigrationStatus {
+    const { migrationId, vmId } = order;
+    return { migrationId, vmId, source: order.source, destination: order.destination, phase, isAbortable: ABORTABLE.includes(phase), limits, failures, nextAction };
+  }
+
+  function validateAbort({ reason }: { readonly reason: string }): void {
+    if (typeof reason !== 'string' || reason.length === 0 || reason.length > 500) {
+      throw toApplicationFailure([failure('ORDER_INVALID', { problem: 'reason: 1 to 500 characters' })]);
+    }
+    if (!ABORTABLE.includes(phase)) throw toApplicationFailure([failure('PAST_POINT_OF_NO_RETURN', { vm: order.vmId })]);
+  }
+
+  function abort({ reason }: { readonly reason: string }): void {
+    abortReason = reason;
+    forward.cancel();
+  }
+
+  function validateLimits(change: Partial<CopyLimits>): void {
+    const merged = CopyLimitsSchema.safeParse({ ...limits, ...change });
+    if (!merged.success) throw toApplicationFailure([failure('LIMITS_INVALID', { problem: merged.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`).join('; ') })]);
+    if (phase !== 'copying') throw toApplicationFailure([failure('NOT_COPYING', { vm: order.vmId, phase })]);
+  }
+
+  async function setLimits(change: Partial<CopyLimits>): Promise<CopyLimits> {
+    const next = { ...limits, ...change };
+    await source.step.tuneCopy({ order, limits: next });
+    limits = next;
+    return limits;
+  }
+
+  function reach(next: Phase): void {
+    phase = next;
+    phases[next] = Date.now() - startedAtMs;
+    setCurrentDetails(details());
+  }
+
+  function details(): string {
+    const lines = [`**${phase}** — VM \`${order.vmId}\` from \`${order.source}\` to \`${order.destination}\``];
+    for (const { code, message, remedy } of failures) lines.push(`- \`${code}\` ${message} — ${remedy}`);
+    if (nextAction) lines.push(`**Next action:** ${nextAction}`);
+    return lines.join('\n');
+  }
+
+  function why(): string {
+    return failures.map((f) => `${f.code}: ${f.message}`).join('; ') || abortReason;
+  }
+
+  function epochToCome(): number {
+    return (seen.sourceEpoch ?? 0) + 1;
+  }
+}
+
+interface Seen {
+  sourceEpoch: Evidence['sourceEpoch'];
+  attestation: { -readonly [K in keyof Evidence['attestation']]: Evidence['attestation'][K] };
+  manifest: Manifest | null;
+  verdict: VerdictStatement | null;
+  rounds: Evidence['rounds'];
+  source: Evidence['timings']['source'];
+  destination: Evidence['timings']['destination'];
+}
+
+function openInput(input: MigrationInput): MigrationInput {
+  try {
+    return { order: parseDocument(Order, input?.order, 'ORDER_INVALID'), vm: parseDocument(VmDocument, input?.vm, 'VM_DOCUMENT_INVALID') };
+  } catch (error) {
+    throw toApplicationFailure(failuresOf(error, ''));
+  }
+}
+
+/** Both results, or the reasons of all that failed. */
+async function allOrReasons<A, B>(pair: readonly [Promise<A>, Promise<B>]): Promise<[A, B]> {
+  const [a, b] = await Promise.allSettled(pair);
+  if (a.status === 'fulfilled' && b.status === 'fulfilled') return [a.value, b.value];
+  const errors = [a, b].flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []));
+  if (errors.length === 1) throw errors[0];
+  const [first, ...rest] = errors.flatMap((error) => failuresOf(error, ''));
+  if (first?.code === 'ABORTED') throw errors[0];
+  throw new KororaError([first ?? failure('INTERNAL', { problem: 'no reason given' }), ...rest]);
+}
