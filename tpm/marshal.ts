@@ -16,7 +16,7 @@ export function nameOf(publicArea: Buffer): string {
 /** SHA-256 over the values of `pcrs` in ascending order (Part 4 PCRComputeCurrentDigest), hex. RangeError where a value is missing. */
 export function pcrDigestOf(pcrs: readonly number[], values: PcrValues): string {
   const hash = createHash('sha256');
-  for (const pcr of [...pcrs].sort((a, b) => a - b)) {
+  for (const pcr of [...new Set(pcrs)].sort((a, b) => a - b)) {
     const value = values[pcr];
     if (value === undefined) throw new RangeError(`PCR ${pcr} has no value`);
     hash.update(value, 'hex');

@@ -1,0 +1,81 @@
+/**
+ * For tests with a real software TPM: a folder and a testbed TPM on a free port, both gone after
+ * `stop`, and `tool` to run tpm2-tools against it from outside of tpm/.
+ */
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { HostId } from '../../domain/ids.js';
+import { createLocalHost } from '../../host/local.js';
+import { ensureTestbedTpm, ensureTestbedTpmStopped } from '../../tpm/testbed-tpm.js';
+
+export const hostId = HostId.parse('test-host');
+export const access = createLocalHost(hostId);
+
+export interface TpmTestbed {
+  readonly folder: string;
+  readonly tcti: string;
+  /** Runs a tool to the end; throws with its stderr unless it succeeds. */
+  tool(name: string, ...args: string[]): Promise<Buffer>;
+  /** Writes a file into the folder and returns its path. */
+  file(content: Buffer): Promise<string>;
+  restart(how: 'orderly' | 'killed'): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export async function startTpmTestbed(): Promise<TpmTestbed> {
+  const folder = await mkdtemp(join(tmpdir(), 'korora-tpm-'));
+  const spec = { access, hostId, stateDir: join(folder, 'host-tpm'), port: await freePortPair() };
+  const { tcti } = await ensureTestbedTpm(spec);
+  return {
+    folder,
+    tcti,
+    async tool(name, ...args) {
+      const { exitCode, stdout, stderr } = await access.run(name, ['-T', tcti, ...args]);
+      if (exitCode !== 0) throw new Error(`${name}: ${stderr.toString()}`);
+      return stdout;
+    },
+    async file(content) {
+      const path = join(folder, randomUUID());
+      await writeFile(path, content);
+      return path;
+    },
+    async restart(how) {
+      if (how === 'killed') {
+        const pid = Number((await access.readFile(join(spec.stateDir, 'swtpm.pid')))?.toString());
+        await access.signal(pid, 'SIGKILL');
+        while ((await access.commandLineOf(pid)) !== null) await new Promise((resolve) => setTimeout(resolve, 10));
+      } else await ensureTestbedTpmStopped(spec);
+      await ensureTestbedTpm(spec);
+    },
+    async stop() {
+      await ensureTestbedTpmStopped(spec);
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A free port of 127.0.0.1 whose successor is free too: swtpm's data and control channel. */
+export async function freePortPair(): Promise<number> {
+  for (;;) {
+    const first = await listenOn(0);
+    const second = await listenOn(first.port + 1).catch(() => null);
+    await first.close();
+    await second?.close();
+    if (second) return first.port;
+  }
+}
+
+function listenOn(port: number): Promise<{ port: number; close(): Promise<void> }> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(port, '127.0.0.1', () => {
+      const address = server.address();
+      const close = () => new Promise<void>((done) => server.close(() => done()));
+      resolve({ port: typeof address === 'object' && address ? address.port : port, close });
+    });
+  });
+}

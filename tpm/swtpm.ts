@@ -1,0 +1,78 @@
+/**
+ * The vTPMs of a host: one swtpm per VM, its state encrypted at rest, its migration blobs encrypted
+ * under the VM's migration key. Keys come from the caller over file descriptors and are kept nowhere.
+ *
+ *   stateDir/                   swtpm's state (tpm2-00.permall), locked by the running swtpm
+ *   stateDir/ek-certificates/   EK certificates from manufacture: the vTPM's identity
+ *   runDir/                     control.sock (0600), swtpm.pid, swtpm.log
+ *
+ * Started without --terminate. A hypervisor that ends in order tells swtpm to end (CMD_SHUTDOWN);
+ * one that crashes, or a mere probe of the control socket, must not take the vTPM away from a VM
+ * that may be resumed. What is left over ends by `ensureStopped`.
+ */
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { refuse } from '../domain/failures.js';
+import type { VtpmManager } from './port.js';
+import { type SwtpmHost, ensureSwtpmStopped, manufactureSwtpm, runningPid, startSwtpm } from './swtpm-process.js';
+
+/** sun_path without its NUL (unix(7)). */
+const SOCKET_PATH_BYTES_MAX = 107;
+const KEY_BYTES = 32;
+
+export function createSwtpmManager(host: SwtpmHost): VtpmManager {
+  const { access, hostId } = host;
+  return {
+    async version() {
+      const { exitCode, stdout } = await access.run('bash', ['-c', 'command -v swtpm > /dev/null && swtpm --version']);
+      return exitCode === 0 ? (/version (\d+\.\d+\.\d+)/.exec(stdout.toString())?.[1] ?? null) : null;
+    },
+
+    async manufacture({ stateDir, stateKey, name }) {
+      assertKey('stateKey', stateKey);
+      const certificateDir = join(stateDir, 'ek-certificates');
+      await manufactureSwtpm(host, { stateDir, certificateDir, name, stateKey });
+      const hash = createHash('sha256');
+      for (const file of await access.list(certificateDir)) hash.update((await access.readFile(join(certificateDir, file))) ?? '');
+      return { ekCertificateSha256: hash.digest('hex') };
+    },
+
+    async ensureRunning({ stateDir, runDir, stateKey, migrationKey }) {
+      assertKey('stateKey', stateKey);
+      assertKey('migrationKey', migrationKey);
+      const controlSocketPath = join(runDir, 'control.sock');
+      if (Buffer.byteLength(controlSocketPath) > SOCKET_PATH_BYTES_MAX) {
+        throw refuse('HOST_COMMAND_FAILED', { command: 'swtpm', host: hostId, problem: `the path ${controlSocketPath} is longer than ${SOCKET_PATH_BYTES_MAX} bytes` });
+      }
+      if ((await runningPid(access, pidFileIn(runDir))) !== null) return { controlSocketPath };
+      await access.ensureDirectory(stateDir);
+      await access.ensureDirectory(runDir);
+      await access.remove(controlSocketPath);
+      await startSwtpm(host, {
+        args: [
+          '--tpmstate', `dir=${stateDir},mode=0600`,
+          '--ctrl', `type=unixio,path=${controlSocketPath},mode=0600`,
+          '--key', 'fd=3,format=binary,mode=aes-256-cbc',
+          '--migration-key', 'fd=4,format=binary,mode=aes-256-cbc',
+          '--log', `file=${join(runDir, 'swtpm.log')}`,
+        ],
+        secretInputs: [stateKey, migrationKey],
+        pidFile: pidFileIn(runDir),
+        isReady: async () => (await access.stat(controlSocketPath)) !== null,
+      });
+      return { controlSocketPath };
+    },
+
+    isRunning: async (runDir) => (await runningPid(access, pidFileIn(runDir))) !== null,
+
+    ensureStopped: (runDir) => ensureSwtpmStopped(host, pidFileIn(runDir)),
+  };
+}
+
+function pidFileIn(runDir: string): string {
+  return join(runDir, 'swtpm.pid');
+}
+
+function assertKey(name: string, key: Buffer): void {
+  if (key.length !== KEY_BYTES) throw new RangeError(`${name} has ${key.length} bytes, ${KEY_BYTES} expected`);
+}
