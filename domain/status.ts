@@ -14,6 +14,10 @@ export interface MigrationStatus {
   /** Whether `abort` is taken now. */
   readonly isAbortable: boolean;
   readonly limits: CopyLimits;
+  /** Phase → ms since the start when it was reached, in the order of reaching. */
+  readonly phases: Readonly<Record<string, number>>;
+  /** Memory rounds of a finished copy; empty before. */
+  readonly rounds: Evidence['rounds'];
   readonly failures: readonly Failure[];
   /** What an operator does now; null where there is nothing to do. */
   readonly nextAction: string | null;

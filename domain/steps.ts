@@ -77,3 +77,8 @@ export const STEPS = {
   record: { phase: 'retired', does: [{ on: 'control', activity: 'recordEvidence' }], undo: [], because: 'Evidence of what happened is never taken back.' },
 } as const satisfies Record<string, Step>;
 export type StepName = keyof typeof STEPS;
+
+/** Task queue of a host's worker. */
+export const hostQueue = (hostId: string): string => `host-${hostId}`;
+/** Task queue of the control workers, unless configured otherwise. */
+export const CONTROL_QUEUE = 'korora-control';

@@ -3,8 +3,7 @@
  * notice a change here; test/unit/activity-options.test.ts does.
  */
 import { ActivityCancellationType, type ActivityOptions } from '@temporalio/workflow';
-
-export const hostQueue = (hostId: string): string => `host-${hostId}`;
+import { hostQueue } from '../domain/steps.js';
 
 const retry = { initialInterval: '200 ms', backoffCoefficient: 2, maximumInterval: '5 s' } as const;
 

@@ -244,7 +244,19 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
 
   function status(): MigrationStatus {
     const { migrationId, vmId } = order;
-    return { migrationId, vmId, source: order.source, destination: order.destination, phase, isAbortable: ABORTABLE.includes(phase), limits, failures, nextAction };
+    return {
+      migrationId,
+      vmId,
+      source: order.source,
+      destination: order.destination,
+      phase,
+      isAbortable: ABORTABLE.includes(phase),
+      limits,
+      phases,
+      rounds: seen.rounds,
+      failures,
+      nextAction,
+    };
   }
 
   function validateAbort({ reason }: { readonly reason: string }): void {

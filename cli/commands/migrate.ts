@@ -1,0 +1,91 @@
+/** `korora migrate|watch|abort|limits`: order a move, follow it, end it, tune it. */
+import { type Command, InvalidArgumentError } from 'commander';
+import { type KororaClient, MigrationFailedError } from '../../client/index.js';
+import type { CopyLimits } from '../../domain/progress.js';
+import { type GlobalOptions, command, print, withClient } from '../context.js';
+import { follow, terminalScreen } from '../follow.js';
+import { renderResult } from '../render.js';
+
+interface LimitOptions {
+  readonly downtimeLimit?: number;
+  readonly bandwidth?: number;
+  readonly maxRounds?: number;
+}
+
+export function addMigrateCommands(program: Command): void {
+  const globals = () => program.optsWithGlobals<GlobalOptions>();
+
+  withLimits(program.command('migrate'))
+    .description('move a running VM to another host and follow the move')
+    .argument('<vm>')
+    .requiredOption('--to <host>', 'destination')
+    .option('--detach', 'order the move and return')
+    .action(command(globals, async (vmId: string, options: LimitOptions & { to: string; detach?: boolean }) => {
+      await withClient(globals(), async (client) => {
+        const started = await client.migrate({ vmId, destination: options.to, limits: limitsIn(options) });
+        const said = `move ${started.migrationId} of ${vmId} from ${started.source} to ${started.destination}`;
+        if (options.detach) return print(globals(), started, () => said);
+        if (!globals().json) process.stdout.write(`${said}\n`);
+        await followToResult(client, vmId, started.runId);
+      });
+    }));
+
+  program
+    .command('watch')
+    .description('follow the move of a VM, or see how the last one ended')
+    .argument('<vm>')
+    .action(command(globals, (vmId: string) => withClient(globals(), (client) => followToResult(client, vmId, undefined))));
+
+  program
+    .command('abort')
+    .description('abort the move of a VM; taken until the source has stopped')
+    .argument('<vm>')
+    .option('--reason <text>', 'why, for the record', 'an operator aborted it')
+    .action(command(globals, async (vmId: string, options: { reason: string }) => {
+      await withClient(globals(), (client) => client.abort(vmId, options.reason));
+      print(globals(), { aborted: vmId }, () => `abort of ${vmId} is under way; see \`korora watch ${vmId}\``);
+    }));
+
+  withLimits(program.command('limits'))
+    .description('change the limits of a move while its rounds run')
+    .argument('<vm>')
+    .action(command(globals, async (vmId: string, options: LimitOptions) => {
+      const limits = await withClient(globals(), (client) => client.setLimits(vmId, limitsIn(options)));
+      print(globals(), limits, () => `limits of ${vmId}: downtime ${limits.downtimeLimitMs} ms, bandwidth ${limits.bandwidthBytesPerSecond ?? 'unlimited'} bytes/s, ${limits.maxRounds} rounds`);
+    }));
+
+  async function followToResult(client: KororaClient, vmId: string, runId: string | undefined): Promise<void> {
+    if (globals().json) for await (const view of client.watch(vmId, runId)) process.stdout.write(`${JSON.stringify(view)}\n`);
+    else await follow(client, vmId, runId, terminalScreen(process.stdout));
+    try {
+      const result = await client.result(vmId, runId);
+      print(globals(), { result }, () => renderResult(result));
+    } catch (error) {
+      if (error instanceof MigrationFailedError && error.result) {
+        const { result } = error;
+        print(globals(), { result }, () => renderResult(result));
+      }
+      throw error;
+    }
+  }
+}
+
+function withLimits(command: Command): Command {
+  return command
+    .option('--downtime-limit <ms>', 'pause to plan for, in ms', wholeNumber)
+    .option('--bandwidth <bytes>', 'most bytes a second', wholeNumber)
+    .option('--max-rounds <number>', 'give up after so many memory rounds', wholeNumber);
+}
+
+function limitsIn({ downtimeLimit, bandwidth, maxRounds }: LimitOptions): Partial<CopyLimits> {
+  return {
+    ...(downtimeLimit === undefined ? {} : { downtimeLimitMs: downtimeLimit }),
+    ...(bandwidth === undefined ? {} : { bandwidthBytesPerSecond: bandwidth }),
+    ...(maxRounds === undefined ? {} : { maxRounds }),
+  };
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('not a whole number');
+  return Number(text);
+}

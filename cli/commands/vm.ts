@@ -1,0 +1,36 @@
+/** `korora vm …`: start VMs and see where they are. */
+import type { Command } from 'commander';
+import { refuse } from '../../domain/failures.js';
+import { type GlobalOptions, command, print, readJsonFile, withClient } from '../context.js';
+import { renderVm, renderVms } from '../render.js';
+
+export function addVmCommands(program: Command): void {
+  const globals = () => program.optsWithGlobals<GlobalOptions>();
+  const vm = program.command('vm').description('virtual machines');
+
+  vm.command('start')
+    .description('create the VM and its vTPM on a host and boot it; or boot one that the host owns')
+    .argument('<file>', 'VM document')
+    .requiredOption('--on <host>', 'host to start it on')
+    .action(command(globals, async (file: string, options: { on: string }) => {
+      const document = await readJsonFile(file, 'VM_DOCUMENT_INVALID');
+      const started = await withClient(globals(), (client) => client.startVm(document, options.on));
+      print(globals(), started, () => renderVms([started]));
+    }));
+
+  vm.command('list')
+    .description('every VM that a host of the bundle has a record of')
+    .action(command(globals, async () => {
+      const vms = await withClient(globals(), (client) => client.vms());
+      print(globals(), vms, () => renderVms(vms));
+    }));
+
+  vm.command('show')
+    .description('what each host knows of one VM')
+    .argument('<vm>')
+    .action(command(globals, async (vmId: string) => {
+      const vms = (await withClient(globals(), (client) => client.vms())).filter((known) => known.vmId === vmId);
+      if (vms.length === 0) throw refuse('VM_UNKNOWN', { vm: vmId });
+      print(globals(), vms, () => renderVm(vms));
+    }));
+}

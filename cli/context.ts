@@ -1,0 +1,74 @@
+/** What every command needs: the trust bundle, a connection, and one way to print and to fail. */
+import { readFile } from 'node:fs/promises';
+import { Client, Connection } from '@temporalio/client';
+import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { type KororaClient, createKororaClient } from '../client/index.js';
+import { KororaError, problemOf, refuse } from '../domain/failures.js';
+import { installBundle } from '../domain/trust-bundle.js';
+import { renderFailures } from './render.js';
+
+export interface GlobalOptions {
+  readonly json?: boolean;
+  readonly trust?: string;
+  readonly queue?: string;
+}
+
+/** Connects, runs, closes. TEMPORAL_UNREACHABLE, BUNDLE_INVALID. */
+export async function withClient<T>(options: GlobalOptions, use: (client: KororaClient) => Promise<T>): Promise<T> {
+  const bundle = installBundle(await readJsonFile(trustPath(options), 'BUNDLE_INVALID'), 'this client');
+  const { connectionOptions, namespace } = loadClientConnectConfig();
+  const address = connectionOptions.address ?? 'localhost:7233';
+  const { tls, apiKey, metadata } = connectionOptions;
+  const connection = await Connection.connect({
+    address,
+    connectTimeout: '5 s',
+    ...(tls === undefined ? {} : { tls: tls as boolean }),
+    ...(typeof apiKey === 'string' ? { apiKey } : {}),
+    ...(metadata === undefined ? {} : { metadata: metadata as Record<string, string> }),
+  }).catch((error: unknown) => {
+    throw refuse('TEMPORAL_UNREACHABLE', { address, problem: problemOf(error) }, error);
+  });
+  try {
+    const client = new Client({ connection, namespace: namespace ?? 'default' });
+    return await use(createKororaClient({ client, bundle, ...(options.queue === undefined ? {} : { taskQueue: options.queue }) }));
+  } finally {
+    await connection.close();
+  }
+}
+
+/** Fails with `code`, where the file is missing or not JSON. */
+export async function readJsonFile(file: string, code: 'BUNDLE_INVALID' | 'VM_DOCUMENT_INVALID' | 'HOST_CONFIG_INVALID'): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(file, 'utf8'));
+  } catch (error) {
+    const problem = `${file}: ${problemOf(error)}`;
+    if (code === 'BUNDLE_INVALID') throw refuse(code, { host: 'this client', problem }, error);
+    if (code === 'HOST_CONFIG_INVALID') throw refuse(code, { file, problem: problemOf(error) }, error);
+    throw refuse(code, { problem }, error);
+  }
+}
+
+/** One document on stdout: JSON with --json, text otherwise. */
+export function print(options: GlobalOptions, value: unknown, text: () => string): void {
+  process.stdout.write(options.json ? `${JSON.stringify(value)}\n` : `${text()}\n`);
+}
+
+/** Wraps a command: a KororaError becomes its message and remedy on stderr (or JSON) and exit code 1. */
+export function command<A extends unknown[]>(optionsOf: () => GlobalOptions, run: (...args: A) => Promise<void>): (...args: A) => Promise<void> {
+  return async (...args) => {
+    try {
+      await run(...args);
+    } catch (error) {
+      if (!(error instanceof KororaError)) throw error;
+      process.exitCode = 1;
+      if (optionsOf().json) process.stdout.write(`${JSON.stringify({ failures: error.failures })}\n`);
+      else process.stderr.write(`${renderFailures(error.failures)}\n`);
+    }
+  };
+}
+
+function trustPath({ trust }: GlobalOptions): string {
+  const path = trust ?? process.env['KORORA_TRUST'];
+  if (path) return path;
+  throw refuse('BUNDLE_INVALID', { host: 'this client', problem: 'none was given: use --trust FILE or set KORORA_TRUST' });
+}

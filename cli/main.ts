@@ -1,0 +1,27 @@
+#!/usr/bin/env node
+/** The `korora` command. Exit code 0: done; 1: refused or failed, with code and remedy; 2: wrong usage. */
+import { Command, CommanderError } from 'commander';
+import { addHostCommands } from './commands/host.js';
+import { addMigrateCommands } from './commands/migrate.js';
+import { addVmCommands } from './commands/vm.js';
+import { addWorkerCommands } from './commands/worker.js';
+
+const program = new Command('korora')
+  .description('Attested live migration of virtual machines with vTPM')
+  .option('--json', 'print JSON, one document a line')
+  .option('--trust <file>', 'trust bundle (default: KORORA_TRUST)')
+  .option('--queue <name>', 'task queue of the control workers')
+  .addHelpText('after', '\nTemporal is found by TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_TLS_* or temporal.toml.')
+  .exitOverride();
+
+addWorkerCommands(program);
+addHostCommands(program);
+addVmCommands(program);
+addMigrateCommands(program);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof CommanderError)) throw error;
+  process.exitCode = error.exitCode === 0 ? 0 : 2;
+}

@@ -1,0 +1,71 @@
+/** Text for people. Pure: values in, text out. */
+import type { Failure } from '../domain/failures.js';
+import type { CopyProgress } from '../domain/progress.js';
+import type { HostSurvey, MigrationResult, MigrationStatus, VmSurvey } from '../domain/status.js';
+import type { RoundRecord } from '../domain/evidence.js';
+
+export function renderFailures(failures: readonly Failure[]): string {
+  return failures.map(({ code, message, remedy }) => `${code}: ${message}\n  → ${remedy}`).join('\n');
+}
+
+export function renderHosts(hosts: readonly HostSurvey[]): string {
+  const rows = hosts.map((h) =>
+    h.reachable
+      ? [h.hostId, h.failures.length > 0 ? 'needs attention' : 'ready', h.hypervisor, `swtpm ${h.swtpm}`, h.pcrProblem ?? 'PCRs match', bytes(h.availableMemoryBytes), String(h.vms.filter((vm) => vm.mayRun).length)]
+      : [h.hostId, 'unreachable', '–', '–', '–', '–', '–'],
+  );
+  const notes = hosts.flatMap((h) => (h.reachable && h.failures.length > 0 ? [`\n${h.hostId}:\n${renderFailures(h.failures)}`] : []));
+  return table(['HOST', 'STATE', 'HYPERVISOR', 'VTPM', 'REFERENCE', 'MEMORY FREE', 'VMS'], rows) + notes.join('');
+}
+
+export function renderVms(vms: readonly VmSurvey[]): string {
+  if (vms.length === 0) return 'no VMs';
+  return table(
+    ['VM', 'HOST', 'OWNERSHIP', 'EPOCH', 'STATUS'],
+    vms.map((vm) => [vm.vmId, vm.hostId, vm.ownership, String(vm.epoch), vm.status]),
+  );
+}
+
+export function renderVm(vms: readonly VmSurvey[]): string {
+  return vms
+    .map((vm) => `${renderVms([vm])}\n${vm.consolePath ? `console  ${vm.consolePath}\n` : ''}${vm.vm ? JSON.stringify(vm.vm, null, 2) : ''}`)
+    .join('\n')
+    .trimEnd();
+}
+
+export function renderPhase(phase: string, atMs: number): string {
+  return `${phase.padEnd(16)} ${`${atMs} ms`.padStart(9)}`;
+}
+
+export function renderRound(p: CopyProgress | RoundRecord): string {
+  const dirty = p.dirtyBytesPerSecond === null ? '' : `  dirty ${bytes(p.dirtyBytesPerSecond)}/s`;
+  return `  round ${String(p.round).padStart(2)}  sent ${bytes(p.sentBytes).padStart(9)}  remaining ${bytes(p.remainingBytes).padStart(9)}${dirty}`;
+}
+
+export function renderNextAction({ nextAction }: Pick<MigrationStatus, 'nextAction'>): string | null {
+  return nextAction === null ? null : `next action: ${nextAction}`;
+}
+
+export function renderResult({ outcome, timings, evidencePath, vmId }: MigrationResult): string {
+  const total = timings.endedAtMs - timings.startedAtMs;
+  const { source, destination } = timings;
+  const downtime = source && destination ? `downtime ${Math.round(destination.runningAtMs - source.pausedAtMs)} ms (source's clock to the verdict: ${Math.round(source.pauseMs)} ms), ` : '';
+  const what = { moved: `VM ${vmId} moved and runs on ${outcome.runsOn}`, 'source-resumed': `VM ${vmId} did not move; it runs on ${outcome.runsOn}`, refused: `refused before anything changed; VM ${vmId} is on ${outcome.runsOn}` }[outcome.kind];
+  return `${what}\n${downtime}total ${total} ms\nevidence ${evidencePath}`;
+}
+
+export function bytes(count: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let value = count;
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  return `${unit === 0 ? value.toFixed(0) : value.toFixed(1)} ${units[unit]}`;
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]?.length ?? 0)));
+  return [head, ...rows].map((row) => row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  ').trimEnd()).join('\n');
+}

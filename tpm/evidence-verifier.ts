@@ -1,0 +1,33 @@
+/** The EvidenceVerifier port over verify.ts and wrap.ts; a peer's unreadable bytes become EVIDENCE_MALFORMED. */
+import { problemOf, refuse } from '../domain/failures.js';
+import { pcrDigestOf } from './marshal.js';
+import type { EvidenceVerifier } from './port.js';
+import { StructureError } from './structures.js';
+import { checkWrappingKey, parseAttestation, parseQuote, verifySignature } from './verify.js';
+import { wrapSecrets } from './wrap.js';
+
+export function createEvidenceVerifier(): EvidenceVerifier {
+  return {
+    parseQuote(signed, host) {
+      try {
+        return parseQuote(signed);
+      } catch (error) {
+        if (error instanceof StructureError) throw refuse('EVIDENCE_MALFORMED', { host, problem: problemOf(error) }, error);
+        throw error;
+      }
+    },
+    isSignedBy: verifySignature,
+    wrappingKeyProblem: ({ ak, evidence, pcrValues }) => checkWrappingKey({ ak, evidence, pcrs: Object.keys(pcrValues).map(Number), pcrValues }),
+    countersOf(signed) {
+      try {
+        const { resetCount, restartCount } = parseAttestation(signed).clockInfo;
+        return { resetCount, restartCount };
+      } catch (error) {
+        if (error instanceof StructureError) return null;
+        throw error;
+      }
+    },
+    pcrDigest: (values) => pcrDigestOf(Object.keys(values).map(Number), values),
+    wrapSecrets,
+  };
+}
