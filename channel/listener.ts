@@ -15,6 +15,13 @@ import { Incoming } from './incoming.js';
 import { lost } from './link.js';
 import { DEFAULT_SILENCE_LIMIT_MS, isAttestedPeer, tlsOptions } from './tls.js';
 
+interface Candidate {
+  readonly socket: Socket;
+  readonly timer: NodeJS.Timeout;
+  /** What it counts as if it goes away now. */
+  shortfall: FailureCode;
+}
+
 const HANDSHAKES_AT_ONCE = 32;
 /** A scanner must not fill the memory either. */
 const REFUSALS_KEPT = 1000;
@@ -31,7 +38,7 @@ class Door {
   readonly #terms: ChannelTerms;
   readonly #server;
   /** Connections that are not accepted yet, oldest first, by the peer's address and port. */
-  readonly #candidates = new Map<string, { readonly socket: Socket; readonly timer: NodeJS.Timeout }>();
+  readonly #candidates = new Map<string, Candidate>();
   #resolveAccepted!: (channel: IncomingChannel) => void;
   #rejectAccepted!: (failure: KororaError) => void;
   #isTaken = false;
@@ -45,7 +52,6 @@ class Door {
     this.accepted.catch(() => undefined);
     this.#server = createServer(tlsOptions(terms));
     (this.#server as NetServer).on('connection', (socket) => this.#admit(socket));
-    this.#server.on('tlsClientError', () => this.#count('CHANNEL_PEER_UNKNOWN'));
     this.#server.on('secureConnection', (socket) => this.#examine(socket));
   }
 
@@ -62,27 +68,29 @@ class Door {
   async close(): Promise<void> {
     this.#rejectAccepted(lost('the listener was closed'));
     this.#server.close();
-    for (const { socket } of this.#candidates.values()) socket.destroy();
+    for (const key of [...this.#candidates.keys()]) this.#dismiss(key);
   }
 
   #admit(socket: Socket): void {
     const key = keyOf(socket);
-    const timer = setTimeout(() => socket.destroy(), this.#terms.silenceLimitMs ?? DEFAULT_SILENCE_LIMIT_MS);
-    this.#candidates.set(key, { socket, timer });
-    socket.once('close', () => this.#release(key));
-    const [oldest] = this.#candidates.values();
-    if (this.#candidates.size > HANDSHAKES_AT_ONCE) oldest?.socket.destroy();
+    const timer = setTimeout(() => this.#dismiss(key), this.#terms.silenceLimitMs ?? DEFAULT_SILENCE_LIMIT_MS);
+    this.#candidates.set(key, { socket, timer, shortfall: 'CHANNEL_PEER_UNKNOWN' });
+    socket.once('close', () => this.#refuse(key));
+    const [oldest] = this.#candidates.keys();
+    if (oldest !== undefined && this.#candidates.size > HANDSHAKES_AT_ONCE) this.#dismiss(oldest);
   }
 
   #examine(socket: TLSSocket): void {
-    if (!isAttestedPeer(socket, this.#terms)) {
-      this.#count('CHANNEL_PEER_UNKNOWN');
+    const key = keyOf(socket);
+    const candidate = this.#candidates.get(key);
+    if (!candidate || !isAttestedPeer(socket, this.#terms)) {
+      this.#refuse(key);
       socket.destroy();
       return;
     }
-    const key = keyOf(socket);
+    candidate.shortfall = 'CHANNEL_KEY_UNCONFIRMED';
     const channel: Incoming = new Incoming(socket, this.#terms, () => this.#take(key, channel));
-    channel.confirmed.catch((error: unknown) => this.#count(refusalCode(error)));
+    channel.confirmed.catch((error: unknown) => this.#refuse(key, error));
   }
 
   /** The peer behind `key` proved everything. Only one ever does: the others are sent away. */
@@ -94,21 +102,27 @@ class Door {
     void this.close();
   }
 
-  #release(key: string): void {
-    clearTimeout(this.#candidates.get(key)?.timer);
-    this.#candidates.delete(key);
+  #dismiss(key: string): void {
+    const socket = this.#candidates.get(key)?.socket;
+    this.#refuse(key);
+    socket?.destroy();
   }
 
-  #count(code: FailureCode): void {
-    if (this.refusedPeers.length < REFUSALS_KEPT) this.refusedPeers.push(code);
+  #refuse(key: string, error?: unknown): void {
+    const candidate = this.#release(key);
+    if (!candidate || this.refusedPeers.length >= REFUSALS_KEPT) return;
+    const isFrameInvalid = error instanceof KororaError && error.code === 'CHANNEL_FRAME_INVALID';
+    this.refusedPeers.push(isFrameInvalid ? 'CHANNEL_FRAME_INVALID' : candidate.shortfall);
+  }
+
+  #release(key: string): Candidate | undefined {
+    const candidate = this.#candidates.get(key);
+    clearTimeout(candidate?.timer);
+    this.#candidates.delete(key);
+    return candidate;
   }
 }
 
 function keyOf(socket: Socket): string {
   return `${socket.remoteAddress} ${socket.remotePort}`;
-}
-
-/** A peer with the right key that goes away without a proof has not confirmed the session key. */
-function refusalCode(error: unknown): FailureCode {
-  return error instanceof KororaError && error.code === 'CHANNEL_FRAME_INVALID' ? error.code : 'CHANNEL_KEY_UNCONFIRMED';
 }

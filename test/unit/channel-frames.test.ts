@@ -1,0 +1,117 @@
+/** The frame decoder: whatever the chunking, the same frames; whatever is wrong, a refusal before it is buffered. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { FrameDecoder } from '../../channel/frames.js';
+import { decodeDocument, encodeDocument } from '../../channel/documents.js';
+import { KororaError } from '../../domain/failures.js';
+import { Manifest } from '../../domain/manifest.js';
+import type { Role } from '../../domain/ids.js';
+import { manifestOf, newEnds, TYPE } from './channel-support.js';
+
+function frame(type: number, payload: Buffer | number): Buffer {
+  const body = typeof payload === 'number' ? Buffer.alloc(payload) : payload;
+  const header = Buffer.alloc(5);
+  header.writeUInt8(type, 0);
+  header.writeUInt32BE(body.length, 1);
+  return Buffer.concat([header, body]);
+}
+
+/** Control frames as [name, payload], neighbouring DATA pieces as one. */
+function decode(sender: Role, chunks: readonly Buffer[]): [string, string][] {
+  const seen: [string, Buffer][] = [];
+  const decoder = new FrameDecoder(sender, {
+    onData: (piece) => {
+      const last = seen.at(-1);
+      if (last?.[0] === 'DATA') last[1] = Buffer.concat([last[1], piece]);
+      else seen.push(['DATA', Buffer.from(piece)]);
+    },
+    onControl: (name, payload) => seen.push([name, payload]),
+  });
+  for (const chunk of chunks) decoder.push(chunk);
+  return seen.map(([name, payload]) => [name, payload.toString('hex')]);
+}
+
+function refusalOf(sender: Role, ...frames: Buffer[]): string {
+  try {
+    decode(sender, frames);
+  } catch (error) {
+    if (error instanceof KororaError && error.code === 'CHANNEL_FRAME_INVALID') return error.message;
+    throw error;
+  }
+  return 'taken';
+}
+
+const confirm = frame(TYPE.CONFIRM, 32);
+
+describe('frame decoder', () => {
+  it('gives the same frames however the bytes are cut', () => {
+    const middle = fc.oneof(
+      fc.uint8Array({ minLength: 1, maxLength: 300 }).map((bytes) => ['DATA', Buffer.from(bytes)] as const),
+      fc.constant(['KEEPALIVE', Buffer.alloc(0)] as const),
+    );
+    fc.assert(
+      fc.property(fc.array(middle, { maxLength: 12 }), fc.uint8Array({ minLength: 2, maxLength: 90 }), fc.array(fc.nat(), { maxLength: 30 }), (frames, manifest, cuts) => {
+        const stream = Buffer.concat([confirm, ...frames.map(([name, payload]) => frame(TYPE[name], payload)), frame(TYPE.MANIFEST, Buffer.from(manifest)), frame(TYPE.KEEPALIVE, 0)]);
+        const at = [0, ...cuts.map((cut) => cut % (stream.length + 1)).sort((a, b) => a - b), stream.length];
+        const chunks = at.slice(1).map((end, i) => stream.subarray(at[i], end));
+        expect(decode('source', chunks)).toEqual(decode('source', [stream]));
+        const names = decode('source', chunks).map(([name]) => name);
+        expect(names[0]).toBe('CONFIRM');
+        expect(names.slice(-2)).toEqual(['MANIFEST', 'KEEPALIVE']);
+      }),
+    );
+  });
+
+  it.each<[string, Role, Buffer[]]>([
+    ['unknown type', 'source', [confirm, frame(99, 0)]],
+    ['type 0', 'source', [frame(0, 32)]],
+    ['DATA above 1 MiB', 'source', [confirm, frame(TYPE.DATA, 1024 * 1024 + 1)]],
+    ['empty DATA', 'source', [confirm, frame(TYPE.DATA, 0)]],
+    ['MANIFEST above 64 KiB', 'source', [confirm, frame(TYPE.MANIFEST, 64 * 1024 + 1)]],
+    ['KEEPALIVE with payload', 'source', [confirm, frame(TYPE.KEEPALIVE, 1)]],
+    ['short CONFIRM', 'source', [frame(TYPE.CONFIRM, 31)]],
+    ['DATA before CONFIRM', 'source', [frame(TYPE.DATA, 1)]],
+    ['KEEPALIVE before CONFIRM', 'source', [frame(TYPE.KEEPALIVE, 0)]],
+    ['a second CONFIRM', 'source', [confirm, confirm]],
+    ['DATA after MANIFEST', 'source', [confirm, frame(TYPE.MANIFEST, 2), frame(TYPE.DATA, 1)]],
+    ['a second MANIFEST', 'source', [confirm, frame(TYPE.MANIFEST, 2), frame(TYPE.MANIFEST, 2)]],
+    ['VERDICT from the source', 'source', [confirm, frame(TYPE.VERDICT, 2)]],
+    ['GRANT from the source', 'source', [confirm, frame(TYPE.GRANT, 4)]],
+    ['anything after ABORT', 'source', [confirm, frame(TYPE.ABORT, 0), frame(TYPE.KEEPALIVE, 0)]],
+    ['DATA from the destination', 'destination', [confirm, frame(TYPE.DATA, 1)]],
+    ['MANIFEST from the destination', 'destination', [confirm, frame(TYPE.MANIFEST, 2)]],
+    ['VERDICT before CONFIRM', 'destination', [frame(TYPE.VERDICT, 2)]],
+    ['a second VERDICT', 'destination', [confirm, frame(TYPE.VERDICT, 2), frame(TYPE.VERDICT, 2)]],
+  ])('refuses %s', (_, sender, frames) => {
+    expect(refusalOf(sender, ...frames)).toMatch(/invalid frame/);
+  });
+
+  it.each<[string, Role, Buffer[]]>([
+    ['DATA of exactly 1 MiB', 'source', [confirm, frame(TYPE.DATA, 1024 * 1024)]],
+    ['MANIFEST of exactly 64 KiB', 'source', [confirm, frame(TYPE.MANIFEST, 64 * 1024)]],
+    ['an early VERDICT', 'destination', [confirm, frame(TYPE.GRANT, 4), frame(TYPE.VERDICT, 2)]],
+    ['ABORT in the greeting', 'destination', [frame(TYPE.ABORT, 10)]],
+  ])('takes %s', (_, sender, frames) => {
+    expect(refusalOf(sender, ...frames)).toBe('taken');
+  });
+
+  it('refuses a bad size by its header alone, before any of the payload has come', () => {
+    expect(refusalOf('source', confirm, frame(TYPE.DATA, 0x7fffffff & 0x200000).subarray(0, 5))).toMatch(/DATA of 2097152 bytes/);
+  });
+});
+
+describe('documents on the channel', () => {
+  it('come back as they went', async () => {
+    const manifest = manifestOf(await newEnds(), { bytes: 5, sha256: 'b'.repeat(64) });
+    expect(decodeDocument(Manifest, encodeDocument(manifest))).toEqual(manifest);
+  });
+
+  it('are refused in any other byte form, with an unknown field, or as no JSON', async () => {
+    const manifest = manifestOf(await newEnds(), { bytes: 5, sha256: 'b'.repeat(64) });
+    const spaced = Buffer.from(JSON.stringify(manifest, null, 1));
+    const extended = encodeDocument({ ...manifest, extra: 1 });
+    for (const payload of [spaced, extended, Buffer.from('{"protocol'), Buffer.from([0xff, 0xfe])]) {
+      expect(() => decodeDocument(Manifest, payload)).toThrow(/CHANNEL_FRAME_INVALID/);
+    }
+  });
+});
