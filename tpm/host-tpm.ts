@@ -9,7 +9,7 @@
  * cannot set: without it three unclean stops lock the AK out (0x921). Primaries also come back with
  * the same name after the handle was evicted. Credential activation asks only that the AK be loaded.
  *
- * One HostTpm per `stateDir`. Judges no evidence (verify.ts does that, on the other side).
+ * One HostTpm at a time makes wrapping keys in a `stateDir` (the host's worker). Judges no evidence (verify.ts does that, on the other side).
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { join } from 'node:path';
@@ -47,7 +47,7 @@ const EK_CERTIFICATE_INDICES = ['0x1C00016', '0x1C0000A', '0x1C00002'];
 const FOLDER_PREFIX = 'wrapping-';
 
 export function createHostTpm({ access, hostId, tcti, stateDir }: HostTpmOptions): HostTpm {
-  const tools = createTpmTools({ access, hostId, tcti });
+  const tools = createTpmTools({ access, hostId, tcti, stateDir });
   const broken = (command: string, cause: unknown) => refuse('TPM_COMMAND_FAILED', { command, host: hostId, problem: problemOf(cause) }, cause);
 
   /** What a tool wrote, read by `parse`; anything unexpected in it is a failure of that tool. */

@@ -6,9 +6,9 @@
  *   stateDir/ek-certificates/   EK certificates from manufacture: the vTPM's identity
  *   runDir/                     control.sock (0600), swtpm.pid, swtpm.log
  *
- * Started without --terminate. A hypervisor that ends in order tells swtpm to end (CMD_SHUTDOWN);
- * one that crashes, or a mere probe of the control socket, must not take the vTPM away from a VM
- * that may be resumed. What is left over ends by `ensureStopped`.
+ * Started without --terminate: it waits for a hypervisor that is started later, and its end has one
+ * owner, `ensureStopped`, however the hypervisor ended. (A hypervisor that ends in order tells swtpm to
+ * end too, CMD_SHUTDOWN; one that crashes leaves it for the next one to connect to.)
  */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
@@ -47,7 +47,7 @@ export function createSwtpmManager(host: SwtpmHost): VtpmManager {
       if ((await runningPid(access, pidFileIn(runDir))) !== null) return { controlSocketPath };
       await access.ensureDirectory(stateDir);
       await access.ensureDirectory(runDir);
-      await access.remove(controlSocketPath);
+      await access.remove(controlSocketPath); // a stale one would pass for ready
       await startSwtpm(host, {
         args: [
           '--tpmstate', `dir=${stateDir},mode=0600`,

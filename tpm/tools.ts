@@ -3,9 +3,12 @@
  * tool's. Knows no keys and no policies.
  *
  * Without a resource manager (swtpm, /dev/tpm0) objects and sessions stay loaded after a tool ends,
- * and a TPM holds three of each: whoever loads something says so. swtpm serves one connection at a
- * time, so tools of other processes wait; what those leave behind is flushed when a slot is missing.
+ * and a TPM holds three of each: whoever loads something says so. Commands of several processes mix,
+ * and a flush of one can hit what a tool of the other has just loaded: there each tool runs under a
+ * lock (flock(1)) in `stateDir`. Tools that others run by hand know no lock: what they leave behind is
+ * flushed when a slot is missing, and a tool whose object or session they flushed runs again.
  */
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type KororaError, refuse } from '../domain/failures.js';
 import type { HostAccess } from '../host/port.js';
@@ -41,16 +44,29 @@ const FLUSH_OPTION = { objects: '-t', sessions: '-l' } as const satisfies Record
 const TIMEOUT_MS = 60_000;
 const RECONNECT_PAUSE_MS = 150;
 
-/** TPM_RC_OBJECT_MEMORY, _SESSION_MEMORY, _MEMORY, _SESSION_HANDLES, _OBJECT_HANDLES. */
-const NO_SLOT_LEFT: readonly number[] = [0x902, 0x903, 0x904, 0x905, 0x906];
+export interface TpmToolsOptions {
+  readonly access: HostAccess;
+  readonly hostId: string;
+  readonly tcti: string;
+  /** Same for all processes of Kororā that use this TPM. */
+  readonly stateDir: string;
+}
 
-export function createTpmTools({ access, hostId, tcti }: { readonly access: HostAccess; readonly hostId: string; readonly tcti: string }): TpmTools {
+export function createTpmTools({ access, hostId, tcti, stateDir }: TpmToolsOptions): TpmTools {
   const hasResourceManager = /^(device:\/dev\/tpmrm|tabrmd)/.test(tcti);
   const toFlush = new Set<LoadedKind>();
   let last: Promise<void> = Promise.resolve();
+  let isStateDirThere = false;
 
-  const once = async (tool: string, args: readonly string[], input?: Buffer): Promise<ToolOutcome | 'unreachable' | 'no-slot'> => {
-    const [command, commandArgs] = commandOf(tool, ['-T', tcti, ...args]);
+  const locked = async (command: readonly string[]): Promise<readonly string[]> => {
+    if (hasResourceManager) return command;
+    if (!isStateDirThere) await access.ensureDirectory(stateDir);
+    isStateDirThere = true;
+    return ['flock', join(stateDir, 'tpm.lock'), ...command];
+  };
+
+  const once = async (tool: string, args: readonly string[], input?: Buffer): Promise<ToolOutcome | 'unreachable' | 'disturbed'> => {
+    const [command = tool, ...commandArgs] = await locked(commandOf(tool, ['-T', tcti, ...args]));
     const result = await access.run(command, commandArgs, { timeoutMs: TIMEOUT_MS, ...(input ? { input } : {}) });
     if (result.exitCode === 0) return { ok: true, stdout: result.stdout };
     const stderr = result.stderr.toString();
@@ -59,7 +75,7 @@ export function createTpmTools({ access, hostId, tcti }: { readonly access: Host
       throw refuse('TPM_UNREACHABLE', { host: hostId, problem: problemIn(stderr) });
     }
     const responseCode = responseCodeIn(stderr);
-    if (responseCode !== null && NO_SLOT_LEFT.includes(responseCode)) return 'no-slot';
+    if (responseCode !== null && isDisturbance(responseCode)) return 'disturbed';
     return { ok: false, responseCode, error: refuse('TPM_COMMAND_FAILED', { command: tool, host: hostId, problem: problemIn(stderr) }) };
   };
 
@@ -82,7 +98,7 @@ export function createTpmTools({ access, hostId, tcti }: { readonly access: Host
     const second = await once(tool, args, input);
     if (typeof second === 'object') return second;
     if (second === 'unreachable') throw refuse('TPM_UNREACHABLE', { host: hostId, problem: `no connection to ${tcti}` });
-    return { ok: false, responseCode: null, error: refuse('TPM_COMMAND_FAILED', { command: tool, host: hostId, problem: 'the TPM has no slot left for objects or sessions' }) };
+    return { ok: false, responseCode: null, error: refuse('TPM_COMMAND_FAILED', { command: tool, host: hostId, problem: 'another program takes all slots of the TPM, or flushes ours' }) };
   };
 
   const run = async (tool: string, args: readonly string[], input?: Buffer): Promise<Buffer> => {
@@ -107,9 +123,14 @@ export function createTpmTools({ access, hostId, tcti }: { readonly access: Host
 }
 
 /** A tool cannot open /dev/stdout where that is a socket, as it is under Node and sshd: `cat` makes it a pipe. */
-function commandOf(tool: string, args: readonly string[]): [string, readonly string[]] {
-  if (!args.includes(STDOUT)) return [tool, args];
-  return ['bash', ['-o', 'pipefail', '-c', '"$0" "$@" | cat', tool, ...args]];
+function commandOf(tool: string, args: readonly string[]): readonly string[] {
+  if (!args.includes(STDOUT)) return [tool, ...args];
+  return ['bash', '-o', 'pipefail', '-c', '"$0" "$@" | cat', tool, ...args];
+}
+
+/** No slot left (TPM_RC_OBJECT_MEMORY to _OBJECT_HANDLES), or a handle no longer loaded (TPM_RC_REFERENCE_H0 to _S6). */
+function isDisturbance(responseCode: number): boolean {
+  return (responseCode >= 0x902 && responseCode <= 0x906) || (responseCode >= 0x910 && responseCode <= 0x91e);
 }
 
 /** From lines such as `ERROR: Esys_Quote(0x921) - tpm:warn(2.0): …`. */

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { marshalAttest, marshalEccPoint, marshalEccPublic, marshalSignature, nameOf, pcrDigestOf, pcrPolicyDigest, sized } from '../../tpm/marshal.js';
@@ -133,6 +134,11 @@ describe('known answers', () => {
   });
   it('PolicyPCR digest (tpm2_createpolicy --policy-pcr)', () => {
     expect(pcrPolicyDigest([7, 11, 0], pcrValues)).toBe('b1c154ba375893f1faed015fb71978167e3e7f43e6425ba6c65d2e783d2eebac');
+  });
+  it('PCR values count in ascending order, once each', () => {
+    const [zeroth, ninth] = ['01'.repeat(32), '02'.repeat(32)];
+    const expected = createHash('sha256').update(zeroth + ninth, 'hex').digest('hex');
+    for (const pcrs of [[0, 9], [9, 0], [9, 0, 9]]) expect(pcrDigestOf(pcrs, { '0': zeroth, '9': ninth })).toBe(expected);
   });
   it('name of an AK (tpm2_createak)', () => {
     const publicArea = Buffer.from(
