@@ -26,7 +26,7 @@ export interface RelayMeasurement {
   /** MiB per second of each run, in order. */
   readonly plainMiBPerS: readonly number[];
   readonly channelMiBPerS: readonly number[];
-  /** From the last byte fed to the manifest and verdict exchanged, ms, of each run. */
+  /** From the last byte handed to the kernel by the feeder to the verdict read by the source, ms, of each run. */
   readonly channelTailMs: readonly number[];
   /** CPU time (user + system) of the two ends for one run, seconds. */
   readonly plainCpuS: readonly number[];
@@ -46,6 +46,13 @@ interface Job {
   readonly socketPath: string;
   /** Of the destination; given to the source. */
   readonly port: number;
+}
+
+/** What a child says when it is done. */
+interface Report {
+  readonly cpuS: number;
+  /** When its work was done, ms since the epoch. */
+  readonly doneMs: number;
 }
 
 interface RunResult {
@@ -108,18 +115,17 @@ async function measureOnce(kind: 'plain' | 'channel', bytes: number): Promise<Ru
     const source = start(`${kind}-source`, { ...common, identity: a, peerSpkiSha256: b.spkiSha256, socketPath: join(folder, 'feed'), port });
 
     const socket = await fed;
-    const ends = [reply<number>(source), reply<number>(destination)];
+    const ends = [reply<Report>(source), reply<Report>(destination)] as const;
     const startedMs = performance.now();
     await feedInto(socket, bytes);
-    const fedMs = performance.now();
+    const fedMs = nowMs();
     const arrived = await drained;
     const drainedMs = performance.now();
     if (arrived !== bytes) throw new Error(`${arrived} of ${bytes} bytes arrived`);
-    const cpuS = (await Promise.all(ends)).reduce((sum, s) => sum + s, 0);
-    const tailMs = performance.now() - fedMs;
+    const [atSource, atDestination] = await Promise.all(ends);
     feed.close();
     drain.close();
-    return { miBPerS: bytes / 2 ** 20 / ((drainedMs - startedMs) / 1000), tailMs, cpuS };
+    return { miBPerS: bytes / 2 ** 20 / ((drainedMs - startedMs) / 1000), tailMs: atSource.doneMs - fedMs, cpuS: atSource.cpuS + atDestination.cpuS };
   } finally {
     for (const child of children) child.disconnect();
     await rm(folder, { recursive: true });
@@ -132,7 +138,6 @@ async function unixServer(path: string): Promise<Server> {
   return server;
 }
 
-/** Reads into one buffer that is used again and again: the drain should cost as little as it can. */
 async function count(socket: Socket): Promise<number> {
   let bytes = 0;
   socket.on('data', (chunk: Buffer) => (bytes += chunk.length));
@@ -145,7 +150,12 @@ async function feedInto(socket: Socket, bytes: number): Promise<void> {
   for (let left = bytes; left > 0; left -= block.length) {
     if (!socket.write(block.subarray(0, Math.min(left, block.length)))) await once(socket, 'drain');
   }
-  socket.end();
+  await new Promise<void>((resolve) => socket.end(resolve));
+}
+
+/** Comparable between the processes of one machine. */
+function nowMs(): number {
+  return performance.timeOrigin + performance.now();
 }
 
 async function reply<T>(child: ChildProcess): Promise<T> {
@@ -156,9 +166,11 @@ async function reply<T>(child: ChildProcess): Promise<T> {
   return message;
 }
 
-const CHILDREN: Readonly<Record<ChildRole, (job: Job) => Promise<void>>> = {
+/** Each gives the time at which its work was done, in ms since the epoch. */
+const CHILDREN: Readonly<Record<ChildRole, (job: Job) => Promise<number>>> = {
   'plain-source': async (job) => {
     await pipeline(connectTcp(job.socketPath), connectTcp({ port: job.port, host: '127.0.0.1', noDelay: true }));
+    return nowMs();
   },
   'plain-destination': async (job) => {
     const server = createServer({ noDelay: true }).listen(0, '127.0.0.1');
@@ -168,6 +180,7 @@ const CHILDREN: Readonly<Record<ChildRole, (job: Job) => Promise<void>>> = {
     const [socket] = (await connection) as [Socket];
     await pipeline(socket, connectTcp(job.socketPath));
     server.close();
+    return nowMs();
   },
   'channel-source': async (job) => {
     const terms = termsOf(job);
@@ -178,7 +191,9 @@ const CHILDREN: Readonly<Record<ChildRole, (job: Job) => Promise<void>>> = {
       streamBytes: bytes, streamSha256: sha256, vtpmIdentity: '0'.repeat(64),
     });
     await channel.receiveVerdict();
+    const doneMs = nowMs();
     await channel.close();
+    return doneMs;
   },
   'channel-destination': async (job) => {
     const terms = termsOf(job);
@@ -193,6 +208,7 @@ const CHILDREN: Readonly<Record<ChildRole, (job: Job) => Promise<void>>> = {
       destination: 'bench' as never, epoch: manifest.epoch, manifestDigest: '0'.repeat(64), reason: null,
     });
     await channel.close();
+    return nowMs();
   },
 };
 
@@ -205,7 +221,7 @@ function termsOf(job: Job) {
   };
 }
 
-function tell(value: number): void {
+function tell(value: number | Report): void {
   process.send?.(value);
 }
 
@@ -217,9 +233,9 @@ async function main(): Promise<void> {
   }
   const [job] = (await once(process, 'message')) as [Job];
   const before = process.cpuUsage();
-  await CHILDREN[role](job);
+  const doneMs = await CHILDREN[role](job);
   const { user, system } = process.cpuUsage(before);
-  tell((user + system) / 1e6);
+  tell({ cpuS: (user + system) / 1e6, doneMs } satisfies Report);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await main();

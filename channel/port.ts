@@ -9,7 +9,8 @@
  *          ◄──────────────────── CONFIRM                then the source does
  *          ◄──────────────────── DATA …                 SHA-256 runs over the payloads on both sides
  *          ◄──────────────────── MANIFEST
- *   VERDICT ───────────────────────────►
+ *   GRANT … ───────────────────────────►                the sink took so much: more may come
+ *   VERDICT ───────────────────────────►                a rejection may come before the manifest
  *   either side, any time: ABORT(reason), KEEPALIVE
  */
 import type { Readable, Writable } from 'node:stream';
@@ -33,7 +34,7 @@ export interface ChannelTerms {
   readonly peerSpkiSha256: Sha256Hex;
   /** 32 bytes, unsealed by the destination's TPM. */
   readonly sessionKey: Buffer;
-  /** A peer that says nothing (not even KEEPALIVE) for this long is lost. Default 5000. */
+  /** A peer that says nothing (not even KEEPALIVE) for this long is lost; also the limit of a handshake. Default 5000. */
   readonly silenceLimitMs?: number;
 }
 
@@ -46,13 +47,16 @@ export interface Channels {
   createIdentity(): Promise<ChannelIdentity>;
   /** Listens for the one attested source. Connections by others are closed and counted, and do not disturb. */
   listen(address: NetworkAddress, terms: ChannelTerms): Promise<ChannelListener>;
-  /** CHANNEL_UNREACHABLE, CHANNEL_PEER_UNKNOWN, CHANNEL_KEY_UNCONFIRMED. */
+  /**
+   * CHANNEL_UNREACHABLE, CHANNEL_PEER_UNKNOWN, CHANNEL_KEY_UNCONFIRMED; CHANNEL_LOST when the
+   * destination hangs up before its proof (it may not know this source's key); ABORTED by the signal.
+   */
   connect(address: NetworkAddress, terms: ChannelTerms, signal: AbortSignal): Promise<OutgoingChannel>;
 }
 
 export interface ChannelListener {
   readonly address: NetworkAddress;
-  /** Peers that were turned away, with the failure code of each. */
+  /** The failure code of each peer that was turned away, in order; the first thousand. */
   readonly refusedPeers: readonly string[];
   /** Resolves once the source is connected and both sides confirmed the session key. Rejects when closed. */
   accept(): Promise<IncomingChannel>;
@@ -60,8 +64,13 @@ export interface ChannelListener {
 }
 
 export interface OutgoingChannel {
-  /** Sends `image` to its end. Rejects with CHANNEL_* as soon as the channel breaks, and destroys `image`. */
+  /**
+   * Sends `image` to its end. Rejects with CHANNEL_* as soon as the channel breaks, or with
+   * DESTINATION_REJECTED when the verdict comes early, and destroys `image`; with the image's own
+   * error when that fails (the channel then stays up for `abort`).
+   */
   sendImage(image: Readable): Promise<StreamSummary>;
+  /** CHANNEL_*, or DESTINATION_REJECTED when the verdict came early. */
   sendManifest(manifest: Manifest): Promise<void>;
   /** The destination's answer over the attested channel. Waits as long as the peer keeps the channel alive. */
   receiveVerdict(): Promise<Verdict>;
@@ -75,8 +84,14 @@ export interface OutgoingChannel {
 }
 
 export interface IncomingChannel {
-  /** Passes the image to `sink`, ends `sink`, and gives what arrived with the manifest that followed it. */
+  /**
+   * Passes the image to `sink`, ends `sink`, waits until it took everything, and gives what arrived
+   * with the manifest that followed it. Compares nothing: summary against manifest is the caller's.
+   * Rejects with CHANNEL_* when the channel breaks (and destroys `sink`), with the sink's own error
+   * when that fails: the channel then stays up, drops the rest of the image, and takes the rejection.
+   */
   receiveImage(sink: Writable): Promise<{ readonly summary: StreamSummary; readonly manifest: Manifest }>;
+  /** Resolves when it was handed to the network; whether it arrived only the source can say. */
   sendVerdict(verdict: Verdict): Promise<void>;
   readonly broken: Promise<never>;
   readonly receivedBytes: number;

@@ -15,7 +15,7 @@ import { Epoch, HostId, MigrationId, VmId } from '../../domain/ids.js';
 import type { Manifest, Verdict } from '../../domain/manifest.js';
 
 export const channels = createChannels();
-export const never = new AbortController().signal;
+export const never: AbortSignal = new AbortController().signal;
 export const ANY_PORT = { host: '127.0.0.1', port: 0 };
 export const TYPE = { CONFIRM: 1, DATA: 2, MANIFEST: 3, VERDICT: 4, KEEPALIVE: 5, ABORT: 6, GRANT: 7 };
 
