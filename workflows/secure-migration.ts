@@ -131,13 +131,16 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
     saga.undoWith('move', settleMove);
     const together = new CancellationScope();
     let firstError: unknown = null;
-    const [copying, handover, verification] = await together.run(() => {
+    const [, handover, verification] = await together.run(() => {
       const started = [
         source.copy.copyMemory({ order, address }),
         source.copy.stopAndCopy({ order, address }),
         destination.copy.verifyImage({ order }),
       ] as const;
-      void started[0].then(() => reach('stopped'), () => undefined);
+      void started[0].then(({ rounds }) => {
+        seen.rounds = [...rounds];
+        reach('stopped');
+      }, () => undefined);
       for (const one of started) {
         one.catch((error: unknown) => {
           firstError ??= error;
@@ -146,7 +149,6 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
       }
       return Promise.allSettled(started);
     });
-    if (copying.status === 'fulfilled') seen.rounds = [...copying.value.rounds];
     keep(handover.status === 'fulfilled' ? handover.value : null, verification.status === 'fulfilled' ? verification.value : null);
     if (seen.verdict?.verdict.verdict === 'accepted') {
       accepted = seen.verdict;

@@ -1,0 +1,227 @@
+/**
+ * Two hosts on one machine, for the demo, the end-to-end tests and the bench: each with its own
+ * state folder, its own TPM 2.0 (swtpm with an EK certificate) and its own worker process, beside
+ * a control worker and a Temporal server. All real; only the machine is shared.
+ *
+ *   <root>/<hostId>/{host.json,state/,tpm/}   <root>/run/<hostId>/   <root>/shared/ (both hosts' storage)
+ *   <root>/{trust.json,temporal.db,evidence/,logs/,processes.json}
+ */
+import { mkdir, open, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Client, Connection } from '@temporalio/client';
+import { firstBundle } from '../../cli/commands/host.js';
+import { type KororaClient, createKororaClient } from '../../client/index.js';
+import { HostId, type NetworkAddress, VmId } from '../../domain/ids.js';
+import { type InstalledBundle, type TrustBundle, installBundle } from '../../domain/trust-bundle.js';
+import { MIB, VmDocument } from '../../domain/vm.js';
+import { createLocalHost } from '../../host/local.js';
+import { createQemu } from '../../hypervisor/qemu/driver.js';
+import { createSwtpmManager } from '../../tpm/swtpm.js';
+import { ensureTestbedTpm, ensureTestbedTpmStopped } from '../../tpm/testbed-tpm.js';
+import { type HostConfig, loadHostConfig } from '../../workers/config.js';
+import { enrolHost } from '../../workers/enrol.js';
+import { startTemporalServer, type TemporalServer } from '../temporal/start-server.mjs';
+import { type TestbedProcess, endWrittenDown, leaveRunning, startProcess, writeDown } from './processes.js';
+import { freePortPair } from './ports.js';
+
+export const TESTBED_PCRS = [0, 2, 4, 7, 14] as const;
+const HOST_CLASS = 'testbed';
+const KORORA = fileURLToPath(new URL('../../cli/main.js', import.meta.url));
+
+export interface TestbedOptions {
+  /** Short: unix sockets live below it. Removed and made anew. */
+  readonly root: string;
+  /** Folder of vmlinuz, initramfs.cpio and cmdline (infra/guest/build.sh). */
+  readonly guestDir: string;
+  readonly temporalBinary: string;
+  /** Puts something between a host's worker and its TPM, e.g. an attacker. Returns the TCTI for the worker. */
+  readonly tpmTap?: (host: { readonly hostId: string; readonly tcti: string }) => Promise<string>;
+  /** Puts something between the source and a host's channel. Returns where peers are told to connect. */
+  readonly channelTap?: (host: { readonly hostId: string; readonly listen: NetworkAddress }) => Promise<NetworkAddress>;
+  readonly uiPort?: number;
+}
+
+export interface TestbedHost {
+  readonly config: HostConfig;
+  readonly configFile: string;
+  readonly tpmPort: number;
+  /** Of the TPM itself, past any tap. */
+  readonly tcti: string;
+  worker: TestbedProcess;
+}
+
+export interface Testbed {
+  readonly root: string;
+  readonly client: KororaClient;
+  readonly temporal: Client;
+  readonly server: TemporalServer;
+  readonly bundle: InstalledBundle;
+  readonly hosts: Readonly<Record<'host-a' | 'host-b', TestbedHost>>;
+  readonly environment: Readonly<Record<string, string>>;
+  control: TestbedProcess;
+  /** A VM document of the project's guest, with a disk on the shared storage; the disk is made. */
+  guest(vmId: string, options?: GuestOptions): Promise<VmDocument>;
+  startWorker(hostId: 'host-a' | 'host-b'): Promise<TestbedProcess>;
+  startControl(): Promise<TestbedProcess>;
+  /** `tpm2_pcrextend` on the host's own TPM, as a changed boot or an attacker would. */
+  extendPcr(hostId: 'host-a' | 'host-b', pcr: number): Promise<void>;
+  /** Installs another bundle on both hosts and in the client. */
+  installBundle(bundle: TrustBundle): Promise<KororaClient>;
+  /** Ends everything that runs, VMs included. */
+  stop(): Promise<void>;
+  /** Leaves everything up; the next testbed on this root ends it. */
+  keep(): Promise<void>;
+}
+
+export interface GuestOptions {
+  readonly memoryMib?: number;
+  readonly dirtyMibPerSecond?: number;
+  readonly dirtySetMib?: number;
+  readonly hasVtpm?: boolean;
+  readonly cpuModel?: string;
+}
+
+export async function startTestbed(options: TestbedOptions): Promise<Testbed> {
+  const { root } = options;
+  await endWrittenDown(join(root, 'processes.json'));
+  await rm(root, { recursive: true, force: true });
+  for (const folder of ['run', 'shared', 'evidence', 'logs']) await mkdir(join(root, folder), { recursive: true, mode: 0o755 });
+  const trustFile = join(root, 'trust.json');
+
+  const [server, a, b] = await Promise.all([
+    startTemporalServer({ binary: options.temporalBinary, databaseFile: join(root, 'temporal.db'), logFile: join(root, 'logs/temporal.log'), ...(options.uiPort ? { uiPort: options.uiPort } : {}) }),
+    setUpHost('host-a'),
+    setUpHost('host-b'),
+  ]);
+  const enrolments = [await enrolHost(a.config, HOST_CLASS, TESTBED_PCRS), await enrolHost(b.config, HOST_CLASS, TESTBED_PCRS)];
+  const bundle = installBundle(firstBundle(enrolments, 1), 'the testbed');
+  await writeFile(trustFile, `${JSON.stringify(bundle.bundle, null, 2)}\n`);
+
+  const environment = { TEMPORAL_ADDRESS: server.address, KORORA_TRUST: trustFile };
+  const configs = { 'host-a': a, 'host-b': b };
+  const startWorker = (hostId: 'host-a' | 'host-b') => startKorora(hostId, ['worker', 'host', '--config', configs[hostId].configFile]);
+  const startControl = () => startKorora('control', ['worker', 'control', '--evidence-dir', join(root, 'evidence')]);
+  const [control, workerA, workerB, connection] = await Promise.all([startControl(), startWorker('host-a'), startWorker('host-b'), Connection.connect({ address: server.address })]);
+  const temporal = new Client({ connection });
+
+  const testbed: Testbed = {
+    root,
+    client: createKororaClient({ client: temporal, bundle }),
+    temporal,
+    server,
+    bundle,
+    hosts: { 'host-a': { ...a, worker: workerA }, 'host-b': { ...b, worker: workerB } },
+    environment,
+    control,
+    startWorker,
+    startControl,
+    guest: (vmId, guestOptions) => guestDocument(options, vmId, guestOptions),
+    async extendPcr(hostId, pcr) {
+      const access = createLocalHost(HostId.parse(hostId));
+      const { exitCode, stderr } = await access.run('tpm2_pcrextend', ['-T', configs[hostId].tcti, `${pcr}:sha256=${'5a'.repeat(32)}`]);
+      if (exitCode !== 0) throw new Error(`tpm2_pcrextend: ${stderr.toString()}`);
+    },
+    async installBundle(next) {
+      const installed = installBundle(next, 'the testbed');
+      await writeFile(trustFile, `${JSON.stringify(next, null, 2)}\n`);
+      return createKororaClient({ client: temporal, bundle: installed });
+    },
+    async stop() {
+      await Promise.all([testbed.control, ...Object.values(testbed.hosts).map((h) => h.worker)].map((p) => p.stop()));
+      await connection.close();
+      for (const host of Object.values(testbed.hosts)) await endVms(host);
+      for (const { config, tpmPort } of Object.values(testbed.hosts)) await ensureTestbedTpmStopped(tpmSpec(config.hostId, tpmPort));
+      await server.stop();
+    },
+    async keep() {
+      const processes = [testbed.control, ...Object.values(testbed.hosts).map((h) => h.worker)];
+      processes.forEach(leaveRunning);
+      const pids = [server.pid, ...processes.map((p) => p.pid), ...(await pidsBelow(root))];
+      await writeDown(join(root, 'processes.json'), [...new Set(pids)]);
+      await connection.close();
+    },
+  };
+  return testbed;
+
+  function startKorora(name: string, args: readonly string[]): Promise<TestbedProcess> {
+    return startProcess({ name, command: process.execPath, args: [KORORA, ...args], environment, logFile: join(root, `logs/${name}.log`), readyText: ' ready' });
+  }
+
+  function tpmSpec(hostId: string, port: number) {
+    return { access: createLocalHost(HostId.parse(hostId)), hostId, stateDir: join(root, hostId, 'tpm'), port };
+  }
+
+  async function setUpHost(hostId: 'host-a' | 'host-b') {
+    const tpmPort = await freePortPair();
+    await mkdir(join(root, hostId), { recursive: true, mode: 0o700 });
+    const { tcti } = await ensureTestbedTpm(tpmSpec(hostId, tpmPort));
+    const listen = { host: '127.0.0.1', port: options.channelTap ? await freePortPair() : 0 };
+    const advertise = await options.channelTap?.({ hostId, listen });
+    const configFile = join(root, hostId, 'host.json');
+    const document = {
+      kind: 'korora/host',
+      version: 1,
+      hostId,
+      access: 'local',
+      hypervisor: 'qemu',
+      stateDir: 'state',
+      runDir: join(root, 'run', hostId),
+      trustBundle: '../trust.json',
+      tcti: (await options.tpmTap?.({ hostId, tcti })) ?? tcti,
+      channel: { listen, ...(advertise ? { advertise } : {}) },
+    };
+    await writeFile(configFile, `${JSON.stringify(document, null, 2)}\n`);
+    return { config: await loadHostConfig(configFile), configFile, tpmPort, tcti };
+  }
+}
+
+async function guestDocument({ root, guestDir }: TestbedOptions, vmId: string, options: GuestOptions = {}): Promise<VmDocument> {
+  const { memoryMib = 256, dirtyMibPerSecond = 0, dirtySetMib = 32, hasVtpm = true, cpuModel = 'max' } = options;
+  const commandLine = (await readFile(join(guestDir, 'cmdline'), 'utf8')).trim();
+  const disk = join(root, 'shared', `${vmId}.raw`);
+  const file = await open(disk, 'w');
+  await file.truncate(MIB);
+  await file.close();
+  return VmDocument.parse({
+    kind: 'korora/vm',
+    version: 1,
+    vmId,
+    hypervisor: 'qemu',
+    machine: 'pc-q35-7.2',
+    cpu: { model: cpuModel, count: 1 },
+    memoryBytes: memoryMib * MIB,
+    boot: {
+      kernel: join(guestDir, 'vmlinuz'),
+      initrd: join(guestDir, 'initramfs.cpio'),
+      commandLine: `${commandLine} korora.dirty_mib_per_s=${dirtyMibPerSecond} korora.dirty_set_mib=${dirtySetMib}`,
+    },
+    disks: [{ id: 'disk0', path: disk, format: 'raw' }],
+    vtpm: hasVtpm ? { model: 'tpm-crb' } : null,
+  });
+}
+
+/** VMs outlive workers by design; a testbed's end does not. */
+async function endVms({ config }: TestbedHost): Promise<void> {
+  const { hostId, runDir, stateDir } = config;
+  const access = createLocalHost(hostId);
+  const qemu = createQemu({ access, hostId });
+  const vtpms = createSwtpmManager({ access, hostId, caDir: `${stateDir}/vtpm-ca` });
+  for (const name of await access.list(runDir)) {
+    const vmId = VmId.safeParse(name).data;
+    if (!vmId) continue;
+    await qemu.ensureDestroyed(vmId, `${runDir}/${vmId}`);
+    await vtpms.ensureStopped(`${runDir}/${vmId}`);
+  }
+}
+
+/** QEMU and swtpm processes of this testbed: their command lines name its root. */
+async function pidsBelow(root: string): Promise<number[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
+  const isOurs = async (pid: number) => {
+    const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    return pid !== process.pid && line.includes(`${root}/`) && /qemu-system|swtpm/.test(line.split('\0')[0] ?? '');
+  };
+  const ours = await Promise.all(pids.map(isOurs));
+  return pids.filter((_, i) => ours[i]);
+}
