@@ -93,6 +93,15 @@ describe('the TLS keys', () => {
     await Promise.all(closed);
   });
 
+  it('keeps a bounded number of handshakes open: the oldest goes', async () => {
+    const ends = await newEnds(600_000);
+    const listener = await listenFor(ends.destination);
+    const crowd = Array.from({ length: 33 }, () => connectTcp(listener.address.port));
+    await Promise.any(crowd.map(closedOf));
+    expect(listener.refusedPeers).toEqual(['CHANNEL_PEER_UNKNOWN']);
+    for (const socket of crowd) socket.destroy();
+  });
+
   it('one who connects and says nothing is dropped after the limit', async () => {
     const ends = await newEnds(200);
     const listener = await listenFor(ends.destination);
