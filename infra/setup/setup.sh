@@ -76,11 +76,14 @@ asRoot() {
 
 # --- stages -----------------------------------------------------------------------------------------------------------
 
+# The packages that are not installed, one a line.
 missingPackages() {
-  # One query for all; a package that was never heard of makes it say so and fail.
-  local installed
-  installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null | sed -n 's/^installed //p' || true)
-  printf '%s\n' "${packages[@]}" | grep -vxF -f <(printf '%s\n' "$installed" none-such) || true
+  local installed package
+  # For a package it never heard of, dpkg-query says so and fails; the others are listed all the same.
+  installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null || true)
+  for package in "${packages[@]}"; do
+    [[ $'\n'$installed$'\n' == *$'\n'"installed $package"$'\n'* ]] || echo "$package"
+  done
 }
 
 installPackages() {
@@ -98,7 +101,7 @@ installPackages() {
 
 stagePackages() {
   command -v apt-get >/dev/null || { say 'needs Debian 12 (no apt-get here)'; exit 1; }
-  mapfile -t missing < <(missingPackages)
+  read -r -d '' -a missing <<<"$(missingPackages)" || true
   if [ "${#missing[@]}" = 0 ]; then
     say 'debian packages: all there'
   else
@@ -161,7 +164,7 @@ finishTemporal() {
   { echo '== temporal server'; cat "$logs/temporal.log"; } >>"$KORORA_CACHE/setup.log"
   if [ "$status" != 0 ]; then
     say 'temporal server failed:'
-    sed 's/^/    /' "$logs/temporal.log"
+    grep -v '^\[temporal\]' "$logs/temporal.log" | sed 's/^/    /'
     exit 1
   fi
   say "temporal server: $(cat "$logs/temporal.path")"
