@@ -8,22 +8,25 @@
  * `late-block-activate`: the disks' locks are taken at activate(), not at the end of the load, so until
  * then the source can go on at once. A stream that ends early makes QEMU leave with an error.
  */
+import { Writable, type Duplex } from 'node:stream';
 import { refuse } from '../../domain/failures.js';
 import type { VmId } from '../../domain/ids.js';
 import type { IncomingImage } from '../port.js';
 import { runFiles } from './command-line.js';
-import { commandFailed, logTail, openCopyConnection, saying, type QemuHost } from './process.js';
+import { logTail, openCopyConnection, saying, type QemuHost } from './process.js';
 import { queryRunState, setCapabilities } from './qapi.js';
 import { QmpError } from './qmp.js';
 
 const CAPABILITIES = ['events', 'late-block-activate', 'validate-uuid'];
+/** A socket's own 16 KiB would make its writer wait after every chunk. */
+const SINK_BUFFER_BYTES = 1024 * 1024;
 const RESUME_EVENT_TIMEOUT_MS = 5_000;
 
 /** For a process that `launch` has just started with `isIncoming`. HYPERVISOR_COMMAND_FAILED. */
 export async function openIncoming(host: QemuHost, vmId: VmId, runDir: string): Promise<IncomingImage> {
   const path = runFiles(runDir).incomingSocket;
   const qmp = await openCopyConnection(host, runDir);
-  const sink = await saying(host, 'wait for an image', async () => {
+  const socket = await saying(host, 'wait for an image', async () => {
     await setCapabilities(qmp, CAPABILITIES);
     await qmp.execute('migrate-incoming', { uri: `unix:${path}` });
     return host.access.connectUnixSocket(path);
@@ -31,10 +34,11 @@ export async function openIncoming(host: QemuHost, vmId: VmId, runDir: string): 
     qmp.close();
     throw error;
   });
-  sink.on('error', () => undefined); // told by loaded()
-  sink.resume(); // QEMU says nothing on it; its end must be seen
+  socket.resume(); // QEMU says nothing on it; its end must be seen
+  const sink = buffered(socket);
 
   let isOpen = true;
+  let isLoaded = false;
   const notLoaded = async (problem: string) => {
     const tail = isOpen ? await logTail(host, runDir).catch(() => '') : '';
     return refuse('IMAGE_NOT_LOADED', { host: host.hostId, problem: [problem, tail].filter(Boolean).join(': ') });
@@ -53,13 +57,13 @@ export async function openIncoming(host: QemuHost, vmId: VmId, runDir: string): 
       await outcome;
       const runState = await queryRunState(qmp).catch((error: Error) => error.message);
       if (runState !== 'paused') throw await notLoaded(`VM ${vmId} is not paused after the load: ${runState}`);
+      isLoaded = true;
     },
     activate: () =>
       saying(host, 'cont', async () => {
         const resumed = qmp.nextEvent(({ name }) => name === 'RESUME', RESUME_EVENT_TIMEOUT_MS);
         resumed.catch(() => undefined);
-        const runState = await queryRunState(qmp);
-        if (runState !== 'paused') throw commandFailed(host, 'cont', new QmpError(`the VM is ${runState}, not loaded and paused`));
+        if (!isLoaded) throw new QmpError('the image is not loaded');
         await qmp.execute('cont');
         const event = await resumed;
         if (!event) throw new QmpError('no RESUME event');
@@ -73,4 +77,31 @@ export async function openIncoming(host: QemuHost, vmId: VmId, runDir: string): 
       await host.access.remove(path);
     },
   };
+}
+
+/**
+ * Breaks when a write breaks, not when the socket closes: QEMU closes it as soon as it has loaded all, which may be
+ * before the writer ended it. Who writes may ignore the break: loaded() tells it.
+ */
+function buffered(socket: Duplex): Writable {
+  const sink = new Writable({
+    highWaterMark: SINK_BUFFER_BYTES,
+    write: (chunk: Buffer, _encoding, done) => void socket.write(chunk, done),
+    writev(chunks, done) {
+      socket.cork();
+      chunks.forEach(({ chunk }, i) => socket.write(chunk as Buffer, i === chunks.length - 1 ? done : undefined));
+      socket.uncork();
+    },
+    final(done) {
+      socket.end();
+      done();
+    },
+    destroy(error, done) {
+      socket.destroy();
+      done(error);
+    },
+  });
+  sink.on('error', () => undefined);
+  socket.on('error', (error) => sink.destroy(error));
+  return sink;
 }

@@ -10,7 +10,7 @@
  * after QEMU reported `completed`: a copy that broke can never look like one that ended.
  *
  * QEMU resumes the source by itself when a copy fails or is cancelled, after release() too, until it has
- * reported `completed`. When release() rejects, the driver has stopped the vCPUs again. If its worker died
+ * reported `completed`. When release() rejects for another reason than a cancel, the driver has stopped the vCPUs again. If its worker died
  * in that window, nobody has: the source runs. That is safe as long as nothing that lets the destination
  * run (the manifest) is sent before release() resolved.
  */
@@ -47,6 +47,8 @@ export async function openOutgoing(host: QemuHost, runDir: string, limits: CopyL
   let isStarted = false;
   let isOpen = true;
   let isFailed = false;
+  /** By ensureNotMoving, which wants the VM to go on. */
+  let isCancelled = false;
   let stoppedAtMs: number | null = null;
 
   const image = new Readable({
@@ -100,6 +102,7 @@ export async function openOutgoing(host: QemuHost, runDir: string, limits: CopyL
     if (name !== 'MIGRATION') return;
     if (data.status === 'pre-switchover') paused.resolve({ stoppedAtMs: stoppedAtMs ?? atMs });
     if (data.status === 'completed') completed.resolve();
+    if (data.status === 'cancelling' || data.status === 'cancelled') isCancelled = true;
     if (data.status === 'failed' || data.status === 'cancelled') void failWithReason(data.status);
   };
   qmp.onEvent(onEvent);
@@ -123,13 +126,12 @@ export async function openOutgoing(host: QemuHost, runDir: string, limits: CopyL
     setLimits: (next) => saying(host, 'migrate-set-parameters', () => setLimits(qmp, next)),
     async release() {
       await paused.promise;
+      if (isFailed) await ended.promise;
       try {
-        if (!isFailed) {
-          await qmp.execute('migrate-continue', { state: 'pre-switchover' }).catch((error: unknown) => fail(problemOf(error)));
-        }
+        await qmp.execute('migrate-continue', { state: 'pre-switchover' }).catch((error: unknown) => fail(problemOf(error)));
         await ended.promise;
       } catch (error) {
-        await holdStopped().catch(() => undefined);
+        if (!isCancelled) await holdStopped().catch(() => undefined);
         throw error;
       }
     },

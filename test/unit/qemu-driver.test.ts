@@ -24,10 +24,7 @@ afterAll(() => bed.close(), 60_000);
 async function boot(side: QemuSide, vm = bed.vm()) {
   await side.ensureVtpm();
   await side.qemu.start(vm, side.place);
-  await eventually('the counter and the seal', async () => {
-    const log = await side.consoleLog();
-    return countsIn(log).length > 2 && /^unsealed /m.test(log);
-  });
+  await eventually('the counter', async () => countsIn(await side.consoleLog()).length > 2);
   return vm;
 }
 
@@ -47,6 +44,7 @@ const goesOn = async (side: QemuSide) => {
 describe('a move', () => {
   it('takes the running guest across: counter without gap, vTPM with its secret, one copy', async () => {
     const vm = await boot(a, bed.vm({ kernelWords: 'korora.unseal_every_s=1' }));
+    await eventually('the seal', async () => /^sealed /m.test(await a.consoleLog()));
     expect(await statusOf(a)).toBe('running');
     const { incoming, outgoing } = await openBoth(vm);
     expect([await statusOf(a), await statusOf(b)]).toEqual(['running', 'incoming']);
@@ -78,6 +76,7 @@ describe('a move', () => {
     expect(await statusOf(a)).toBe('absent');
     expect(await a.runFiles()).toEqual([]);
     await b.qemu.ensureRunning(vm.vmId, b.place.runDir);
+    expect(await statusOf(b)).toBe('running');
   }, 120_000);
 
   it('carries disks; the source may go on while the destination is loaded and waits', async () => {
@@ -87,6 +86,7 @@ describe('a move', () => {
     const recorded = async () => Number(/^korora-count (\d+)/.exec(await readFile(disk.path, 'utf8'))?.[1]);
     expect(await recorded()).toBeGreaterThan(0);
     const { incoming, outgoing } = await openBoth(vm);
+    await expect(incoming.activate()).rejects.toMatchObject({ code: 'HYPERVISOR_COMMAND_FAILED' });
     const carried = pipeline(outgoing.image, incoming.sink);
     await outgoing.paused;
     await outgoing.release();
@@ -130,6 +130,7 @@ describe('an abort', () => {
     expect(await statusOf(a)).toBe('running');
     await expect(first.release()).rejects.toMatchObject({ code: 'COPY_FAILED' });
     await first.close();
+    expect(await statusOf(a)).toBe('running');
     await a.qemu.ensureRunning(vm.vmId, a.place.runDir);
     await goesOn(a);
     const { incoming, outgoing } = await openBoth(vm);
