@@ -55,7 +55,10 @@ export function createVerification(services: HostServices, settlement: Settlemen
     cancelled.addEventListener('abort', giveUp, { once: true });
     try {
       channel = await listener.accept();
-      const received = await channel.receiveImage(image.sink);
+      const received = await channel.receiveImage(image.sink).catch((error: unknown) => {
+        // The channel's own failures have codes; the rest is the hypervisor that stopped reading.
+        throw error instanceof KororaError ? error : refuse('IMAGE_NOT_LOADED', { host: hostId, problem: problemOf(error) }, error);
+      });
       manifest = received.manifest;
       const manifestAtMs = Date.now();
       await Promise.race([image.loaded(), channel.broken]);

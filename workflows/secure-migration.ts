@@ -6,7 +6,7 @@
  *   preflight ─ attest ─ seal ─ prepare ─ move ─┬─ accepted: retire ─ record
  *        └──────────┴──────┴───────┴────────────┴─ else: settle, last in first out ─ record ─ fail
  */
-import { CancellationScope, proxyActivities, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
+import { CancellationScope, proxyActivities, setCurrentDetails, setHandler, sleep, workflowInfo } from '@temporalio/workflow';
 import type { ControlActivities } from '../activities/index.js';
 import type { Handover } from '../activities/outgoing-move.js';
 import type { Verification } from '../activities/verify.js';
@@ -33,6 +33,9 @@ export interface MigrationInput {
 }
 
 const ABORTABLE: readonly Phase[] = ['requested', 'admitted', 'attested', 'sealed', 'copying'];
+
+/** How long a destination may be silent before people are told. */
+const DOUBT_AFTER = '5 s';
 
 export async function secureMigration(input: MigrationInput): Promise<MigrationResult> {
   const { order, vm } = openInput(input);
@@ -155,27 +158,38 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
       reach('activated');
       return;
     }
-    const reasons = firstError === null ? [] : failuresOf(firstError, abortReason);
-    const rejection = seen.verdict?.verdict.reason;
-    const [first, ...rest] = [
-      ...reasons,
-      ...(rejection && !reasons.some((r) => r.code === 'DESTINATION_REJECTED' || r.code === 'ABORTED') ? [failure('DESTINATION_REJECTED', { reason: rejection })] : []),
-    ];
-    throw new KororaError([first ?? failure('INTERNAL', { problem: 'the move ended without a verdict' }), ...rest]);
+    throw new KororaError(reasonsOf(firstError));
+  }
+
+  /** The destination's own reason first: what the source saw is often only the broken channel. */
+  function reasonsOf(error: unknown): readonly [Failure, ...Failure[]] {
+    const reasons = failuresOf(error ?? new Error('the move ended without a verdict'), abortReason);
+    const said = seen.verdict?.verdict.reason;
+    if (!said || reasons.some((r) => r.code === 'DESTINATION_REJECTED' || r.code === 'ABORTED')) return reasons;
+    return [failure('DESTINATION_REJECTED', { reason: said }), ...reasons];
   }
 
   /** Undo of move. The source decides alone where it can; else by the destination's signed verdict. */
   async function settleMove(): Promise<void> {
     const settled = await source.ensure.settleSource({ order, reason: why() });
     if (settled.state === 'runs') return;
-    reach('in-doubt');
-    nextAction = `Bring the worker of ${order.destination} back: only it knows whether it took the VM.`;
-    const statement = await destination.ensure.settleDestination({ order, epoch: settled.epoch, reason: why() });
-    nextAction = null;
+    const statement = seen.verdict ?? (await askDestination(settled.epoch));
     seen.verdict = statement;
     if (statement.verdict.verdict === 'accepted') accepted = statement;
     else await source.ensure.resolveSource({ order, statement });
+  }
+
+  /** Asks until it answers. A silent destination leaves the move in doubt; no timeout ever resumes the source. */
+  async function askDestination(epoch: number): Promise<VerdictStatement> {
+    const asking = destination.ensure.settleDestination({ order, epoch, reason: why() });
+    const isSilent = await Promise.race([asking.then(() => false), sleep(DOUBT_AFTER).then(() => true)]);
+    if (!isSilent) return asking;
+    reach('in-doubt');
+    nextAction = `Bring the worker of ${order.destination} back: only it knows whether it took the VM.`;
+    const statement = await asking;
+    nextAction = null;
     reach('compensating');
+    return statement;
   }
 
   async function compensate(): Promise<void> {

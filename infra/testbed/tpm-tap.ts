@@ -1,30 +1,34 @@
 /**
- * An attacker at the right moment: sits between a worker and its swtpm, passes everything on, and
- * changes a PCR as soon as one quote has been made. Shows that the TPM itself, not a check of
- * ours, stops a host that changed between its quote and the unsealing.
+ * An attacker at the right moment: sits between a worker and its swtpm, passes every command on,
+ * and acts once, after a quote and before the session that is to open a wrapping key. Shows that
+ * the TPM itself, not a check of ours, stops a host that changed in between.
+ *
+ * The swtpm TCTI makes one connection a command, so the first bytes of a connection are a command.
  */
+import { once } from 'node:events';
 import { type Server, type Socket, connect, createServer } from 'node:net';
 import { freePortPair } from './ports.js';
 
-/** TPM_CC_Quote (TPM 2.0 Part 2 §6.5.2). */
-const TPM_CC_QUOTE = 0x158;
+/** TPM_CC (TPM 2.0 Part 2 §6.5.2); at offset 6 of a command, behind its tag and size. */
+const COMMAND = { quote: 0x158, startAuthSession: 0x176 } as const;
 
 export interface TpmTap {
   readonly tcti: string;
   close(): Promise<void>;
 }
 
-/** `afterQuote` runs once, before the next command is let through. */
-export async function tapTpm(tpmPort: number, afterQuote: () => Promise<void>): Promise<TpmTap> {
+export async function tapTpm(tpmPort: number, act: () => Promise<void>): Promise<TpmTap> {
   const port = await freePortPair();
   let hasQuoted = false;
-  let changed: Promise<void> | null = null;
+  let acted: Promise<void> | null = null;
   const data = await listen(port, async (client) => {
-    if (hasQuoted) await (changed ??= afterQuote());
+    const [command] = (await once(client, 'data')) as [Buffer];
+    client.pause();
+    const code = command.length >= 10 ? command.readUInt32BE(6) : 0;
+    if (code === COMMAND.quote) hasQuoted = true;
+    if (hasQuoted && code === COMMAND.startAuthSession) await (acted ??= act());
     const tpm = pass(client, tpmPort);
-    client.on('data', (chunk) => {
-      if (chunk.length >= 10 && chunk.readUInt32BE(6) === TPM_CC_QUOTE) hasQuoted = true;
-    });
+    tpm.write(command);
     client.pipe(tpm);
   });
   const control = await listen(port + 1, async (client) => void client.pipe(pass(client, tpmPort + 1)));
@@ -38,9 +42,9 @@ export async function tapTpm(tpmPort: number, afterQuote: () => Promise<void>): 
 
 function listen(port: number, serve: (client: Socket) => Promise<void>): Promise<Server> {
   return new Promise((resolve, reject) => {
-    const server = createServer({ pauseOnConnect: true }, (client) => {
+    const server = createServer((client) => {
       client.on('error', () => client.destroy());
-      void serve(client).then(() => client.resume(), () => client.destroy());
+      serve(client).catch(() => client.destroy());
     });
     server.once('error', reject).listen(port, '127.0.0.1', () => resolve(server));
   });
