@@ -207,6 +207,16 @@ describe('a broken move', () => {
     expect((await receiving).message).toContain('the hypervisor died');
   });
 
+  it('a sink that fails does not stop the link: the rest of the image is read and dropped', async () => {
+    const { outgoing, incoming, ends } = await newPair();
+    const sink = new Sink(true);
+    const receiving = incoming.receiveImage(sink);
+    const sending = send(outgoing, ends, image);
+    sink.destroy(new Error('the hypervisor refused'));
+    await expect(receiving).rejects.toThrow('the hypervisor refused');
+    expect((await sending).bytes).toBe(image.length);
+  });
+
   it('a sink that fails rejects with its own error; the rejection still reaches the source and stops the image', async () => {
     const { outgoing, incoming, ends } = await newPair();
     const source = imageOf(image);
