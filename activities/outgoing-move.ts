@@ -68,6 +68,7 @@ export function createOutgoingMove(services: HostServices, parts: MoveParts): Ou
   let limits = session.order.limits;
   let copy: OpenCopy | null = null;
   let handover: Promise<Handover> | null = null;
+  let isPaused = false;
 
   const paused = copyUntilPaused();
   paused.catch(() => undefined);
@@ -81,7 +82,9 @@ export function createOutgoingMove(services: HostServices, parts: MoveParts): Ou
       const image = await openImage(channel);
       const sending = channel.sendImage(image.image);
       copy = { channel, image, sending };
-      return await orStopped(Promise.race([image.paused, channel.broken, failureOf(sending)]));
+      const pause = await orStopped(Promise.race([image.paused, channel.broken, failureOf(sending)]));
+      isPaused = true;
+      return pause;
     } catch (error) {
       await takeBack(error);
       throw error;
@@ -145,8 +148,9 @@ export function createOutgoingMove(services: HostServices, parts: MoveParts): Ou
     }
   }
 
+  /** Asks the hypervisor no more once it has paused: every question would lengthen the pause. */
   async function progress(): Promise<CopyProgress | null> {
-    if (!copy) return null;
+    if (!copy || isPaused) return rounds.at(-1) ?? null;
     const now = await copy.image.progress();
     if (now.round > 0) rounds[now.round - 1] = now;
     if (now.round > limits.maxRounds) stop.abort(refuse('COPY_NOT_CONVERGING', { rounds: limits.maxRounds, remaining: now.remainingBytes }));

@@ -19,7 +19,7 @@ import type { HostAccess } from '../host/port.js';
 import { marshalEccPoint, nameOf, pcrDigestOf, pcrPolicyDigest, sized } from './marshal.js';
 import type { HostTpm, WrappingKeyHandle } from './port.js';
 import { parseAttest, parseEccPoint, parseSizedBuffers, splitAttestation } from './structures.js';
-import { RESPONSE, STDOUT, createTpmTools } from './tools.js';
+import { RESPONSE, STDOUT, type ToolOutcome, createTpmTools } from './tools.js';
 import { checkAttestationKey, keyObjectOf } from './verify.js';
 import { ephemeralPointOf, openWrapped } from './wrap.js';
 
@@ -113,23 +113,40 @@ export function createHostTpm({ access, hostId, tcti, stateDir }: HostTpmOptions
 
   const createWrappingKey = async (pcrs: readonly number[], folder: string): Promise<WrappingKeyHandle> => {
     const context = join(folder, 'key.ctx');
-    const policy = pcrPolicyDigest(pcrs, await readPcrs(pcrs));
+    const values = await readPcrs(pcrs);
+    const policy = pcrPolicyDigest(pcrs, values);
     tools.flushAfterwards('objects');
     const create = ['-C', STORAGE_KEY.handle, '-G', 'ecc256:ecdh', '-g', 'sha256', '-a', WRAPPING_KEY_ATTRIBUTES, '-L', policy, '-u', STDOUT, '-c', context, '-Q'];
     const certify = ['-c', context, '-C', AK.handle, '-g', 'sha256', '-o', STDOUT, '-s', STDOUT, '-Q'];
     const publicArea = await output('tpm2_create', create, publicAreaIn);
     const { attest, signature } = await output('tpm2_certify', certify, (stdout) => splitAttestation(stdout, 'attest-first'));
-    return handleOf({ ...asNamed(publicArea), certification: asSigned(attest, signature) }, pcrs, folder);
+    return handleOf({ ...asNamed(publicArea), certification: asSigned(attest, signature) }, { pcrs, pcrDigest: pcrDigestOf(pcrs, values) }, folder);
   };
 
-  const handleOf = (evidence: WrappingKeyHandle['evidence'], pcrs: readonly number[], folder: string): WrappingKeyHandle => {
+  const handleOf = (
+    evidence: WrappingKeyHandle['evidence'],
+    { pcrs, pcrDigest }: { readonly pcrs: readonly number[]; readonly pcrDigest: string },
+    folder: string,
+  ): WrappingKeyHandle => {
     let isForgotten = false;
+    /** `-p pcr:` opens the policy session in the same run, but digests 8 PCRs at most; a given digest has no such limit. */
+    const withPolicy = async (use: (policy: string) => Promise<ToolOutcome>): Promise<ToolOutcome> => {
+      if (pcrs.length <= 8) return use(`pcr:${selection(pcrs)}`);
+      const session = join(folder, 'session.ctx');
+      await tools.run('tpm2_startauthsession', ['--policy-session', '-S', session]);
+      try {
+        const asserted = await tools.attempt('tpm2_policypcr', ['-S', session, '-l', selection(pcrs), pcrDigest, '-Q']);
+        return asserted.ok ? await use(`session:${session}`) : asserted;
+      } finally {
+        await tools.attempt('tpm2_flushcontext', [session]);
+      }
+    };
     const keyAgreement = async (point: Buffer): Promise<Buffer> => {
       if (isForgotten) throw refuse('SESSION_LOST', { host: hostId });
       const pointFile = join(folder, 'ephemeral.point');
       await access.writeFileDurably(pointFile, point);
       tools.flushAfterwards('objects', 'sessions'); // `-p pcr:` leaves its session loaded
-      const outcome = await tools.attempt('tpm2_ecdhzgen', ['-c', join(folder, 'key.ctx'), '-p', `pcr:${selection(pcrs)}`, '-u', pointFile, '-o', STDOUT]);
+      const outcome = await withPolicy((policy) => tools.attempt('tpm2_ecdhzgen', ['-c', join(folder, 'key.ctx'), '-p', policy, '-u', pointFile, '-o', STDOUT]));
       if (!outcome.ok) throw isPolicyRefusal(outcome.responseCode) ? refuse('UNSEAL_REFUSED', { host: hostId }, outcome.error) : outcome.error;
       return parseEccPoint(outcome.stdout).x;
     };
@@ -252,7 +269,7 @@ function asSigned(attest: Buffer, signature: Buffer): SignedAttestation {
 }
 
 function isPolicyRefusal(responseCode: number | null): boolean {
-  return responseCode === RESPONSE.policyFail || responseCode === RESPONSE.pcrChanged;
+  return responseCode === RESPONSE.policyFail || responseCode === RESPONSE.pcrChanged || responseCode === RESPONSE.pcrDigestDiffers;
 }
 
 /** One successful result kept; a failure is tried again by the next caller. */

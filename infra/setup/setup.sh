@@ -17,9 +17,7 @@ set -euo pipefail
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-export HOME=${HOME:-$(getent passwd "$(id -u)" | cut -d : -f 6)}
-export PATH=${PATH:-/usr/local/bin:/usr/bin:/bin}:/usr/sbin:/sbin
-export KORORA_CACHE=${KORORA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/korora}
+. "$project/infra/setup/environment.sh"
 mkdir -p "$KORORA_CACHE"
 logs=$(mktemp -d)
 temporalJob=

@@ -167,6 +167,18 @@ describe('a wrapping key', () => {
     await key.forget();
   });
 
+  it('opens and refuses the same way under more PCRs than the tools take in one option', async () => {
+    const pcrs = [0, 1, 2, 3, 4, 5, 6, 7, 14];
+    const key = await tpm.createWrappingKey(pcrs);
+    const secret = randomBytes(48);
+    const wrapped = wrapSecrets(key.evidence.publicArea, secret, context);
+    expect(await key.unwrap(wrapped, context)).toEqual(secret);
+    await extend(14);
+    await expect(key.unwrap(wrapped, context)).rejects.toMatchObject({ code: 'UNSEAL_REFUSED' });
+    expect(await loaded()).toBe('');
+    await key.forget();
+  });
+
   it('does not open with its empty auth value instead of the policy', async () => {
     const key = await tpm.createWrappingKey(PCRS);
     const [folder = ''] = foldersLeft();

@@ -1,0 +1,17 @@
+import { defineConfig } from 'vitest/config';
+
+const ONE_MINUTE = 60_000;
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: { name: 'unit', include: ['test/unit/**/*.test.ts', 'test/replay/**/*.test.ts'], testTimeout: 2 * ONE_MINUTE, hookTimeout: 2 * ONE_MINUTE, maxWorkers: 2 },
+      },
+      {
+        // Each file has two hosts, their VMs and a Temporal server of its own: one at a time.
+        test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], testTimeout: 5 * ONE_MINUTE, hookTimeout: 5 * ONE_MINUTE, fileParallelism: false },
+      },
+    ],
+  },
+});
