@@ -1,5 +1,6 @@
 /** VMs on one host outside of moves: start one here, and say what is here. */
 import { randomBytes } from 'node:crypto';
+import type { PcrValues } from '../domain/attestation.js';
 import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
 import { type Failure, KororaError, failure, refuse } from '../domain/failures.js';
@@ -112,7 +113,7 @@ export function createVmActivities(services: HostServices) {
     const [facts, swtpm, pcrValues, memory, vmIds] = await Promise.all([
       ask(() => hypervisor.facts(), null),
       vtpms.version(),
-      ask(() => tpm.readPcrs(hostClass?.pcrs ?? []), {}),
+      ask(async (): Promise<PcrValues> => (hostClass ? tpm.readPcrs(hostClass.pcrs) : {}), {}),
       access.availableMemoryBytes(),
       ownership.list(),
     ]);

@@ -9,6 +9,8 @@ export function failuresOf(error: unknown, abortReason: string): readonly [Failu
   const told = error instanceof ActivityFailure ? error.cause : error;
   if (told instanceof ApplicationFailure) {
     const [first, ...rest] = (told.details?.[0] ?? []) as Failure[];
+    // A host that was told to stop only knows that it was; the reason is known here.
+    if (first?.code === 'ABORTED') return [failure('ABORTED', { reason: abortReason })];
     if (first) return [first, ...rest];
   }
   return [failure('INTERNAL', { problem: problemOf(error) })];

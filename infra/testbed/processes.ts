@@ -40,6 +40,7 @@ export async function startProcess(spec: ProcessSpec): Promise<TestbedProcess> {
   child.stdout.pipe(log, { end: false });
   await untilReady(spec, child, exited);
   const end = async (signal: 'SIGTERM' | 'SIGKILL') => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
     child.kill(signal);
     const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
     await exited;

@@ -27,7 +27,8 @@ import { freePortPair } from './ports.js';
 
 export const TESTBED_PCRS = [0, 2, 4, 7, 14] as const;
 const HOST_CLASS = 'testbed';
-const KORORA = fileURLToPath(new URL('../../cli/main.js', import.meta.url));
+/** The built command, also where this file runs from source under the test runner. */
+const KORORA = fileURLToPath(new URL(import.meta.url.includes('/dist/') ? '../../cli/main.js' : '../../dist/cli/main.js', import.meta.url));
 
 export interface TestbedOptions {
   /** Short: unix sockets live below it. Removed and made anew. */
@@ -62,8 +63,10 @@ export interface Testbed {
   control: TestbedProcess;
   /** A VM document of the project's guest, with a disk on the shared storage; the disk is made. */
   guest(vmId: string, options?: GuestOptions): Promise<VmDocument>;
-  startWorker(hostId: 'host-a' | 'host-b'): Promise<TestbedProcess>;
-  startControl(): Promise<TestbedProcess>;
+  /** Ends a host's worker, where it still runs, and starts another; `mounts` (path → what stands there instead) only that worker sees. */
+  restartWorker(hostId: 'host-a' | 'host-b', mounts?: Readonly<Record<string, string>>): Promise<void>;
+  /** As restartWorker, for the control worker. */
+  restartControl(): Promise<void>;
   /** `tpm2_pcrextend` on the host's own TPM, as a changed boot or an attacker would. */
   extendPcr(hostId: 'host-a' | 'host-b', pcr: number): Promise<void>;
   /** Installs another bundle on both hosts and in the client. */
@@ -100,7 +103,7 @@ export async function startTestbed(options: TestbedOptions): Promise<Testbed> {
 
   const environment = { TEMPORAL_ADDRESS: server.address, KORORA_TRUST: trustFile };
   const configs = { 'host-a': a, 'host-b': b };
-  const startWorker = (hostId: 'host-a' | 'host-b') => startKorora(hostId, ['worker', 'host', '--config', configs[hostId].configFile]);
+  const startWorker = (hostId: 'host-a' | 'host-b', mounts = {}) => startKorora(hostId, ['worker', 'host', '--config', configs[hostId].configFile], mounts);
   const startControl = () => startKorora('control', ['worker', 'control', '--evidence-dir', join(root, 'evidence')]);
   const [control, workerA, workerB, connection] = await Promise.all([startControl(), startWorker('host-a'), startWorker('host-b'), Connection.connect({ address: server.address })]);
   const temporal = new Client({ connection });
@@ -114,8 +117,14 @@ export async function startTestbed(options: TestbedOptions): Promise<Testbed> {
     hosts: { 'host-a': { ...a, worker: workerA }, 'host-b': { ...b, worker: workerB } },
     environment,
     control,
-    startWorker,
-    startControl,
+    async restartWorker(hostId, mounts = {}) {
+      await testbed.hosts[hostId].worker.stop();
+      testbed.hosts[hostId].worker = await startWorker(hostId, mounts);
+    },
+    async restartControl() {
+      await testbed.control.stop();
+      testbed.control = await startControl();
+    },
     guest: (vmId, guestOptions) => guestDocument(options, vmId, guestOptions),
     async extendPcr(hostId, pcr) {
       const access = createLocalHost(HostId.parse(hostId));
@@ -144,8 +153,11 @@ export async function startTestbed(options: TestbedOptions): Promise<Testbed> {
   };
   return testbed;
 
-  function startKorora(name: string, args: readonly string[]): Promise<TestbedProcess> {
-    return startProcess({ name, command: process.execPath, args: [KORORA, ...args], environment, logFile: join(root, `logs/${name}.log`), readyText: ' ready' });
+  function startKorora(name: string, args: readonly string[], mounts: Readonly<Record<string, string>> = {}): Promise<TestbedProcess> {
+    const bind = Object.entries(mounts).map(([path, instead]) => `mount --bind '${instead}' '${path}'`);
+    const korora = [process.execPath, KORORA, ...args];
+    const [command = '', ...rest] = bind.length === 0 ? korora : ['unshare', '--mount', 'bash', '-ec', [...bind, 'exec "$@"'].join('\n'), 'bash', ...korora];
+    return startProcess({ name, command, args: rest, environment, logFile: join(root, `logs/${name}.log`), readyText: ' ready' });
   }
 
   function tpmSpec(hostId: string, port: number) {

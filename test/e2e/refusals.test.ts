@@ -1,0 +1,171 @@
+/**
+ * Bad input on real hosts: each is refused with its own code before anything changes. What host-b
+ * "sees" is made different by bind mounts that only its worker has, so nothing is faked in it.
+ *
+ * Machine type, CPU model, accelerator and an old QEMU would need another QEMU on this machine:
+ * test/unit/domain-preflight.test.ts covers those rules.
+ */
+import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { FailureCode } from '../../domain/failures.js';
+import { createLocalHost } from '../../host/local.js';
+import { openQmp } from '../../hypervisor/qemu/qmp.js';
+import type { GuestConsole } from '../../infra/testbed/guest-console.js';
+import type { Testbed } from '../../infra/testbed/testbed.js';
+import { failedMove, moveTo, openTestbed, startGuest } from './support.js';
+
+const VM = 'sitter';
+let testbed: Testbed;
+let guest: GuestConsole;
+let trust = '';
+
+beforeAll(async () => {
+  testbed = await openTestbed();
+  guest = (await startGuest(testbed, VM, 'host-a')).console;
+  trust = await readFile(join(testbed.root, 'trust.json'), 'utf8');
+});
+afterAll(async () => {
+  await guest?.close();
+  await testbed?.stop();
+});
+
+/** The move is refused with exactly these codes; the VM counts on at host-a, which owns it as before; host-b has nothing new. */
+async function refused(codes: readonly FailureCode[], destination = 'host-b', isRunning = true): Promise<void> {
+  const tracesBefore = await tracesOnB();
+  const failed = await failedMove(moveTo(testbed, VM, destination));
+  expect([...failed.codes].sort()).toEqual([...codes].sort());
+  for (const { remedy } of failed.error.failures) expect(remedy.length).toBeGreaterThan(10);
+  if (failed.result) expect(failed.result.outcome).toMatchObject({ kind: 'refused', runsOn: 'host-a' });
+  expect(await tracesOnB()).toEqual(tracesBefore);
+  expect(await ownershipOnA()).toMatchObject({ state: 'owner', epoch: 1, settled: [] });
+  if (!isRunning) return;
+  const before = guest.counts().at(-1) ?? 0;
+  await guest.until((c) => (c.counts().at(-1) ?? 0) > before + 5, 'counting on at host-a');
+}
+
+/** What an operator does with QEMU's own monitor. */
+async function tellSource(command: 'stop' | 'cont'): Promise<void> {
+  const qmp = await openQmp(await createLocalHost('host-a' as never).connectUnixSocket(join(testbed.hosts['host-a'].config.runDir, VM, 'qmp.sock')), 5000);
+  try {
+    await qmp.execute(command);
+  } finally {
+    qmp.close();
+  }
+}
+
+const stateOf = (host: 'host-a' | 'host-b') => join(testbed.root, host, 'state/vms', VM);
+const ownershipOnA = async () => JSON.parse(await readFile(join(stateOf('host-a'), 'ownership.json'), 'utf8')) as unknown;
+const tracesOnB = async () => [...(await createLocalHost('host-b' as never).list(stateOf('host-b'))), ...(await createLocalHost('host-b' as never).list(join(testbed.hosts['host-b'].config.runDir, VM)))];
+
+describe('names', () => {
+  it('an unknown VM', async () => {
+    expect((await failedMove(moveTo(testbed, 'nobody', 'host-b'))).codes).toEqual(['VM_UNKNOWN']);
+  });
+  it('an unknown host', () => refused(['HOST_UNKNOWN'], 'host-z'));
+  it('the host where it runs', () => refused(['SOURCE_IS_DESTINATION'], 'host-a'));
+  it('a malformed name', async () => {
+    expect((await failedMove(moveTo(testbed, '../etc', 'host-b'))).codes).toEqual(['ORDER_INVALID']);
+  });
+});
+
+describe('the VM', () => {
+  it('without a vTPM', async () => {
+    const { console } = await startGuest(testbed, 'plain', 'host-a', { hasVtpm: false, memoryMib: 128 });
+    const { codes, result } = await failedMove(moveTo(testbed, 'plain', 'host-b'));
+    expect(codes).toEqual(['VM_WITHOUT_VTPM']);
+    expect(result?.outcome.kind).toBe('refused');
+    await console.close();
+  });
+
+  it('that is paused is refused, not started', async () => {
+    await tellSource('stop');
+    await refused(['VM_PAUSED'], 'host-b', false);
+    expect((await testbed.client.vms()).find((vm) => vm.vmId === VM && vm.hostId === 'host-a')?.status).toBe('paused');
+    await tellSource('cont');
+  });
+});
+
+describe('the trust bundle of the hosts', () => {
+  beforeEach(() => async () => writeFile(join(testbed.root, 'trust.json'), trust));
+
+  it('that is not JSON', async () => {
+    await writeFile(join(testbed.root, 'trust.json'), '{');
+    await refused(['BUNDLE_INVALID', 'BUNDLE_INVALID']);
+  });
+  it('that lacks a field', async () => {
+    await writeFile(join(testbed.root, 'trust.json'), JSON.stringify({ ...JSON.parse(trust), classes: undefined }));
+    await refused(['BUNDLE_INVALID', 'BUNDLE_INVALID']);
+  });
+  it('that is not the one ordered under', async () => {
+    await writeFile(join(testbed.root, 'trust.json'), JSON.stringify({ ...JSON.parse(trust), serial: 2 }));
+    await refused(['BUNDLE_DIFFERS', 'BUNDLE_DIFFERS']);
+  });
+  it('that has expired', async () => {
+    const expired = { ...JSON.parse(trust), expiresAt: '2020-01-01T00:00:00Z' };
+    const client = await testbed.installBundle(expired);
+    const started = await client.migrate({ vmId: VM, destination: 'host-b' });
+    expect((await failedMove(client.result(VM, started.runId))).codes).toEqual(['BUNDLE_EXPIRED', 'BUNDLE_EXPIRED']);
+  });
+});
+
+describe('the destination', () => {
+  const folder = () => join(testbed.root, 'elsewhere');
+  const onB = (mounts: Readonly<Record<string, string>>) => testbed.restartWorker('host-b', mounts);
+  beforeEach(async () => {
+    await mkdir(folder(), { recursive: true });
+    return async () => {
+      await rm(folder(), { recursive: true, force: true });
+    };
+  });
+
+  it('that does not see the disk', async () => {
+    await onB({ [join(testbed.root, 'shared')]: folder() });
+    await refused(['DISK_NOT_VISIBLE']);
+  });
+
+  it('that has a copy of the disk in its place', async () => {
+    await copyFile(join(testbed.root, 'shared', `${VM}.raw`), join(folder(), `${VM}.raw`));
+    await onB({ [join(testbed.root, 'shared')]: folder() });
+    await refused(['DISK_NOT_SAME']);
+  });
+
+  it('with too little memory', async () => {
+    const meminfo = await readFile('/proc/meminfo', 'utf8');
+    await writeFile(join(folder(), 'meminfo'), meminfo.replace(/^MemAvailable:.*$/m, 'MemAvailable:     300000 kB'));
+    await onB({ '/proc/meminfo': join(folder(), 'meminfo') });
+    await refused(['MEMORY_INSUFFICIENT']);
+  });
+
+  it('without QEMU', async () => {
+    await writeFile(join(folder(), 'nothing'), '');
+    await onB({ '/usr/bin/qemu-system-x86_64': join(folder(), 'nothing') });
+    await refused(['HYPERVISOR_UNSUPPORTED']);
+  });
+
+  it('with an swtpm that is too old, or older than the source’s', async () => {
+    for (const [version, code] of [['0.6.4', ['SWTPM_UNSUPPORTED', 'SWTPM_OLDER']], ['0.7.0', ['SWTPM_OLDER']]] as const) {
+      await writeFile(join(folder(), 'swtpm'), `#!/bin/sh\necho 'TPM emulator version ${version}, Copyright'\n`, { mode: 0o755 });
+      await onB({ '/usr/bin/swtpm': join(folder(), 'swtpm') });
+      await refused(code);
+    }
+  });
+
+  it('with a leftover of an earlier attempt, and everything else that is wrong with it, at once', async () => {
+    await mkdir(join(stateOf('host-b'), 'vtpm'), { recursive: true });
+    await onB({ [join(testbed.root, 'shared')]: folder() });
+    await refused(['LEFTOVER_FOUND', 'DISK_NOT_VISIBLE']);
+    await rm(stateOf('host-b'), { recursive: true });
+  });
+
+  it('whose worker does not answer', async () => {
+    await testbed.hosts['host-b'].worker.stop();
+    await refused(['HOST_UNREACHABLE']);
+    await testbed.restartWorker('host-b');
+  });
+
+  it('that is right again: the move succeeds', async () => {
+    await onB({});
+    expect((await moveTo(testbed, VM, 'host-b')).outcome).toMatchObject({ kind: 'moved', runsOn: 'host-b' });
+  });
+});

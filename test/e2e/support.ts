@@ -1,0 +1,78 @@
+/** A testbed for one test file: real Temporal server, workers, TPMs; ended with everything in it. */
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type FailureCode, KororaError } from '../../domain/failures.js';
+import type { HostSurvey, MigrationResult } from '../../domain/status.js';
+import { MigrationFailedError } from '../../client/index.js';
+import { Evidence } from '../../domain/evidence.js';
+import { type GuestConsole, openGuestConsole } from '../../infra/testbed/guest-console.js';
+import { type Testbed, type TestbedOptions, startTestbed } from '../../infra/testbed/testbed.js';
+
+export type HostName = 'host-a' | 'host-b';
+
+export function partsFromEnvironment(): Pick<TestbedOptions, 'guestDir' | 'temporalBinary'> {
+  const [guestDir, temporalBinary] = [process.env['KORORA_GUEST_DIR'], process.env['KORORA_TEMPORAL_BINARY']];
+  if (!guestDir || !temporalBinary) throw new Error('run the end-to-end tests through `npm test`: it sets KORORA_GUEST_DIR and KORORA_TEMPORAL_BINARY');
+  return { guestDir, temporalBinary };
+}
+
+export async function newRoot(): Promise<string> {
+  return mkdtemp('/tmp/kr-');
+}
+
+export async function openTestbed(options: (root: string) => Partial<TestbedOptions> = () => ({})): Promise<Testbed> {
+  const root = await newRoot();
+  const testbed = await startTestbed({ root, ...partsFromEnvironment(), ...options(root) });
+  const stop = testbed.stop.bind(testbed);
+  return Object.assign(testbed, {
+    async stop() {
+      await stop();
+      await rm(root, { recursive: true, force: true });
+    },
+  });
+}
+
+/** The guest runs on `host`, counts, and has unsealed once. */
+export async function startGuest(testbed: Testbed, vmId: string, host: HostName, options: Parameters<Testbed['guest']>[1] = {}) {
+  const vm = await testbed.guest(vmId, options);
+  await testbed.client.startVm(vm, host);
+  const console = await consoleOn(testbed, vmId, host);
+  await console.until((c) => (options.hasVtpm === false ? c.counts().length > 3 : c.unseals().length > 0), 'counting and its first unsealing', 120_000);
+  return { vm, console };
+}
+
+export function consoleOn(testbed: Testbed, vmId: string, host: HostName): Promise<GuestConsole> {
+  return openGuestConsole(join(testbed.hosts[host].config.runDir, vmId, 'console.log'));
+}
+
+/** Codes and result of a move that must not succeed. */
+export async function failedMove(move: Promise<unknown>): Promise<{ readonly codes: readonly FailureCode[]; readonly result: MigrationResult | null; readonly error: KororaError }> {
+  const error = await move.then(
+    () => null,
+    (reason: unknown) => reason,
+  );
+  if (!(error instanceof KororaError)) throw error ?? new Error('the move succeeded');
+  return { codes: error.failures.map((f) => f.code), result: error instanceof MigrationFailedError ? error.result : null, error };
+}
+
+/** Orders the move and waits for its end. */
+export async function moveTo(testbed: Testbed, vmId: string, destination: string, limits = {}): Promise<MigrationResult> {
+  const started = await testbed.client.migrate({ vmId, destination, limits });
+  return testbed.client.result(vmId, started.runId);
+}
+
+export async function evidenceOf(result: MigrationResult): Promise<Evidence> {
+  return Evidence.parse(JSON.parse(await readFile(result.evidencePath, 'utf8')));
+}
+
+/** Resolves with the first view of a running copy that has sent something. */
+export async function untilCopying(testbed: Testbed, vmId: string): Promise<void> {
+  for await (const { progress, hasEnded } of testbed.client.watch(vmId)) {
+    if (hasEnded) throw new Error('the move ended before its rounds were seen');
+    if (progress && progress.sentBytes > 0) return;
+  }
+}
+
+export function vmsOf(survey: HostSurvey | undefined) {
+  return survey?.reachable ? survey.vms : [];
+}

@@ -1,0 +1,35 @@
+/** A worker that is killed in the middle of a move: the VM runs on the source, and moves later. */
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { firstGap } from '../../infra/testbed/guest-console.js';
+import type { Testbed } from '../../infra/testbed/testbed.js';
+import { type HostName, failedMove, moveTo, openTestbed, startGuest, untilCopying } from './support.js';
+
+let testbed: Testbed;
+beforeAll(async () => {
+  testbed = await openTestbed();
+});
+afterAll(() => testbed?.stop());
+
+it.each<{ readonly killed: HostName; readonly vmId: string }>([
+  { killed: 'host-a', vmId: 'orphan-a' },
+  { killed: 'host-b', vmId: 'orphan-b' },
+])('the worker of $killed is killed during the rounds and comes back', async ({ killed, vmId }) => {
+  const { console: guest } = await startGuest(testbed, vmId, 'host-a', { dirtyMibPerSecond: 4 });
+  const { runId } = await testbed.client.migrate({ vmId, destination: 'host-b', limits: { bandwidthBytesPerSecond: 8 * 1024 * 1024 } });
+  await untilCopying(testbed, vmId);
+  await testbed.hosts[killed].worker.kill();
+  const before = guest.counts().at(-1) ?? 0;
+  await testbed.restartWorker(killed);
+
+  const { codes, result } = await failedMove(testbed.client.result(vmId, runId));
+  expect(result?.outcome).toMatchObject({ kind: 'source-resumed', runsOn: 'host-a' });
+  expect(codes.some((code) => ['SESSION_LOST', 'CHANNEL_LOST', 'CHANNEL_SILENT', 'HOST_UNREACHABLE', 'DESTINATION_REJECTED'].includes(code))).toBe(true);
+  await guest.until((c) => c.unseals().some((u) => u.count > before) && (c.counts().at(-1) ?? 0) > before + 5, 'going on at host-a');
+  expect(firstGap(guest.counts())).toBeNull();
+  await guest.close();
+
+  const records = (await testbed.client.vms()).filter((vm) => vm.vmId === vmId);
+  expect(records.filter((vm) => vm.mayRun).map((vm) => vm.hostId)).toEqual(['host-a']);
+  expect(records.find((vm) => vm.hostId === 'host-b')?.status ?? 'absent').toBe('absent');
+  expect((await moveTo(testbed, vmId, 'host-b')).outcome).toMatchObject({ kind: 'moved', runsOn: 'host-b' });
+});
