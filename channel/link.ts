@@ -147,7 +147,7 @@ export class Link {
         this.fail(failure, failure.message);
       }
     });
-    socket.on('error', (error) => this.fail(lost(problemOf(error))));
+    socket.on('error', (error) => this.fail(lost(spoken(error))));
     socket.on('end', () => this.fail(lost('the peer closed it')));
     socket.on('close', () => this.fail(lost('the connection closed')));
   }
@@ -199,6 +199,11 @@ export class Link {
 /** CHANNEL_LOST. */
 export function lost(problem: string): KororaError {
   return refuse('CHANNEL_LOST', { problem });
+}
+
+/** OpenSSL's own word for what went wrong, rather than its whole error line. */
+function spoken(error: Error): string {
+  return 'reason' in error && typeof error.reason === 'string' ? `TLS: ${error.reason}` : problemOf(error);
 }
 
 /** The peer's words end up on terminals and in logs. */
