@@ -13,7 +13,7 @@ export interface GlobalOptions {
   readonly queue?: string;
 }
 
-/** Connects, runs, closes. TEMPORAL_UNREACHABLE, BUNDLE_INVALID. */
+/** Connects, runs, closes. TEMPORAL_UNREACHABLE, BUNDLE_MISSING, BUNDLE_INVALID. */
 export async function withClient<T>(options: GlobalOptions, use: (client: KororaClient) => Promise<T>): Promise<T> {
   const bundle = installBundle(await readJsonFile(trustPath(options), 'BUNDLE_INVALID'), 'this client');
   const { connectionOptions, namespace } = loadClientConnectConfig();
@@ -70,5 +70,5 @@ export function command<A extends unknown[]>(optionsOf: () => GlobalOptions, run
 function trustPath({ trust }: GlobalOptions): string {
   const path = trust ?? process.env['KORORA_TRUST'];
   if (path) return path;
-  throw refuse('BUNDLE_INVALID', { host: 'this client', problem: 'none was given: use --trust FILE or set KORORA_TRUST' });
+  throw refuse('BUNDLE_MISSING', {});
 }

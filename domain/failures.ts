@@ -25,6 +25,7 @@ export const FAILURES = {
   ORDER_INVALID: row.never('the order is not valid: {problem}', 'Correct the named field and order the move again.'),
   ORDER_EXPIRED: row.never('the order was good until {notAfter}', 'Order the move again; check the clocks of both hosts if the time looks wrong.'),
   BUNDLE_INVALID: row.never('the trust bundle of {host} is not valid: {problem}', 'Correct the bundle and install it on every host.'),
+  BUNDLE_MISSING: row.never('no trust bundle was given', 'Use --trust FILE, or set KORORA_TRUST.'),
   BUNDLE_EXPIRED: row.never('the trust bundle of {host} expired at {expiresAt}', 'Install a current trust bundle on every host.'),
   BUNDLE_DIFFERS: row.never('{host} has trust bundle {installed}, the order was made under {ordered}', 'Install the same trust bundle everywhere, then order the move again.'),
   HOST_CONFIG_INVALID: row.never('the configuration {file} is not valid: {problem}', 'Correct the named field and start the worker again.'),

@@ -227,12 +227,12 @@ async function endVms({ config }: TestbedHost): Promise<void> {
   }
 }
 
-/** QEMU and swtpm processes of this testbed: their command lines name its root. */
-async function pidsBelow(root: string): Promise<number[]> {
+/** Processes of QEMU, swtpm and Temporal whose command lines name `root`. */
+export async function pidsBelow(root: string): Promise<number[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
   const isOurs = async (pid: number) => {
     const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-    return pid !== process.pid && line.includes(`${root}/`) && /qemu-system|swtpm/.test(line.split('\0')[0] ?? '');
+    return pid !== process.pid && line.includes(`${root}/`) && /qemu-system|swtpm|temporal/.test(line.split('\0')[0] ?? '');
   };
   const ours = await Promise.all(pids.map(isOurs));
   return pids.filter((_, i) => ours[i]);
