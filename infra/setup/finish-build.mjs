@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 /**
  * The end of `npm run build`: what tsc leaves undone in dist/. Copies the plain modules that compiled code imports by a
- * relative path (tsc copies no .mjs it does not compile) and makes the command executable.
+ * relative path (tsc copies no .mjs it does not compile) and puts the command into dist/bin for a PATH.
  */
-import { chmodSync, copyFileSync, existsSync, mkdirSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -15,5 +15,8 @@ for (const file of ['infra/temporal/start-server.mjs']) {
   copyFileSync(path.join(project, file), copy);
 }
 
-const command = path.join(project, 'dist/cli/main.js');
-if (existsSync(command)) chmodSync(command, 0o755);
+chmodSync(path.join(project, 'dist/cli/main.js'), 0o755);
+const link = path.join(project, 'dist/bin/korora');
+mkdirSync(path.dirname(link), { recursive: true });
+rmSync(link, { force: true });
+symlinkSync('../cli/main.js', link);
