@@ -10,6 +10,7 @@ import { withHeartbeats } from './edge.js';
 import { type Handover, type OutgoingMove, createOutgoingMove } from './outgoing-move.js';
 import type { HostServices } from './services.js';
 import { appraisedPeer, secretsOf, sessionOf } from './session.js';
+import type { Settlement } from './settle.js';
 
 export interface MoveAddress {
   readonly order: Order;
@@ -21,8 +22,8 @@ export interface CopyHeartbeat {
   readonly progress: CopyProgress | null;
 }
 
-export function createCopying(services: HostServices) {
-  const { hostId, hypervisor, sessions, ownership, vms } = services;
+export function createCopying(services: HostServices, settlement: Settlement) {
+  const { hostId, sessions, ownership, vms } = services;
 
   /** Ends when the source is paused. A failure or an abort leaves the VM running here. */
   async function copyMemory(request: MoveAddress): Promise<{ readonly rounds: readonly RoundRecord[] }> {
@@ -39,7 +40,7 @@ export function createCopying(services: HostServices) {
     const move = await moveOf(request);
     const handover = await untilDone(move, () => move.finish());
     if (handover.verdict.verdict === 'accepted') return handover;
-    await hypervisor.ensureRunning(request.order.vmId, vms.runDirOf(request.order.vmId));
+    await settlement.bringBack(request.order.vmId);
     throw refuse('DESTINATION_REJECTED', { reason: handover.verdict.reason ?? 'no reason given' });
   }
 
@@ -61,7 +62,7 @@ export function createCopying(services: HostServices) {
     const [installed, record] = await Promise.all([vms.read(order.vmId), ownership.read(order.vmId)]);
     if (!installed) throw refuse('VM_UNKNOWN', { vm: order.vmId });
     if (record.epoch + 1 !== secrets.epoch) throw new KororaError([failure('SESSION_LOST', { host: hostId })]);
-    session.outgoing ??= createOutgoingMove(services, { session, vm: installed.vm, address: NetworkAddress.parse(address), peer, secrets });
+    session.outgoing ??= createOutgoingMove(services, settlement, { session, vm: installed.vm, address: NetworkAddress.parse(address), peer, secrets });
     return session.outgoing;
   }
 

@@ -20,7 +20,7 @@ export function createHostActivities(services: HostServices) {
     ...createAttestation(services),
     ...createSealing(services),
     ...createPreparation(services),
-    ...createCopying(services),
+    ...createCopying(services, settlement),
     ...createVerification(services, settlement),
     ...createVmActivities(services),
     settleDestination,

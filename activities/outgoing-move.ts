@@ -20,6 +20,7 @@ import type { OutgoingImage, PauseFacts } from '../hypervisor/port.js';
 import type { HostServices } from './services.js';
 import type { AppraisedPeer } from '../domain/appraisal.js';
 import type { MoveSecrets, Session } from './session.js';
+import type { Settlement } from './settle.js';
 
 export interface OutgoingMove {
   /** Resolves when the source is paused. Rejects after the VM runs on and the offer is withdrawn. */
@@ -57,7 +58,7 @@ interface OpenCopy {
   readonly sending: Promise<StreamSummary>;
 }
 
-export function createOutgoingMove(services: HostServices, parts: MoveParts): OutgoingMove {
+export function createOutgoingMove(services: HostServices, { bringBack }: Pick<Settlement, 'bringBack'>, parts: MoveParts): OutgoingMove {
   const { hypervisor, channels, ownership, vms } = services;
   const { session, vm, address, peer, secrets } = parts;
   const { migrationId, vmId, destination } = session.order;
@@ -105,8 +106,7 @@ export function createOutgoingMove(services: HostServices, parts: MoveParts): Ou
     copy?.channel.abort(error instanceof KororaError ? error.code : 'the source ended the copy');
     await copy?.image.close();
     copy?.sending.catch(() => undefined);
-    await hypervisor.ensureNotMoving(vmId, runDir);
-    await hypervisor.ensureRunning(vmId, runDir);
+    await bringBack(vmId);
     await ownership.apply(vmId, { type: 'withdraw', migrationId });
   }
 

@@ -27,7 +27,11 @@ export function createPreparation(services: HostServices) {
     if (session.incoming) return { address: advertised(session.incoming.listener.address) };
 
     await ownership.apply(order.vmId, { type: 'expect', migrationId: order.migrationId, source: order.source, epoch: secrets.epoch });
+    // The record says that nothing may run here: what a try before this one left has other keys.
     const runDir = vms.runDirOf(order.vmId);
+    await hypervisor.ensureDestroyed(order.vmId, runDir);
+    await vtpms.ensureStopped(runDir);
+    await vms.erase(order.vmId);
     const stateKey = randomBytes(32);
     const [vtpm] = await Promise.all([
       vtpms.ensureRunning({ stateDir: vms.vtpmStateDirOf(order.vmId), runDir, stateKey, migrationKey: secrets.vtpmMigrationKey }),

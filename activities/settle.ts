@@ -14,8 +14,11 @@ import { openOrder } from './admission.js';
 import type { HostServices } from './services.js';
 
 export interface SourceSettlement {
-  /** `runs`: the VM runs here. `needs-verdict`: stopped here; only a proven verdict decides. `retired`: it is gone from here. */
-  readonly state: 'runs' | 'needs-verdict' | 'retired';
+  /**
+   * `runs`: the VM runs here. `absent`: owned here, but its hypervisor process is gone; it may be started.
+   * `needs-verdict`: stopped here; only a proven verdict decides. `retired`: it is gone from here.
+   */
+  readonly state: 'runs' | 'absent' | 'needs-verdict' | 'retired';
   /** The epoch that the destination would own or owns. */
   readonly epoch: number;
 }
@@ -72,6 +75,15 @@ export function createSettlement(services: HostServices) {
     return sign(verdict);
   }
 
+  /** Lets the VM run on here, where its process still is. The record must allow it. */
+  async function bringBack(vmId: VmId): Promise<'runs' | 'absent'> {
+    const runDir = vms.runDirOf(vmId);
+    if ((await hypervisor.status(vmId, runDir)) === 'absent') return 'absent';
+    await hypervisor.ensureNotMoving(vmId, runDir);
+    await hypervisor.ensureRunning(vmId, runDir);
+    return 'runs';
+  }
+
   /** Undo of prepare, and the question of a source that waits: rejects unless it accepted; the answer is signed. */
   async function settleDestination({ order: value, epoch, reason }: { readonly order: Order; readonly epoch: number; readonly reason: string }): Promise<VerdictStatement> {
     const { order } = openOrder(value);
@@ -92,12 +104,10 @@ export function createSettlement(services: HostServices) {
     const epoch = record.epoch + 1;
     if (record.state === 'relinquished' && record.migrationId === migrationId) return { state: 'needs-verdict', epoch };
     if (record.state === 'retired' && record.migrationId === migrationId) return { state: 'retired', epoch };
-    if (record.state === 'offering' && record.migrationId === migrationId) {
-      await hypervisor.ensureNotMoving(vmId, vms.runDirOf(vmId));
-      await hypervisor.ensureRunning(vmId, vms.runDirOf(vmId));
-    }
+    const wasOffered = record.state === 'offering' && record.migrationId === migrationId;
+    const state = wasOffered ? await bringBack(vmId) : 'runs';
     await ownership.apply(vmId, { type: 'withdraw', migrationId });
-    return { state: 'runs', epoch };
+    return { state, epoch };
   }
 
   /**
@@ -109,12 +119,7 @@ export function createSettlement(services: HostServices) {
     const statement = parseDocument(VerdictStatement, received, 'EVIDENCE_INVALID');
     await proveVerdict(order, statement);
     const record = await ownership.apply(order.vmId, { type: 'learn-verdict', proven: { verdict: statement.verdict, proof: 'quote' } });
-    const runDir = vms.runDirOf(order.vmId);
-    if (mayRun(record)) {
-      await hypervisor.ensureNotMoving(order.vmId, runDir);
-      await hypervisor.ensureRunning(order.vmId, runDir);
-      return { state: 'runs', epoch: record.epoch + 1 };
-    }
+    if (mayRun(record)) return { state: await bringBack(order.vmId), epoch: record.epoch + 1 };
     await discard(order.vmId);
     return { state: 'retired', epoch: record.epoch + 1 };
   }
@@ -130,5 +135,5 @@ export function createSettlement(services: HostServices) {
     if (parsed.extraData !== digestOf(verdict)) throw problem('the quote is over something else');
   }
 
-  return { decide, verdictOf, sign, settle, discard, settleDestination, settleSource, resolveSource };
+  return { decide, verdictOf, sign, settle, discard, bringBack, settleDestination, settleSource, resolveSource };
 }

@@ -95,8 +95,7 @@ export function createVerification(services: HostServices, settlement: Settlemen
     const reason = error instanceof KororaError ? error.message : problemOf(error);
     await incoming?.image.close();
     const decision = await settlement.decide(order, secrets.epoch, reason);
-    if (manifest) await channel?.sendVerdict(decision).catch(() => undefined);
-    else channel?.abort(reason);
+    await channel?.sendVerdict(decision).catch(() => undefined);
     if (decision.verdict === 'accepted') await hypervisor.ensureRunning(order.vmId, vms.runDirOf(order.vmId));
     else await settlement.discard(order.vmId);
     return { statement: await settlement.sign(decision), manifest, timings: null };

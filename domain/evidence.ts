@@ -73,8 +73,8 @@ export const Evidence = z.strictObject({
   }),
   outcome: z.strictObject({
     kind: z.enum(OUTCOMES),
-    /** Where the VM runs. */
-    runsOn: HostId,
+    /** Where the VM runs; null where its hypervisor died during the move. */
+    runsOn: HostId.nullable(),
     failures: z.array(FailureRecord),
   }),
 });

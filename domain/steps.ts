@@ -70,11 +70,16 @@ export const STEPS = {
   },
   retire: {
     phase: 'retired',
-    does: [{ on: 'source', activity: 'resolveSource' }, { on: 'source', activity: 'closeSession' }, { on: 'destination', activity: 'closeSession' }],
+    does: [{ on: 'source', activity: 'resolveSource' }],
     undo: [],
     because: 'Behind the point of no return: forward only.',
   },
-  record: { phase: 'retired', does: [{ on: 'control', activity: 'recordEvidence' }], undo: [], because: 'Evidence of what happened is never taken back.' },
+  record: {
+    phase: 'retired',
+    does: [{ on: 'control', activity: 'recordEvidence' }, { on: 'source', activity: 'closeSession' }, { on: 'destination', activity: 'closeSession' }],
+    undo: [],
+    because: 'Evidence of what happened is never taken back.',
+  },
 } as const satisfies Record<string, Step>;
 export type StepName = keyof typeof STEPS;
 

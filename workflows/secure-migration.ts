@@ -9,6 +9,7 @@
 import { CancellationScope, proxyActivities, setCurrentDetails, setHandler, sleep, workflowInfo } from '@temporalio/workflow';
 import type { ControlActivities } from '../activities/index.js';
 import type { Handover } from '../activities/outgoing-move.js';
+import type { SourceSettlement } from '../activities/settle.js';
 import type { Verification } from '../activities/verify.js';
 import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
@@ -52,6 +53,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   let abortReason = 'it was cancelled';
   /** From `prepare` on something may have changed on a host. */
   let isUnderWay = false;
+  let isSourceGone = false;
   let accepted: VerdictStatement | null = null;
   const phases: Record<string, number> = { requested: 0 };
   const seen: Seen = {
@@ -172,11 +174,17 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   /** Undo of move. The source decides alone where it can; else by the destination's signed verdict. */
   async function settleMove(): Promise<void> {
     const settled = await source.ensure.settleSource({ order, reason: why() });
-    if (settled.state === 'runs') return;
+    if (settled.state === 'runs' || settled.state === 'absent') return noteSource(settled);
     const statement = seen.verdict ?? (await askDestination(settled.epoch));
     seen.verdict = statement;
     if (statement.verdict.verdict === 'accepted') accepted = statement;
-    else await source.ensure.resolveSource({ order, statement });
+    else noteSource(await source.ensure.resolveSource({ order, statement }));
+  }
+
+  /** A source whose hypervisor died meanwhile: owned there, running nowhere. */
+  function noteSource({ state }: SourceSettlement): void {
+    isSourceGone = state === 'absent';
+    if (isSourceGone) failures = [...failures, failure('VM_NOT_RUNNING', { vm: order.vmId, host: order.source, status: state })];
   }
 
   /** Asks until it answers. A silent destination leaves the move in doubt; no timeout ever resumes the source. */
@@ -198,11 +206,11 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
     failures = [...failures, ...failed.flatMap(({ error }) => failuresOf(error, abortReason))];
   }
 
+  /** A worker that does not answer has no session any more, or will lose it: nothing to wait for. */
   async function closeSessions(): Promise<void> {
-    if (phase === 'retired') return;
-    await Promise.all([
-      source.ensure.closeSession({ order, role: 'source' }),
-      destination.ensure.closeSession({ order, role: 'destination' }),
+    await Promise.allSettled([
+      source.step.closeSession({ order, role: 'source' }),
+      destination.step.closeSession({ order, role: 'destination' }),
     ]);
   }
 
@@ -210,13 +218,12 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
     if (accepted) {
       failures = [];
       await source.ensure.resolveSource({ order, statement: accepted });
-      await closeSessions();
       reach('retired');
     } else {
       reach(isUnderWay ? 'source-resumed' : 'refused');
     }
     const evidence = evidenceNow();
-    const { path, digest } = await control.recordEvidence({ evidence });
+    const [{ path, digest }] = await Promise.all([control.recordEvidence({ evidence }), accepted ? closeSessions() : null]);
     const result: MigrationResult = {
       migrationId: order.migrationId,
       vmId: order.vmId,
@@ -245,7 +252,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
       timings: { startedAtMs, endedAtMs: Date.now(), phases, source: seen.source, destination: seen.destination },
       outcome: {
         kind: accepted ? 'moved' : isUnderWay ? 'source-resumed' : 'refused',
-        runsOn: accepted ? order.destination : order.source,
+        runsOn: accepted ? order.destination : isSourceGone ? null : order.source,
         failures: failures.map(({ code, message, remedy }) => ({ code, message, remedy })),
       },
     };
