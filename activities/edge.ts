@@ -40,24 +40,24 @@ export function toTemporal(error: unknown): Error {
 const HEARTBEAT_MS = 200;
 
 /**
- * Runs `work` with heartbeats. Its signal aborts when Temporal cancels the activity; `work` then
- * ends in its own time, since the VM must be brought to a known state first.
+ * Runs `work` with heartbeats that carry the newest `details`; a slow answer delays no heartbeat.
+ * The signal aborts when Temporal cancels the activity; `work` then ends in its own time, since the
+ * VM must be brought to a known state first.
  */
 export async function withHeartbeats<T>(details: () => Promise<unknown>, work: (cancelled: AbortSignal) => Promise<T>): Promise<T> {
   const context = Context.current();
-  let isBusy = false;
-  const beat = async () => {
-    if (isBusy) return;
-    isBusy = true;
-    try {
-      context.heartbeat(await details());
-    } catch {
-      context.heartbeat();
-    } finally {
-      isBusy = false;
-    }
+  let newest: unknown;
+  let isAsking = false;
+  const ask = async () => {
+    if (isAsking) return;
+    isAsking = true;
+    newest = await details().catch(() => newest);
+    isAsking = false;
   };
-  const timer = setInterval(() => void beat(), HEARTBEAT_MS);
+  const timer = setInterval(() => {
+    context.heartbeat(newest);
+    void ask();
+  }, HEARTBEAT_MS);
   try {
     return await work(context.cancellationSignal);
   } finally {

@@ -36,7 +36,7 @@ export function createVerification(services: HostServices, settlement: Settlemen
     const session = sessionOf(sessions, order, 'destination', orderDigest, hostId);
     const secrets = secretsOf(session, hostId, 'taking the image');
     return withHeartbeats(
-      async () => ({ receivedBytes: null }),
+      async () => null,
       (cancelled) => receive(session, secrets, cancelled),
     );
   }
