@@ -12,7 +12,7 @@ cd "$project"
 . infra/setup/environment.sh
 bash infra/setup/setup.sh || exit 1
 export KORORA_GUEST_DIR=$KORORA_CACHE/guest
-KORORA_TEMPORAL_BINARY=$(node infra/temporal/ensure-server.mjs) || exit 1
+KORORA_TEMPORAL_BINARY=$(node infra/temporal/ensure-server.mjs 2>/dev/null) || exit 1
 export KORORA_TEMPORAL_BINARY
 
 projects=(unit e2e)

@@ -5,4 +5,4 @@ project=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$project"
 . infra/setup/environment.sh
 bash infra/setup/setup.sh
-exec node dist/infra/testbed/demo.js --guest-dir "$KORORA_CACHE/guest" --temporal-binary "$(node infra/temporal/ensure-server.mjs)" "$@"
+exec node dist/infra/testbed/demo.js --guest-dir "$KORORA_CACHE/guest" --temporal-binary "$(node infra/temporal/ensure-server.mjs 2>/dev/null)" "$@"
