@@ -1,0 +1,203 @@
+/**
+ * One valid sample of every document, for tests. `samples` is plain JSON as it would arrive from
+ * outside; the functions below parse it, with members replaced. All samples tell of one move: VM
+ * `web-1`, from `host-a`, which owns epoch 1, to `host-b`.
+ */
+import { HostEvidence, SessionOffer, WrappedSecrets } from '../../domain/attestation.js';
+import { digestOf } from '../../domain/canonical.js';
+import { Evidence } from '../../domain/evidence.js';
+import { HostId, MigrationId, VmId } from '../../domain/ids.js';
+import { Manifest, Verdict, VerdictStatement } from '../../domain/manifest.js';
+import { Order } from '../../domain/order.js';
+import { HostClass, HostEntry, TrustBundle } from '../../domain/trust-bundle.js';
+import { VmDocument } from '../../domain/vm.js';
+import { InstalledVm } from '../../host/vm-store.js';
+
+export const VM = VmId.parse('web-1');
+export const SOURCE = HostId.parse('host-a');
+export const DESTINATION = HostId.parse('host-b');
+/** The id of the n-th migration, 0 to 255. */
+export const migrationId = (n: number): MigrationId => MigrationId.parse(`00000000-0000-4000-8000-0000000000${twoDigits(n)}`);
+/** A SHA-256 that is told apart at a glance: one byte, 32 times. */
+export const digest = (byte: number): string => twoDigits(byte).repeat(32);
+/** A TPM name: algorithm and digest. */
+export const tpmName = (byte: number): string => `000b${digest(byte)}`;
+
+function twoDigits(byte: number): string {
+  return byte.toString(16).padStart(2, '0');
+}
+
+const base64 = (text: string) => Buffer.from(text).toString('base64');
+const signed = (what: string) => ({ attest: base64(`attest of ${what}`), signature: base64(`signature of ${what}`) });
+const wrappingKey = { publicArea: base64('wrapping key'), name: tpmName(0xc1), certification: signed('wrapping key') };
+
+const vm = {
+  kind: 'korora/vm',
+  version: 1,
+  vmId: VM as string,
+  hypervisor: 'qemu',
+  machine: 'pc-q35-7.2',
+  cpu: { model: 'Westmere', count: 2 },
+  memoryBytes: 256 * 1024 * 1024,
+  boot: { kernel: '/srv/boot/vmlinuz', initrd: '/srv/boot/initrd.img', commandLine: 'console=ttyS0' },
+  disks: [
+    { id: 'root', path: '/srv/shared/web-1-root.qcow2', format: 'qcow2' },
+    { id: 'data', path: '/srv/shared/web-1-data.raw', format: 'raw' },
+  ],
+  vtpm: { model: 'tpm-crb' },
+};
+
+const hostClass = {
+  pcrs: [0, 4, 7],
+  referenceSets: [
+    { id: 'kernel-6.1', status: 'active', pcrValues: { '0': digest(0x10), '4': digest(0x14), '7': digest(0x17) } },
+    { id: 'kernel-6.0', status: 'obsolete', pcrValues: { '0': digest(0x20), '4': digest(0x24), '7': digest(0x27) } },
+  ],
+};
+
+const hostEntry = (hostId: string, byte: number) => ({
+  hostId,
+  class: 'rack',
+  status: 'active',
+  attestationKey: { publicArea: base64(`AK of ${hostId}`), name: tpmName(byte) },
+  ekCertificateSha256: digest(byte + 1),
+});
+
+const trustBundle = {
+  kind: 'korora/trust-bundle',
+  version: 1,
+  serial: 7,
+  expiresAt: '2030-01-01T00:00:00Z',
+  hosts: [hostEntry(SOURCE, 0xa0), hostEntry(DESTINATION, 0xb0)],
+  classes: { rack: hostClass },
+  parameters: { nonceLifetimeMs: 60_000 },
+};
+
+const order = {
+  kind: 'korora/order',
+  version: 1,
+  migrationId: migrationId(1) as string,
+  vmId: VM as string,
+  vmDigest: digestOf(vm),
+  source: SOURCE as string,
+  destination: DESTINATION as string,
+  bundleDigest: digestOf(trustBundle),
+  limits: { downtimeLimitMs: 300, bandwidthBytesPerSecond: 125_000_000, maxRounds: 200 },
+  notAfter: '2030-01-01T00:00:00Z',
+};
+
+const binding = (role: 'source' | 'destination') => ({
+  protocol: 'korora/1',
+  purpose: 'attest',
+  migrationId: order.migrationId,
+  orderDigest: digestOf(order),
+  role,
+  verifierNonce: digest(role === 'source' ? 0xb1 : 0xa1),
+  tlsSpkiSha256: digest(role === 'source' ? 0xa2 : 0xb2),
+  wrappingKeyName: role === 'source' ? null : wrappingKey.name,
+});
+
+const hostEvidence = (role: 'source' | 'destination') => ({
+  hostId: (role === 'source' ? SOURCE : DESTINATION) as string,
+  binding: binding(role),
+  quote: signed(`quote of the ${role}`),
+  pcrValues: { '0': digest(0x10), '4': digest(0x14), '7': digest(0x17) },
+  wrappingKey: role === 'source' ? null : wrappingKey,
+});
+
+const manifest = {
+  protocol: 'korora/1',
+  migrationId: order.migrationId,
+  vmId: VM as string,
+  epoch: 2,
+  streamBytes: 123_456_789,
+  streamSha256: digest(0x51),
+  vtpmIdentity: digest(0x71),
+};
+
+const verdict = {
+  protocol: 'korora/1',
+  purpose: 'verdict',
+  verdict: 'accepted',
+  migrationId: order.migrationId,
+  vmId: VM as string,
+  destination: DESTINATION as string,
+  epoch: 2,
+  manifestDigest: digestOf(manifest) as string | null,
+  reason: null as string | null,
+};
+
+const verdictStatement = { verdict, quote: signed('verdict') };
+
+export const samples = {
+  vm,
+  hostClass,
+  hostEntry: hostEntry(SOURCE, 0xa0),
+  trustBundle,
+  order,
+  binding: binding('destination'),
+  sessionOffer: { hostId: DESTINATION as string, role: 'destination', nonce: digest(0xb1), tlsSpkiSha256: digest(0xb2), wrappingKey },
+  sourceEvidence: hostEvidence('source'),
+  destinationEvidence: hostEvidence('destination'),
+  wrappedSecrets: { ephemeralPoint: base64('point'), iv: base64('iv'), ciphertext: base64('ciphertext'), tag: base64('tag') },
+  manifest,
+  verdict,
+  verdictStatement,
+  evidence: {
+    kind: 'korora/evidence',
+    version: 1,
+    order,
+    orderDigest: digestOf(order),
+    vm,
+    bundleDigest: order.bundleDigest,
+    sourceEpoch: 1,
+    attestation: {
+      source: hostEvidence('source'),
+      destination: hostEvidence('destination'),
+      referenceSets: { source: 'kernel-6.1', destination: 'kernel-6.1' },
+    },
+    manifest,
+    verdict: verdictStatement,
+    rounds: [{ round: 1, sentBytes: 200_000_000, remainingBytes: 4_000_000, dirtyBytesPerSecond: 1_000_000.5, elapsedMs: 900 }],
+    timings: {
+      startedAtMs: 1_000,
+      endedAtMs: 4_000,
+      phases: { requested: 0, admitted: 120.5, retired: 2_900 },
+      source: { pausedAtMs: 3_000, relinquishedAtMs: 3_001, lastByteAtMs: 3_040, manifestAtMs: 3_041, verdictAtMs: 3_090, pauseMs: 90 },
+      destination: { manifestAtMs: 3_042, loadedAtMs: 3_070, decidedAtMs: 3_075, runningAtMs: 3_080 },
+    },
+    outcome: {
+      kind: 'moved',
+      runsOn: DESTINATION as string,
+      failures: [{ code: 'CHANNEL_LOST', message: 'the channel between the hosts broke: reset', remedy: 'Look at the network.' }],
+    },
+  },
+  installedVm: {
+    version: 1,
+    vm,
+    vtpm: {
+      identity: digest(0x71),
+      stateKey: { publicArea: base64('state key, public'), privateArea: base64('state key, private') },
+      migrationKey: { publicArea: base64('migration key, public'), privateArea: base64('migration key, private') },
+    },
+  },
+};
+
+type Changes<T> = Partial<Record<keyof T, unknown>>;
+
+export const vmDocument = (changes: Changes<VmDocument> = {}): VmDocument => VmDocument.parse({ ...samples.vm, ...changes });
+export const hostClassOf = (changes: Changes<HostClass> = {}): HostClass => HostClass.parse({ ...samples.hostClass, ...changes });
+export const hostEntryOf = (changes: Changes<HostEntry> = {}): HostEntry => HostEntry.parse({ ...samples.hostEntry, ...changes });
+export const trustBundleOf = (changes: Changes<TrustBundle> = {}): TrustBundle => TrustBundle.parse({ ...samples.trustBundle, ...changes });
+export const orderOf = (changes: Changes<Order> = {}): Order => Order.parse({ ...samples.order, ...changes });
+export const sessionOfferOf = (changes: Changes<SessionOffer> = {}): SessionOffer => SessionOffer.parse({ ...samples.sessionOffer, ...changes });
+export const sourceEvidenceOf = (changes: Changes<HostEvidence> = {}): HostEvidence => HostEvidence.parse({ ...samples.sourceEvidence, ...changes });
+export const destinationEvidenceOf = (changes: Changes<HostEvidence> = {}): HostEvidence => HostEvidence.parse({ ...samples.destinationEvidence, ...changes });
+export const wrappedSecretsOf = (changes: Changes<WrappedSecrets> = {}): WrappedSecrets => WrappedSecrets.parse({ ...samples.wrappedSecrets, ...changes });
+export const manifestOf = (changes: Changes<Manifest> = {}): Manifest => Manifest.parse({ ...samples.manifest, ...changes });
+export const verdictOf = (changes: Changes<Verdict> = {}): Verdict => Verdict.parse({ ...samples.verdict, ...changes });
+/** A rejection of the sample's move. */
+export const rejectionOf = (changes: Changes<Verdict> = {}): Verdict => verdictOf({ verdict: 'rejected', manifestDigest: null, reason: 'the digest differs', ...changes });
+export const verdictStatementOf = (changes: Changes<VerdictStatement> = {}): VerdictStatement => VerdictStatement.parse({ ...samples.verdictStatement, ...changes });
+export const evidenceOf = (changes: Changes<Evidence> = {}): Evidence => Evidence.parse({ ...samples.evidence, ...changes });
+export const installedVmOf = (changes: Changes<InstalledVm> = {}): InstalledVm => InstalledVm.parse({ ...samples.installedVm, ...changes });

@@ -1,0 +1,502 @@
+/**
+ * domain/ownership.ts, the one rule that keeps two copies from running (promise P5): what every
+ * state makes of every event, that events may come twice, that what is settled stays settled, and
+ * an exhaustive walk through two moves of one VM under loss, repetition and reordering.
+ */
+import { describe, expect, it } from 'vitest';
+import type { HostId, MigrationId } from '../../domain/ids.js';
+import type { Verdict } from '../../domain/manifest.js';
+import {
+  type OwnershipEvent, OwnershipRecord, type OwnershipState, applyOwnershipEvent, decisionOn, mayRun, noRecord, ownedEpoch, settlementOf,
+} from '../../domain/ownership.js';
+import { DESTINATION, SOURCE, VM, digest, migrationId, rejectionOf, verdictOf } from '../support/documents.js';
+
+const [m0, m1, m2] = [migrationId(0), migrationId(1), migrationId(2)];
+
+type Settled = OwnershipRecord['settled'][number];
+const settledAs = (id: MigrationId, epoch: number, outcome: Settled['outcome']): Settled => ({
+  migrationId: id,
+  epoch,
+  outcome,
+  manifestDigest: outcome === 'accepted' ? digest(1) : null,
+  reason: outcome === 'rejected' ? 'a reason' : null,
+});
+
+function record(state: object, settled: readonly Settled[] = []): OwnershipRecord {
+  return OwnershipRecord.parse({ version: 1, vmId: VM, hostId: SOURCE, settled, ...state });
+}
+
+const learn = (verdict: Verdict): OwnershipEvent => ({ type: 'learn-verdict', proven: { verdict, proof: 'quote' } });
+
+const RECORDS = {
+  'none': noRecord(VM, SOURCE),
+  'none, m1 rejected 2': record({ state: 'none', epoch: 0 }, [settledAs(m1, 2, 'rejected')]),
+  'owner 1': record({ state: 'owner', epoch: 1 }),
+  'owner 1, m1 withdrawn 2': record({ state: 'owner', epoch: 1 }, [settledAs(m1, 2, 'withdrawn')]),
+  'owner 1, m1 rejected 2': record({ state: 'owner', epoch: 1 }, [settledAs(m1, 2, 'rejected')]),
+  'owner 2, m1 accepted 2': record({ state: 'owner', epoch: 2 }, [settledAs(m1, 2, 'accepted')]),
+  'owner 3, m1 fenced 3': record({ state: 'owner', epoch: 3 }, [settledAs(m1, 3, 'fenced')]),
+  'offering 1 m1': record({ state: 'offering', epoch: 1, migrationId: m1, peer: DESTINATION }),
+  'relinquished 1 m1': record({ state: 'relinquished', epoch: 1, migrationId: m1, peer: DESTINATION }),
+  'retired 1 m0': record({ state: 'retired', epoch: 1, migrationId: m0, peer: DESTINATION }),
+  'incoming 2 m1': record({ state: 'incoming', epoch: 2, migrationId: m1, peer: DESTINATION, before: null }),
+  'incoming 3 m1 after retired 1 m0': record({ state: 'incoming', epoch: 3, migrationId: m1, peer: DESTINATION, before: { epoch: 1, migrationId: m0, peer: DESTINATION } }),
+} as const;
+type RecordName = keyof typeof RECORDS;
+
+const third = 'host-c' as HostId;
+const EVENTS = {
+  'create': { type: 'create' },
+  'offer m1': { type: 'offer', migrationId: m1, destination: DESTINATION },
+  'offer m1 elsewhere': { type: 'offer', migrationId: m1, destination: third },
+  'offer m2': { type: 'offer', migrationId: m2, destination: DESTINATION },
+  'withdraw m1': { type: 'withdraw', migrationId: m1 },
+  'withdraw m2': { type: 'withdraw', migrationId: m2 },
+  'relinquish m1': { type: 'relinquish', migrationId: m1 },
+  'relinquish m2': { type: 'relinquish', migrationId: m2 },
+  'learn m0 accepted 2': learn(verdictOf({ migrationId: m0 })),
+  'learn m1 accepted 2': learn(verdictOf()),
+  'learn m1 accepted 3': learn(verdictOf({ epoch: 3 })),
+  'learn m1 accepted elsewhere': learn(verdictOf({ destination: third })),
+  'learn m1 accepted of another VM': learn(verdictOf({ vmId: 'web-2' })),
+  'learn m1 rejected 2': learn(rejectionOf()),
+  'learn m1 rejected 1': learn(rejectionOf({ epoch: 1 })),
+  'learn m1 rejected elsewhere': learn(rejectionOf({ destination: third })),
+  'learn m1 rejected of another VM': learn(rejectionOf({ vmId: 'web-2' })),
+  'learn m2 rejected 2': learn(rejectionOf({ migrationId: m2 })),
+  'fence m1': { type: 'fence', migrationId: m1, reason: 'burnt' },
+  'fence m2': { type: 'fence', migrationId: m2, reason: 'burnt' },
+  'expect m1 1': { type: 'expect', migrationId: m1, source: DESTINATION, epoch: 1 },
+  'expect m1 2': { type: 'expect', migrationId: m1, source: DESTINATION, epoch: 2 },
+  'expect m1 2 from elsewhere': { type: 'expect', migrationId: m1, source: third, epoch: 2 },
+  'expect m1 3': { type: 'expect', migrationId: m1, source: DESTINATION, epoch: 3 },
+  'expect m2 2': { type: 'expect', migrationId: m2, source: DESTINATION, epoch: 2 },
+  'accept m1 2': { type: 'accept', migrationId: m1, epoch: 2, manifestDigest: digest(1) },
+  'accept m1 2, another image': { type: 'accept', migrationId: m1, epoch: 2, manifestDigest: digest(2) },
+  'accept m1 3': { type: 'accept', migrationId: m1, epoch: 3, manifestDigest: digest(1) },
+  'accept m2 2': { type: 'accept', migrationId: m2, epoch: 2, manifestDigest: digest(1) },
+  'reject m1 1': { type: 'reject', migrationId: m1, epoch: 1, reason: 'a reason' },
+  'reject m1 2': { type: 'reject', migrationId: m1, epoch: 2, reason: 'a reason' },
+  'reject m1 3': { type: 'reject', migrationId: m1, epoch: 3, reason: 'a reason' },
+  'reject m2 2': { type: 'reject', migrationId: m2, epoch: 2, reason: 'a reason' },
+  'reject m2 4': { type: 'reject', migrationId: m2, epoch: 4, reason: 'a reason' },
+} as const satisfies Record<string, OwnershipEvent>;
+type EventName = keyof typeof EVENTS;
+
+/**
+ * What each state makes of each event; an event that is not listed is refused. `same`: accepted,
+ * and nothing changes. `reject` of what never arrived only adds its tombstone, in any state.
+ * Not in the table: a source that is told to reject its own outgoing move, which nobody asks of it.
+ */
+const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
+  'none': {
+    'create': 'owner 1',
+    'expect m1 1': 'incoming 1 m1',
+    'expect m1 2': 'incoming 2 m1',
+    'expect m1 2 from elsewhere': 'incoming 2 m1 from host-c',
+    'expect m1 3': 'incoming 3 m1',
+    'expect m2 2': 'incoming 2 m2',
+    'reject m1 1': 'none, m1 rejected 1',
+    'reject m1 2': 'none, m1 rejected 2',
+    'reject m1 3': 'none, m1 rejected 3',
+    'reject m2 2': 'none, m2 rejected 2',
+    'reject m2 4': 'none, m2 rejected 4',
+  },
+  'none, m1 rejected 2': {
+    'expect m2 2': 'incoming 2 m2, m1 rejected 2',
+    'reject m1 1': 'none, m1 rejected 1',
+    'reject m1 2': 'same',
+    'reject m1 3': 'none, m1 rejected 3',
+    'reject m2 2': 'none, m1 rejected 2, m2 rejected 2',
+    'reject m2 4': 'none, m1 rejected 2, m2 rejected 4',
+  },
+  'owner 1': {
+    'offer m1': 'offering 1 m1',
+    'offer m1 elsewhere': 'offering 1 m1 to host-c',
+    'offer m2': 'offering 1 m2',
+    'withdraw m1': 'owner 1, m1 withdrawn 2',
+    'withdraw m2': 'owner 1, m2 withdrawn 2',
+    'reject m1 2': 'owner 1, m1 rejected 2',
+    'reject m1 3': 'owner 1, m1 rejected 3',
+    'reject m2 2': 'owner 1, m2 rejected 2',
+    'reject m2 4': 'owner 1, m2 rejected 4',
+  },
+  'owner 1, m1 withdrawn 2': {
+    'offer m2': 'offering 1 m2, m1 withdrawn 2',
+    'withdraw m1': 'same',
+    'withdraw m2': 'owner 1, m1 withdrawn 2, m2 withdrawn 2',
+    'reject m1 2': 'same',
+    'reject m1 3': 'owner 1, m1 rejected 3',
+    'reject m2 2': 'owner 1, m1 withdrawn 2, m2 rejected 2',
+    'reject m2 4': 'owner 1, m1 withdrawn 2, m2 rejected 4',
+  },
+  'owner 1, m1 rejected 2': {
+    'offer m2': 'offering 1 m2, m1 rejected 2',
+    'withdraw m1': 'same',
+    'withdraw m2': 'owner 1, m1 rejected 2, m2 withdrawn 2',
+    'learn m1 rejected 2': 'same',
+    'learn m1 rejected 1': 'same',
+    'learn m1 rejected elsewhere': 'same',
+    'reject m1 2': 'same',
+    'reject m1 3': 'owner 1, m1 rejected 3',
+    'reject m2 2': 'owner 1, m1 rejected 2, m2 rejected 2',
+    'reject m2 4': 'owner 1, m1 rejected 2, m2 rejected 4',
+  },
+  'owner 2, m1 accepted 2': {
+    'offer m2': 'offering 2 m2, m1 accepted 2',
+    'withdraw m2': 'owner 2, m1 accepted 2, m2 withdrawn 3',
+    'accept m1 2': 'same',
+    'accept m1 3': 'same',
+    'reject m2 4': 'owner 2, m1 accepted 2, m2 rejected 4',
+  },
+  'owner 3, m1 fenced 3': {
+    'offer m2': 'offering 3 m2, m1 fenced 3',
+    'withdraw m1': 'same',
+    'withdraw m2': 'owner 3, m1 fenced 3, m2 withdrawn 4',
+    'fence m1': 'same',
+    'reject m1 3': 'same',
+    'reject m2 4': 'owner 3, m1 fenced 3, m2 rejected 4',
+  },
+  'offering 1 m1': {
+    'offer m1': 'same',
+    'withdraw m1': 'owner 1, m1 withdrawn 2',
+    'relinquish m1': 'relinquished 1 m1',
+    'reject m2 2': 'offering 1 m1, m2 rejected 2',
+    'reject m2 4': 'offering 1 m1, m2 rejected 4',
+  },
+  'relinquished 1 m1': {
+    'relinquish m1': 'same',
+    'learn m1 accepted 2': 'retired 1 m1',
+    'learn m1 rejected 2': 'owner 1, m1 rejected 2',
+    'fence m1': 'owner 3, m1 fenced 3',
+    'reject m2 2': 'relinquished 1 m1, m2 rejected 2',
+    'reject m2 4': 'relinquished 1 m1, m2 rejected 4',
+  },
+  'retired 1 m0': {
+    'learn m0 accepted 2': 'same',
+    'expect m1 2': 'incoming 2 m1 after retired 1 m0',
+    'expect m1 2 from elsewhere': 'incoming 2 m1 from host-c after retired 1 m0',
+    'expect m1 3': 'incoming 3 m1 after retired 1 m0',
+    'expect m2 2': 'incoming 2 m2 after retired 1 m0',
+    'reject m1 2': 'retired 1 m0, m1 rejected 2',
+    'reject m1 3': 'retired 1 m0, m1 rejected 3',
+    'reject m2 2': 'retired 1 m0, m2 rejected 2',
+    'reject m2 4': 'retired 1 m0, m2 rejected 4',
+  },
+  'incoming 2 m1': {
+    'expect m1 2': 'same',
+    'accept m1 2': 'owner 2, m1 accepted 2',
+    'accept m1 2, another image': 'owner 2, m1 accepted 2',
+    'reject m1 2': 'none, m1 rejected 2',
+    'reject m2 2': 'incoming 2 m1, m2 rejected 2',
+    'reject m2 4': 'incoming 2 m1, m2 rejected 4',
+  },
+  'incoming 3 m1 after retired 1 m0': {
+    'expect m1 3': 'same',
+    'accept m1 3': 'owner 3, m1 accepted 3',
+    'reject m1 3': 'retired 1 m0, m1 rejected 3',
+    'reject m2 2': 'incoming 3 m1 after retired 1 m0, m2 rejected 2',
+    'reject m2 4': 'incoming 3 m1 after retired 1 m0, m2 rejected 4',
+  },
+};
+
+function isAskedOf(r: OwnershipRecord, event: OwnershipEvent): boolean {
+  const outgoing = r.state === 'incoming' ? r.before?.migrationId : 'migrationId' in r ? r.migrationId : undefined;
+  return !(event.type === 'reject' && outgoing === event.migrationId);
+}
+
+describe('what a record makes of an event', () => {
+  for (const [name, before] of entries(RECORDS)) {
+    it(`in state "${name}" is the table's row, all other events refused`, () => {
+      const row = Object.fromEntries(entries(EVENTS).flatMap(([event, value]) => {
+        if (!isAskedOf(before, value)) return [];
+        const next = applyOwnershipEvent(before, value);
+        return next.ok ? [[event, next.record === before ? 'same' : textOf(next.record)]] : [];
+      }));
+      expect(row).toEqual(TABLE[name]);
+    });
+  }
+
+  it('has every state in its rows and every kind of event in its columns', () => {
+    expect(new Set(Object.values(RECORDS).map((r) => r.state))).toEqual(new Set<OwnershipState>(['none', 'owner', 'offering', 'relinquished', 'retired', 'incoming']));
+    expect(new Set(Object.values(EVENTS).map((e) => e.type))).toEqual(
+      new Set<OwnershipEvent['type']>(['create', 'offer', 'withdraw', 'relinquish', 'learn-verdict', 'fence', 'expect', 'accept', 'reject']),
+    );
+  });
+
+  it('says in a refusal which host, which event, which VM and which state', () => {
+    const refusal = applyOwnershipEvent(RECORDS['relinquished 1 m1'], EVENTS['withdraw m1']);
+    expect(refusal).toEqual({
+      ok: false,
+      failure: {
+        code: 'OWNERSHIP_REFUSED',
+        message: `host-a refuses withdraw for VM web-1: its record says relinquished (epoch 1, move ${m1})`,
+        remedy: 'See `korora vm show web-1`; the record is right until evidence says otherwise.',
+      },
+    });
+  });
+
+  it('keeps the accepted image and the reason of a rejection, so that later answers can give them', () => {
+    const accepted = applied(RECORDS['incoming 2 m1'], EVENTS['accept m1 2, another image']);
+    expect(settlementOf(accepted, m1)).toMatchObject({ outcome: 'accepted', manifestDigest: digest(2), reason: null });
+    const rejected = applied(RECORDS['incoming 2 m1'], EVENTS['reject m1 2']);
+    expect(settlementOf(rejected, m1)).toMatchObject({ outcome: 'rejected', manifestDigest: null, reason: 'a reason' });
+    const learnt = applied(RECORDS['relinquished 1 m1'], EVENTS['learn m1 rejected 2']);
+    expect(settlementOf(learnt, m1)).toMatchObject({ outcome: 'rejected', reason: 'the digest differs' });
+  });
+});
+
+/** Every record up to epoch 4 that any order of these events can lead to from any of these states. */
+function reachableRecords(): OwnershipRecord[] {
+  const all = new Map(Object.values<OwnershipRecord>(RECORDS).map((r) => [JSON.stringify(r), r]));
+  for (const r of all.values()) {
+    for (const event of Object.values<OwnershipEvent>(EVENTS)) {
+      const next = appliedOrSame(r, event);
+      if (next.epoch <= 4) all.set(JSON.stringify(next), next);
+    }
+  }
+  return [...all.values()];
+}
+
+describe('any record that events can lead to', () => {
+  const reachable = reachableRecords();
+  /** What breaks a rule over (record, event, next record), in words; [] where nothing does. */
+  const breaches = (isBroken: (before: OwnershipRecord, event: OwnershipEvent, after: OwnershipRecord) => boolean) =>
+    reachable.flatMap((before) =>
+      entries<EventName, OwnershipEvent>(EVENTS).flatMap(([name, event]) => {
+        const after = appliedOrSame(before, event);
+        return isBroken(before, event, after) ? [`${textOf(before)} → ${name} → ${textOf(after)}`] : [];
+      }),
+    );
+
+  it('is one of many', () => {
+    expect(reachable.length).toBeGreaterThan(200);
+  });
+
+  it('is the same after an event that came twice as after one that came once', () => {
+    // `create` is sent to an empty record only.
+    expect(breaches((before, event, after) => after !== before && event.type !== 'create' && !isSameAfter(after, event))).toEqual([]);
+  });
+
+  it('still is a valid document, of the same VM on the same host', () => {
+    for (const r of reachable) expect(OwnershipRecord.parse(JSON.parse(JSON.stringify(r)))).toEqual(r);
+    expect(new Set(reachable.map((r) => `${r.vmId} on ${r.hostId}`))).toEqual(new Set(['web-1 on host-a']));
+  });
+
+  it('never has owned less than before', () => {
+    expect(breaches((before, _, after) => ownedEpoch(after) < ownedEpoch(before))).toEqual([]);
+  });
+
+  it('takes up no move that has a tombstone', () => {
+    const isUnderWay = (r: OwnershipRecord, id: MigrationId) => (r.state === 'offering' || r.state === 'relinquished' || r.state === 'incoming') && r.migrationId === id;
+    expect(breaches((before, _, after) => before.settled.some((s) => isUnderWay(after, s.migrationId) && !isUnderWay(before, s.migrationId)))).toEqual([]);
+  });
+
+  it('keeps a tombstone while it may be asked for: until the record has a later epoch', () => {
+    expect(breaches((before, _, after) => before.settled.some((s) => !settlementOf(after, s.migrationId) && s.epoch >= after.epoch))).toEqual([]);
+  });
+
+  it('never takes back that it accepted, and never accepts what it settled otherwise', () => {
+    const isAccepted = (r: OwnershipRecord, id: MigrationId) => settlementOf(r, id)?.outcome === 'accepted';
+    expect(breaches((before, _, after) => before.settled.some((s) => settlementOf(after, s.migrationId) && isAccepted(after, s.migrationId) !== isAccepted(before, s.migrationId)))).toEqual([]);
+  });
+
+  it('has one tombstone a move', () => {
+    expect(reachable.filter((r) => new Set(r.settled.map((s) => s.migrationId)).size < r.settled.length).map(textOf)).toEqual([]);
+  });
+
+  it('runs the VM only after it was created, accepted, taken back by proof or fenced, or offered by its owner', () => {
+    const ways = new Set<string>();
+    breaches((before, event, after) => mayRun(after) && !mayRun(before) && Boolean(ways.add(`${before.state}: ${event.type}`)));
+    expect([...ways].sort()).toEqual(['incoming: accept', 'none: create', 'relinquished: fence', 'relinquished: learn-verdict']);
+  });
+});
+
+describe('mayRun', () => {
+  it('lets a VM run as owner and while it offers, and in no other state', () => {
+    const running = entries(RECORDS).filter(([, r]) => mayRun(r)).map(([name]) => name);
+    expect(running).toEqual([
+      'owner 1', 'owner 1, m1 withdrawn 2', 'owner 1, m1 rejected 2', 'owner 2, m1 accepted 2', 'owner 3, m1 fenced 3', 'offering 1 m1',
+    ]);
+  });
+});
+
+describe('decisionOn', () => {
+  it.each<[RecordName, MigrationId, number, string]>([
+    ['none', m1, 2, 'undecided'],
+    ['none, m1 rejected 2', m1, 2, 'rejected'],
+    ['none, m1 rejected 2', m2, 2, 'undecided'],
+    ['incoming 2 m1', m1, 2, 'undecided'],
+    ['incoming 3 m1 after retired 1 m0', m1, 3, 'undecided'],
+    ['owner 2, m1 accepted 2', m1, 2, 'accepted'],
+    ['owner 2, m1 accepted 2', m2, 3, 'undecided'],
+    ['owner 3, m1 fenced 3', m2, 4, 'undecided'],
+  ])('of "%s" on %s at epoch %i is %s', (name, id, epoch, expected) => {
+    expect(decisionOn(RECORDS[name], id, epoch)).toBe(expected);
+  });
+
+  it('says accepted of a move whose epoch is superseded, even where its tombstone is gone', () => {
+    const back = [EVENTS['offer m2'], EVENTS['relinquish m2'], learn(verdictOf({ migrationId: m2, epoch: 3 })),
+      { type: 'expect', migrationId: m0, source: DESTINATION, epoch: 4 }, { type: 'accept', migrationId: m0, epoch: 4, manifestDigest: digest(4) },
+    ] as const satisfies readonly OwnershipEvent[];
+    const later = back.reduce(applied, RECORDS['owner 2, m1 accepted 2']);
+    expect(textOf(later)).toBe('owner 4, m0 accepted 4');
+    expect(settlementOf(later, m1)).toBeUndefined();
+    expect(decisionOn(later, m1, 2)).toBe('accepted');
+  });
+
+  it('does not take a move that only waits for one that was owned', () => {
+    expect(ownedEpoch(RECORDS['incoming 2 m1'])).toBe(0);
+    expect(ownedEpoch(RECORDS['incoming 3 m1 after retired 1 m0'])).toBe(1);
+    expect(decisionOn(RECORDS['incoming 3 m1 after retired 1 m0'], m2, 2)).toBe('undecided');
+  });
+
+  it('goes on saying rejected after the VM was offered to another move of the same epoch', () => {
+    const later = ([EVENTS['reject m1 3'], EVENTS['offer m2'], EVENTS['relinquish m2']] as const).reduce<OwnershipRecord>(applied, RECORDS['owner 1']);
+    expect([decisionOn(later, m1, 3), decisionOn(later, m1, 2)]).toEqual(['rejected', 'undecided']);
+  });
+});
+
+/**
+ * The walk. One VM, two hosts, two moves. Every message ever sent may arrive at any time, often,
+ * or never; the workflow may ask for any step and any undo at any time. What ties the hosts
+ * together is only what ties them in life: secrets sealed to an epoch, a channel that is there only
+ * once the destination waits, a manifest that leaves only a source that relinquished, a verdict
+ * that is the destination's own decision.
+ */
+interface Move {
+  readonly id: MigrationId;
+  readonly from: 0 | 1;
+}
+interface World {
+  readonly records: readonly [OwnershipRecord, OwnershipRecord];
+  /** Facts that were once true and may be heard again: `sealed`, `listening`, `manifest`, `accepted`, `rejected`. */
+  readonly sent: ReadonlySet<string>;
+}
+
+const HOSTS = [SOURCE, DESTINATION] as const;
+
+function* nextWorlds({ records, sent }: World, moves: readonly Move[]): Generator<World> {
+  const say = (...facts: string[]): World => ({ records, sent: new Set([...sent, ...facts]) });
+  const tell = (at: 0 | 1, event: OwnershipEvent, ...facts: string[]): World[] => {
+    const next = applyOwnershipEvent(records[at], event);
+    if (!next.ok) return [];
+    return [{ records: at === 0 ? [next.record, records[1]] : [records[0], next.record], sent: new Set([...sent, ...facts]) }];
+  };
+  for (const { id, from } of moves) {
+    const to = from === 0 ? 1 : 0;
+    const [source, destination] = [records[from], records[to]];
+    const isSource = (state: OwnershipState) => source.state === state && 'migrationId' in source && source.migrationId === id;
+    if (source.state === 'owner') yield say(`sealed ${id} ${source.epoch + 1}`);
+    if (sent.has(`sealed ${id} ${source.epoch + 1}`)) yield* tell(from, { type: 'offer', migrationId: id, destination: HOSTS[to] });
+    yield* tell(from, { type: 'withdraw', migrationId: id });
+    if (sent.has(`listening ${id} ${source.epoch + 1}`)) yield* tell(from, { type: 'relinquish', migrationId: id });
+    if (isSource('relinquished')) yield say(`manifest ${id} ${source.epoch + 1}`);
+    for (let epoch = 2; epoch <= moves.length + 2; epoch++) {
+      if (sent.has(`sealed ${id} ${epoch}`)) {
+        yield* tell(to, { type: 'expect', migrationId: id, source: HOSTS[from], epoch }, `listening ${id} ${epoch}`);
+        yield* tell(to, { type: 'reject', migrationId: id, epoch, reason: 'undone' });
+      }
+      if (sent.has(`manifest ${id} ${epoch}`)) yield* tell(to, { type: 'accept', migrationId: id, epoch, manifestDigest: digest(epoch) });
+      const decision = decisionOn(destination, id, epoch);
+      if (decision !== 'undecided') yield say(`${decision} ${id} ${epoch}`);
+      for (const verdict of ['accepted', 'rejected'] as const) {
+        if (!sent.has(`${verdict} ${id} ${epoch}`)) continue;
+        yield* tell(from, learn((verdict === 'accepted' ? verdictOf : rejectionOf)({ migrationId: id, epoch, destination: HOSTS[to] })));
+      }
+    }
+  }
+}
+
+interface Walk {
+  readonly worlds: readonly World[];
+  readonly ways: readonly (readonly number[])[];
+}
+
+function walk(moves: readonly Move[]): Walk {
+  const keyOf = ({ records, sent }: World) => `${records.map(textOf).join(' | ')} | ${[...sent].sort().join()}`;
+  const start: World = { records: [record({ state: 'owner', epoch: 1 }), noRecord(VM, DESTINATION)], sent: new Set() };
+  const worlds = [start];
+  const numbers = new Map([[keyOf(start), 0]]);
+  const ways: number[][] = [];
+  for (let i = 0; i < worlds.length; i++) {
+    const way: number[] = [];
+    for (const next of nextWorlds(worlds[i] as World, moves)) {
+      const key = keyOf(next);
+      const known = numbers.get(key);
+      way.push(known ?? worlds.length);
+      if (known !== undefined) continue;
+      numbers.set(key, worlds.length);
+      worlds.push(next);
+    }
+    ways.push(way);
+  }
+  return { worlds, ways };
+}
+
+/** Worlds from which no way leads to one where the VM runs: it would be lost. */
+function lost({ worlds, ways }: Walk): World[] {
+  const cameFrom = worlds.map((): number[] => []);
+  ways.forEach((way, from) => way.forEach((to) => cameFrom[to]?.push(from)));
+  const safe = new Set(worlds.flatMap(({ records }, i) => (records.some(mayRun) ? [i] : [])));
+  for (const i of safe) for (const before of cameFrom[i] ?? []) safe.add(before);
+  return worlds.filter((_, i) => !safe.has(i));
+}
+
+describe.each<[string, readonly Move[], readonly string[]]>([
+  ['one move', [{ id: m1, from: 0 }], ['owner', 'none', 'retired', 'owner']],
+  ['a move and the move back', [{ id: m1, from: 0 }, { id: m2, from: 1 }], ['retired', 'owner', 'owner', 'retired']],
+  ['two moves the same way', [{ id: m1, from: 0 }, { id: m2, from: 0 }], ['retired', 'owner', 'relinquished', 'incoming']],
+])('every order of events of %s', (_, moves, reached) => {
+  const walked = walk(moves);
+  const text = ({ records, sent }: World) => `${records.map(textOf).join(' | ')} after ${[...sent].join(', ')}`;
+
+  it('lets at most one host run the VM', () => {
+    expect(walked.worlds.filter(({ records }) => records.every(mayRun)).map(text)).toEqual([]);
+  });
+
+  it('leaves a way back to a running VM, without fence', () => {
+    expect(lost(walked).map(text)).toEqual([]);
+  });
+
+  it('never proves both verdicts of one move and epoch', () => {
+    const both = walked.worlds.filter(({ sent }) => [...sent].some((fact) => fact.startsWith('accepted') && sent.has(fact.replace('accepted', 'rejected'))));
+    expect(both.map(text)).toEqual([]);
+  });
+
+  it('was walked to its ends', () => {
+    const seen = new Set(walked.worlds.map(({ records }) => records.map((r) => r.state).join()));
+    for (let i = 0; i < reached.length; i += 2) expect(seen).toContain(`${reached[i]},${reached[i + 1]}`);
+    expect(walked.worlds.length).toBeGreaterThan(moves.length * 30);
+  });
+});
+
+function applied(before: OwnershipRecord, event: OwnershipEvent): OwnershipRecord {
+  const next = applyOwnershipEvent(before, event);
+  if (!next.ok) throw new Error(next.failure.message);
+  return next.record;
+}
+
+function appliedOrSame(before: OwnershipRecord, event: OwnershipEvent): OwnershipRecord {
+  if (!isAskedOf(before, event)) return before;
+  const next = applyOwnershipEvent(before, event);
+  return next.ok ? next.record : before;
+}
+
+function isSameAfter(r: OwnershipRecord, event: OwnershipEvent): boolean {
+  const next = applyOwnershipEvent(r, event);
+  return next.ok && JSON.stringify(next.record) === JSON.stringify(r);
+}
+
+/** "incoming 3 m1 after retired 1 m0, m2 rejected 4": names as in RECORDS, which peers with `host-b`. */
+function textOf(r: OwnershipRecord): string {
+  const name = (id: string) => `m${Number.parseInt(id.slice(-2), 16)}`;
+  const where = (peer: string, word: string) => (peer === third ? ` ${word} ${peer}` : '');
+  const move = 'migrationId' in r ? ` ${r.epoch} ${name(r.migrationId)}${where(r.peer, r.state === 'incoming' ? 'from' : 'to')}` : r.state === 'none' ? '' : ` ${r.epoch}`;
+  const before = r.state === 'incoming' && r.before ? ` after retired ${r.before.epoch} ${name(r.before.migrationId)}` : '';
+  return [`${r.state}${move}${before}`, ...r.settled.map((s) => `${name(s.migrationId)} ${s.outcome} ${s.epoch}`)].join(', ');
+}
+
+function entries<K extends string, V>(of: Readonly<Record<K, V>>): [K, V][] {
+  return Object.entries(of) as [K, V][];
+}

@@ -1,0 +1,70 @@
+/**
+ * domain/failures.ts: the table of everything that Kororā refuses, pinned as text in
+ * __snapshots__/failures.txt. A change of a code, a message, a remedy or of whether trying again
+ * helps shows in that file; users and their scripts rely on it.
+ */
+import { describe, expect, it } from 'vitest';
+import { FAILURES, FAILURE_CODES, type FailureCode, KororaError, failure, isFailureCode, refuse } from '../../domain/failures.js';
+
+const parametersOf = (template: string): string[] => [...template.matchAll(/\{(.*?)\}/g)].map(([, name]) => name ?? '');
+
+/** `failure` with a value for every parameter of the message. */
+function filled(code: FailureCode) {
+  const parameters = Object.fromEntries(parametersOf(FAILURES[code].message).map((name) => [name, `<${name}>`]));
+  return failure(code, parameters as never);
+}
+
+describe('the table of failures', () => {
+  it('is the one in the snapshot', async () => {
+    const text = FAILURE_CODES.map((code) => {
+      const { message, isRetryable, remedy } = FAILURES[code];
+      return `${code}${isRetryable ? ' (again)' : ''}\n  ${message}\n  → ${remedy}\n`;
+    });
+    await expect(text.join('\n')).toMatchFileSnapshot('__snapshots__/failures.txt');
+  });
+
+  it.each(FAILURE_CODES)('%s takes every parameter of its message and of its remedy', (code) => {
+    const { message, remedy } = filled(code);
+    expect(`${message} ${remedy}`).not.toMatch(/[{}]/);
+    const [row, given] = [FAILURES[code], parametersOf(FAILURES[code].message)];
+    for (const name of given) expect(message).toContain(`<${name}>`);
+    expect(given).toEqual(expect.arrayContaining(parametersOf(row.remedy)));
+  });
+
+  it.each(FAILURE_CODES)('%s has a remedy of one or two sentences and a message that is none', (code) => {
+    const { message, remedy } = FAILURES[code];
+    expect(remedy).toMatch(/^[A-Z`{][^\n]+\.$/);
+    expect(remedy.match(/\.(?= |$)/g)?.length).toBeLessThanOrEqual(2);
+    expect(message).toMatch(/^[^\n]{10,}[^.\n]$/);
+  });
+
+  it('has codes of capitals only, no two with the same message', () => {
+    expect(FAILURE_CODES.filter((code) => !/^[A-Z]+(?:_[A-Z]+)*$/.test(code))).toEqual([]);
+    const shared = FAILURE_CODES.filter((code) => FAILURE_CODES.some((other) => other !== code && FAILURES[other].message === FAILURES[code].message));
+    expect(shared).toEqual(['HYPERVISOR_COMMAND_FAILED', 'TPM_COMMAND_FAILED', 'HOST_COMMAND_FAILED'].sort((a, b) => FAILURE_CODES.indexOf(a as FailureCode) - FAILURE_CODES.indexOf(b as FailureCode)));
+  });
+});
+
+describe('a failure', () => {
+  it('puts values in as they are, and does not read templates in them', () => {
+    expect(failure('VM_NOT_OWNED', { host: '{vm}', vm: '$&', state: 3 }).message).toBe('{vm} does not own VM $&: its ownership record says 3');
+  });
+
+  it('gives an error its code, all messages and the cause', () => {
+    const cause = new Error('deeper');
+    expect(refuse('HOST_UNKNOWN', { host: 'host-x' }, cause)).toMatchObject({ name: 'KororaError', code: 'HOST_UNKNOWN', message: 'HOST_UNKNOWN: host host-x is not in the trust bundle', cause });
+    const both = new KororaError([failure('VM_UNKNOWN', { vm: 'web-1' }), failure('HOST_UNREACHABLE', { host: 'host-b' })]);
+    expect(both.code).toBe('VM_UNKNOWN');
+    expect(both.message).toBe('VM_UNKNOWN: VM web-1 is not known on any host that answers; HOST_UNREACHABLE: the worker of host-b does not answer');
+  });
+
+  it('may be tried again only where that helps against every reason', () => {
+    const again = failure('TPM_UNREACHABLE', { host: 'host-a', problem: 'gone' });
+    const never = failure('VM_WITHOUT_VTPM', { vm: 'web-1' });
+    expect([new KororaError([again]).isRetryable, new KororaError([again, again]).isRetryable, new KororaError([again, never]).isRetryable]).toEqual([true, true, false]);
+  });
+
+  it('code is told from other words', () => {
+    expect(['VM_PAUSED', 'toString', '', undefined, null].map(isFailureCode)).toEqual([true, false, false, false, false]);
+  });
+});
