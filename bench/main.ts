@@ -12,12 +12,12 @@ import { createLocalHost } from '../host/local.js';
 import { createQemu } from '../hypervisor/qemu/driver.js';
 import { type Testbed, startTestbed } from '../infra/testbed/testbed.js';
 import { createSwtpmManager } from '../tpm/swtpm.js';
-import { CELLS, type CellResult, measureCell } from './moves.js';
+import { CELLS, type CellResult, measureCell, nameOf } from './moves.js';
 import { measureParts } from './parts.js';
-import { activityTable, gapTable, partTable, pauseTable, shareTable } from './phases.js';
+import { activityTable, cpuTable, gapTable, partTable, pauseTable, shareTable } from './phases.js';
 import { endPlainGuests } from './plain-qemu.js';
 import { measureRelay, relayTable } from './relay.js';
-import { bytesTable, downtimeTable, totalTable } from './report.js';
+import { copyTable, downtimeTable, totalTable } from './report.js';
 
 const PARTS = ['moves', 'phases', 'relay'] as const;
 type Part = (typeof PARTS)[number];
@@ -68,18 +68,19 @@ async function movesAndPhases(testbed: Testbed, parts: readonly Part[], runs: nu
       'Turn by turn, one guest each; the other one stands still meanwhile. (a) is `migrate` over a unix socket with Kororā’s limits, without attestation, encryption, integrity or ownership.',
       downtimeTable(cells),
       totalTable(cells),
-      bytesTable(cells),
+      copyTable(cells),
     );
   }
   const [idle] = cells;
   if (parts.includes('phases') && idle) {
     say('single steps');
     sections.push(
-      '## Where the time of a Kororā move goes (256 MiB, idle)',
+      `## Where the time of a Kororā move goes (${nameOf(idle.cell)})`,
       shareTable(idle.korora),
       activityTable(idle.korora),
       gapTable(idle.korora),
-      pauseTable(idle.korora),
+      pauseTable(cells),
+      cpuTable(idle.korora),
       partTable(await measureParts(testbed, runs)),
     );
   }

@@ -16,6 +16,7 @@ import { createQemu } from '../hypervisor/qemu/driver.js';
 import { openGuestConsole } from '../infra/testbed/guest-console.js';
 import type { Testbed } from '../infra/testbed/testbed.js';
 import { createSwtpmManager } from '../tpm/swtpm.js';
+import { type CpuTimes, cpuBetween, cpuTimesOf } from './cpu.js';
 import { type MoveHistory, readHistory } from './history.js';
 import { type PlainMove, openQmpAt, startPlainGuest } from './plain-qemu.js';
 
@@ -33,7 +34,10 @@ export interface KororaMove {
   readonly orderingMs: number;
   readonly evidence: Evidence;
   readonly history: MoveHistory;
+  readonly cpu: Readonly<Record<CpuPlace, CpuTimes>>;
 }
+
+export type CpuPlace = 'source worker' | 'destination worker' | 'control worker' | 'Temporal server';
 
 export interface CellResult {
   readonly cell: Cell;
@@ -123,11 +127,14 @@ async function startKororaGuest(testbed: Testbed, vmId: string, cell: Cell): Pro
   };
 }
 
-async function moveOnce({ client, temporal }: Testbed, vmId: string, destination: string): Promise<KororaMove> {
+async function moveOnce(testbed: Testbed, vmId: string, destination: 'host-a' | 'host-b'): Promise<KororaMove> {
+  const { client, temporal } = testbed;
+  const before = await cpuNow(testbed, destination);
   const orderedAtMs = performance.now();
   const started = await client.migrate({ vmId, destination });
   const orderingMs = performance.now() - orderedAtMs;
   const { evidencePath } = await client.result(vmId, started.runId);
+  const after = await cpuNow(testbed, destination);
   const evidence = Evidence.parse(JSON.parse(await readFile(evidencePath, 'utf8')));
   const history = readHistory(await temporal.workflow.getHandle(started.workflowId, started.runId).fetchHistory(), evidence.order);
   const { source, destination: arrived } = evidence.timings;
@@ -139,7 +146,22 @@ async function moveOnce({ client, temporal }: Testbed, vmId: string, destination
     orderingMs,
     evidence,
     history,
+    cpu: mapValues(after, (times, place) => cpuBetween(before[place], times)),
   };
+}
+
+async function cpuNow({ hosts, control, server }: Testbed, destination: 'host-a' | 'host-b'): Promise<Record<CpuPlace, CpuTimes>> {
+  const source = destination === 'host-a' ? 'host-b' : 'host-a';
+  return {
+    'source worker': await cpuTimesOf(hosts[source].worker.pid),
+    'destination worker': await cpuTimesOf(hosts[destination].worker.pid),
+    'control worker': await cpuTimesOf(control.pid),
+    'Temporal server': await cpuTimesOf(server.pid),
+  };
+}
+
+function mapValues<K extends string, V, W>(record: Record<K, V>, map: (value: V, key: K) => W): Record<K, W> {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, map(value as V, key as K)])) as Record<K, W>;
 }
 
 async function untilReady(consolePath: string): Promise<void> {

@@ -1,6 +1,6 @@
 /** Where the time of a Kororā move goes, from its history and its evidence. Numbers in, tables out. */
 import { type ActivitySpan, gapsOf, temporalMsOf } from './history.js';
-import type { KororaMove } from './moves.js';
+import { type CellResult, type CpuPlace, type KororaMove, nameOf } from './moves.js';
 import type { PartCost } from './parts.js';
 import { fixed, median, spread, table } from './table.js';
 
@@ -69,16 +69,16 @@ export function shareTable(moves: readonly KororaMove[]): string {
 }
 
 /** Source and destination share the clock of one machine here; all but STOP and RESUME have a resolution of 1 ms. */
-export function pauseTable(moves: readonly KororaMove[]): string {
-  const row = (name: string, of: (move: KororaMove) => number) => [name, spread(moves.map(of), 1)];
+export function pauseTable(cells: readonly CellResult[]): string {
+  const row = (name: string, of: (move: KororaMove) => number) => [name, ...cells.map(({ korora }) => spread(korora.map(of), 1))];
   const src = sourceOf;
   const dst = destinationOf;
   return table(
-    ['part of the pause', 'ms'],
+    ['part of the pause, ms', ...cells.map(({ cell }) => nameOf(cell))],
     [
       row('STOP → relinquished, durably', (m) => src(m).relinquishedAtMs - src(m).pausedAtMs),
-      row('→ last byte read from QEMU', (m) => src(m).lastByteAtMs - src(m).relinquishedAtMs),
-      row('→ manifest at the destination', (m) => dst(m).manifestAtMs - src(m).lastByteAtMs),
+      row('→ last byte sent into the channel', (m) => src(m).lastByteAtMs - src(m).relinquishedAtMs),
+      row('→ all of it and the manifest at the destination', (m) => dst(m).manifestAtMs - src(m).lastByteAtMs),
       row('→ loaded', (m) => dst(m).loadedAtMs - dst(m).manifestAtMs),
       row('→ compared, accepted durably', (m) => dst(m).decidedAtMs - dst(m).loadedAtMs),
       row('→ RESUME', (m) => dst(m).runningAtMs - dst(m).decidedAtMs),
@@ -86,6 +86,13 @@ export function pauseTable(moves: readonly KororaMove[]): string {
       row('RESUME → verdict at the source', (m) => src(m).verdictAtMs - dst(m).runningAtMs),
     ],
   );
+}
+
+/** CPU time of the processes around QEMU from the order to the result. */
+export function cpuTable(moves: readonly KororaMove[]): string {
+  const places = Object.keys(moves[0]?.cpu ?? {}) as CpuPlace[];
+  const rows = places.map((place) => [place, spread(moves.map((m) => m.cpu[place].ownMs)), spread(moves.map((m) => m.cpu[place].toolsMs))]);
+  return table(['CPU time of a move, ms', 'itself', 'tools it ran'], rows);
 }
 
 export function partTable(parts: readonly PartCost[]): string {

@@ -20,6 +20,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { MigrationId } from '../domain/ids.js';
 import type { ChannelIdentity } from '../channel/port.js';
 import { createChannels } from '../channel/relay.js';
+import { spread, table } from './table.js';
 
 export interface RelayMeasurement {
   readonly bytes: number;
@@ -77,20 +78,15 @@ export async function measureRelay({ runs, bytes }: { readonly runs: number; rea
 }
 
 export function relayTable(m: RelayMeasurement): string {
-  const row = (name: string, values: readonly number[], unit: string, digits: number) => {
-    const sorted = [...values].sort((a, b) => a - b);
-    const at = (i: number) => (sorted[i] ?? NaN).toFixed(digits);
-    return `| ${name} | ${at(sorted.length >> 1)} ${unit} | ${at(0)} – ${at(sorted.length - 1)} | ${sorted.length} |`;
-  };
-  return [
-    `| ${m.bytes / 2 ** 20} MiB, unix → TCP → unix, two processes | median | range | n |`,
-    '|---|---|---|---|',
-    row('plain copy', m.plainMiBPerS, 'MiB/s', 0),
-    row('attested channel (TLS 1.3, SHA-256 on both sides)', m.channelMiBPerS, 'MiB/s', 0),
-    row('channel: last byte fed → verdict', m.channelTailMs, 'ms', 1),
-    row('plain copy: CPU of both ends', m.plainCpuS, 's', 2),
-    row('attested channel: CPU of both ends', m.channelCpuS, 's', 2),
-  ].join('\n');
+  const gib = (values: readonly number[]) => spread(values.map((miB) => miB / 1024), 2);
+  return table(
+    [`${m.bytes / 2 ** 20} MiB, unix → TCP → unix, two processes`, 'n', 'plain copy', 'attested channel (TLS 1.3, SHA-256 on both sides)'],
+    [
+      ['GiB/s', String(m.plainMiBPerS.length), gib(m.plainMiBPerS), gib(m.channelMiBPerS)],
+      ['CPU of both ends, s', String(m.plainCpuS.length), spread(m.plainCpuS, 2), spread(m.channelCpuS, 2)],
+      ['last byte fed → verdict, ms', String(m.channelTailMs.length), '–', spread(m.channelTailMs, 1)],
+    ],
+  );
 }
 
 async function measureOnce(kind: 'plain' | 'channel', bytes: number): Promise<RunResult> {

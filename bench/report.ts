@@ -1,6 +1,6 @@
 /** The tables that compare Kororā with QEMU alone, and the targets they are held against. */
 import { temporalMsOf } from './history.js';
-import { type CellResult, nameOf } from './moves.js';
+import { type CellResult, type KororaMove, nameOf } from './moves.js';
 import { fixed, median, signed, spread, table } from './table.js';
 
 /** Kororā's own targets. Temporal's share is part of what is added. */
@@ -40,18 +40,27 @@ export function totalTable(cells: readonly CellResult[]): string {
   );
 }
 
-/** What QEMU counts as transferred, and the length of the stream that Kororā hashed. */
-export function bytesTable(cells: readonly CellResult[]): string {
+/** What QEMU counts as transferred beside the length of the stream that Kororā hashed, and how fast each went. */
+export function copyTable(cells: readonly CellResult[]): string {
   const mib = (bytes: number) => bytes / 2 ** 20;
+  const streamOf = ({ evidence }: KororaMove) => mib(evidence.manifest?.streamBytes ?? 0);
   return table(
-    ['sent, MiB', '(a) QEMU alone', '(b) Kororā', '(b) rounds seen'],
+    ['the copy', '(a) MiB', '(b) MiB', '(a) MiB/s', '(b) MiB/s', '(b) rounds seen'],
     cells.map(({ cell, plain, korora }) => [
       nameOf(cell),
       spread(plain.map((m) => mib(m.sentBytes)), 1),
-      spread(korora.map((m) => mib(m.evidence.manifest?.streamBytes ?? 0)), 1),
+      spread(korora.map(streamOf), 1),
+      spread(plain.map((m) => (mib(m.sentBytes) * 1000) / m.migrateMs)),
+      spread(korora.map((m) => (streamOf(m) * 1000) / copyMsOf(m))),
       fixed(median(korora.map((m) => m.evidence.rounds.length)), 0),
     ]),
   );
+}
+
+/** From the start of stopAndCopy, which opens the channel, until RESUME. */
+function copyMsOf({ history, untilRunningMs }: KororaMove): number {
+  const stopAndCopy = history.spans.find(({ activity }) => activity === 'stopAndCopy');
+  return history.startedAtMs + untilRunningMs - (stopAndCopy?.startedAtMs ?? Number.NaN);
 }
 
 function met(isMet: boolean): string {
