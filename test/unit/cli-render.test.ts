@@ -81,9 +81,11 @@ describe('the result of a move', () => {
   });
 
   it('says that the VM did not move, without a downtime that nobody measured', () => {
-    const back = { ...result, outcome: { kind: 'source-resumed', runsOn: SOURCE, failures: [] }, timings: { ...timings, destination: null } } as const;
+    const back: MigrationResult = { ...result, outcome: { kind: 'source-resumed', runsOn: SOURCE, failures: [] }, timings: { ...timings, destination: null } };
     expect(renderResult(back)).toBe('VM web-1 did not move; it runs on host-a\ntotal 3000 ms\nevidence /e/web-1.json');
-    const refused = { ...back, outcome: { ...back.outcome, kind: 'refused' }, timings: { ...timings, source: null, destination: null } } as const;
+    const refused: MigrationResult = { ...back, outcome: { ...back.outcome, kind: 'refused' }, timings: { ...timings, source: null, destination: null } };
+    const dead: MigrationResult = { ...back, outcome: { ...back.outcome, runsOn: null } };
+    expect(renderResult(dead)).toBe('VM web-1 did not move; it runs nowhere\ntotal 3000 ms\nevidence /e/web-1.json');
     expect(renderResult(refused)).toBe('refused before anything changed; VM web-1 is on host-a\ntotal 3000 ms\nevidence /e/web-1.json');
   });
 });
@@ -115,8 +117,7 @@ describe('following a move', () => {
   });
 
   it('prints rounds that it did not see running, after `copying` and before `stopped`', () => {
-    const { totalBytes: _, ...record } = round;
-    const rounds = [{ ...record, round: 1 }, { ...record, round: 2 }];
+    const rounds = [{ ...round, round: 1 }, { ...round, round: 2 }];
     expect(printed(view(status({ stopped: 90, copying: 10 }, { rounds })))).toEqual([renderPhase('copying', 10), ...rounds.map(renderRound), renderPhase('stopped', 90)]);
   });
 
