@@ -123,7 +123,7 @@ async function measureOnce(kind: 'plain' | 'channel', bytes: number): Promise<Ru
     drain.close();
     return { miBPerS: bytes / 2 ** 20 / ((drainedMs - startedMs) / 1000), tailMs: atSource.doneMs - fedMs, cpuS: atSource.cpuS + atDestination.cpuS };
   } finally {
-    for (const child of children) child.disconnect();
+    for (const child of children) if (child.connected) child.disconnect();
     await rm(folder, { recursive: true });
   }
 }
