@@ -3,7 +3,7 @@
  * state makes of every event, that events may come twice, that what is settled stays settled, and
  * an exhaustive walk through two moves of one VM under loss, repetition and reordering.
  */
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import type { HostId, MigrationId } from '../../domain/ids.js';
 import type { Verdict } from '../../domain/manifest.js';
 import {
@@ -263,7 +263,10 @@ function reachableRecords(): OwnershipRecord[] {
 }
 
 describe('any record that events can lead to', () => {
-  const reachable = reachableRecords();
+  let reachable: OwnershipRecord[];
+  beforeAll(() => {
+    reachable = reachableRecords();
+  });
   /** What breaks a rule over (record, event, next record), in words; [] where nothing does. */
   const breaches = (isBroken: (before: OwnershipRecord, event: OwnershipEvent, after: OwnershipRecord) => boolean) =>
     reachable.flatMap((before) =>
@@ -453,7 +456,10 @@ describe.each<[string, readonly Move[], readonly string[]]>([
   ['a move and the move back', [{ id: m1, from: 0 }, { id: m2, from: 1 }], ['retired', 'owner', 'owner', 'retired']],
   ['two moves the same way', [{ id: m1, from: 0 }, { id: m2, from: 0 }], ['retired', 'owner', 'relinquished', 'incoming']],
 ])('every order of events of %s', (_, moves, reached) => {
-  const walked = walk(moves);
+  let walked: Walk;
+  beforeAll(() => {
+    walked = walk(moves);
+  });
   const text = ({ records, sent }: World) => `${records.map(textOf).join(' | ')} after ${[...sent].join(', ')}`;
 
   it('lets at most one host run the VM', () => {
