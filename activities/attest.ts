@@ -21,7 +21,7 @@ export interface RoleRequest {
   readonly role: Role;
 }
 
-export function createAttestation(services: HostServices) {
+export function createAttestation(services: HostServices, { gatherAhead }: { readonly gatherAhead: (session: Session) => void }) {
   const { hostId, tpm, channels, sessions } = services;
 
   /** Idempotent: the same offer while the session lives. */
@@ -43,10 +43,12 @@ export function createAttestation(services: HostServices) {
       appraised: null,
       isNonceUsed: false,
       secrets: null,
+      gathering: null,
       incoming: null,
       outgoing: null,
     };
     sessions.add(session);
+    if (role === 'source') gatherAhead(session);
     return offerOf(session);
   }
 
@@ -78,8 +80,9 @@ export function createAttestation(services: HostServices) {
     const session = sessions.find(value.migrationId);
     if (!session) return;
     sessions.remove(value.migrationId);
-    session.secrets?.sessionKey.fill(0);
-    session.secrets?.vtpmMigrationKey.fill(0);
+    const secrets = session.secrets ?? (await session.gathering?.catch(() => null));
+    secrets?.sessionKey.fill(0);
+    secrets?.vtpmMigrationKey.fill(0);
     await session.incoming?.listener.close();
     await session.wrappingKey?.forget();
   }

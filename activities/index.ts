@@ -14,11 +14,12 @@ import { createVmActivities } from './vm.js';
 /** Activities of one host, on task queue `host-<hostId>`. */
 export function createHostActivities(services: HostServices) {
   const settlement = createSettlement(services);
+  const { gatherAhead, ...sealing } = createSealing(services);
   const { settleDestination, settleSource, resolveSource } = settlement;
   return atTheEdge({
     ...createPreflight(services),
-    ...createAttestation(services),
-    ...createSealing(services),
+    ...createAttestation(services, { gatherAhead }),
+    ...sealing,
     ...createPreparation(services),
     ...createCopying(services, settlement),
     ...createVerification(services, settlement),

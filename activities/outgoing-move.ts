@@ -6,8 +6,8 @@
  *      └──────────┴─────────┘ abort or failure: the VM runs on, the offer is withdrawn
  *
  * The copy starts only when stop-copy is there, so that nothing but this process stands between
- * the pause and the verdict (promise P6). From `relinquished` on this file never resumes the VM
- * without the destination's proven rejection (promise P5).
+ * the pause and the verdict (promise P6). Once `relinquished` is being written this file never resumes
+ * the VM without the destination's proven rejection (promise P5).
  */
 import { KororaError, refuse } from '../domain/failures.js';
 import type { SourceTimings } from '../domain/evidence.js';
@@ -114,16 +114,14 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
     stopCopyIsHere.resolve();
     const { stoppedAtMs } = await paused;
     const { channel, image, sending } = opened(copy);
-    try {
-      stop.signal.throwIfAborted();
-      await ownership.apply(vmId, { type: 'relinquish', migrationId });
-    } catch (error) {
-      await takeBack(error);
-      throw error;
+    if (stop.signal.aborted) {
+      await takeBack(stop.signal.reason);
+      throw stop.signal.reason;
     }
-    const relinquishedAtMs = Date.now();
+    // The record is written while the tail flows. What lets the destination run is the manifest, and it waits for both.
+    const relinquished = ownership.apply(vmId, { type: 'relinquish', migrationId }).then(() => Date.now());
     try {
-      const [summary] = await Promise.race([Promise.all([sending, image.release()]), channel.broken]);
+      const [summary, relinquishedAtMs] = await Promise.race([Promise.all([sending, relinquished, image.release()]), channel.broken]);
       const lastByteAtMs = Date.now();
       const manifest: Manifest = {
         protocol: 'korora/1',
@@ -142,6 +140,7 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
       const timings = { pausedAtMs: stoppedAtMs, relinquishedAtMs, lastByteAtMs, manifestAtMs, verdictAtMs, pauseMs: verdictAtMs - stoppedAtMs };
       return { manifest, verdict, timings };
     } finally {
+      await Promise.allSettled([relinquished]);
       sending.catch(() => undefined);
       await image.close();
       await channel.close();

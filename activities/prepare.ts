@@ -33,18 +33,19 @@ export function createPreparation(services: HostServices) {
     await vtpms.ensureStopped(runDir);
     await vms.erase(order.vmId);
     const stateKey = randomBytes(32);
-    const [vtpm] = await Promise.all([
-      vtpms.ensureRunning({ stateDir: vms.vtpmStateDirOf(order.vmId), runDir, stateKey, migrationKey: secrets.vtpmMigrationKey }),
-      install(vm, { identity: secrets.vtpmIdentity, stateKey, migrationKey: secrets.vtpmMigrationKey }),
-    ]);
+    const startWaitingCopy = async () => {
+      const vtpm = await vtpms.ensureRunning({ stateDir: vms.vtpmStateDirOf(order.vmId), runDir, stateKey, migrationKey: secrets.vtpmMigrationKey });
+      return hypervisor.openIncoming(vm, { runDir, vtpmControlSocketPath: vtpm.controlSocketPath });
+    };
     const [image, listener] = await Promise.all([
-      hypervisor.openIncoming(vm, { runDir, vtpmControlSocketPath: vtpm.controlSocketPath }),
+      startWaitingCopy(),
       channels.listen(services.channelListen, {
         migrationId: order.migrationId,
         identity: session.identity,
         peerSpkiSha256: peer.evidence.binding.tlsSpkiSha256,
         sessionKey: secrets.sessionKey,
       }),
+      install(vm, { identity: secrets.vtpmIdentity, stateKey, migrationKey: secrets.vtpmMigrationKey }),
     ]);
     session.incoming = { image, listener };
     return { address: advertised(listener.address) };

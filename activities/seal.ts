@@ -31,7 +31,7 @@ export function createSealing(services: HostServices) {
     const session = sessionOf(sessions, order, 'source', orderDigest, hostId);
     const { evidence } = appraisedPeer(session, hostId, 'wrapping the VM secrets');
     if (!evidence.wrappingKey) throw refuse('NOT_ATTESTED', { host: hostId, what: 'wrapping the VM secrets' });
-    session.secrets ??= await gatherSecrets(order);
+    session.secrets ??= await (session.gathering ??= gatherSecrets(order));
     return verifier.wrapSecrets(evidence.wrappingKey.publicArea, encode(session.secrets), contextOf(session, evidence.wrappingKey.name));
   }
 
@@ -59,7 +59,13 @@ export function createSealing(services: HostServices) {
     };
   }
 
-  return { wrapSecrets, unwrapSecrets };
+  /** Starts what wrapping will need while the hosts still attest: opening the VM's keys takes the TPM a while. */
+  function gatherAhead(session: Session): void {
+    session.gathering = gatherSecrets(session.order);
+    session.gathering.catch(() => undefined); // told by wrapSecrets
+  }
+
+  return { wrapSecrets, unwrapSecrets, gatherAhead };
 }
 
 /** Ties a wrapping to its move and key: bytes for one session open in no other. */

@@ -35,6 +35,8 @@ export interface Session {
   appraised: { readonly evidence: HostEvidence; readonly peer: AppraisedPeer } | null;
   isNonceUsed: boolean;
   secrets: MoveSecrets | null;
+  /** Secrets on their way out of the source's TPM; not wrapped, nor used, before the peer is appraised. */
+  gathering: Promise<MoveSecrets> | null;
   incoming: { readonly image: IncomingImage; readonly listener: ChannelListener } | null;
   outgoing: OutgoingMove | null;
 }

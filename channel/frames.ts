@@ -19,7 +19,7 @@ const CONTROL_LIMIT_BYTES = 64 * 1024;
  * reading while its sink is stalled, so KEEPALIVE and ABORT never wait behind image bytes; this is
  * the most that it then holds in memory. Both sides start with this credit; GRANT gives back.
  */
-export const WINDOW_BYTES = 8 * 1024 * 1024;
+export const WINDOW_BYTES = 2 * 1024 * 1024;
 
 /** Type byte and payload size in bytes of each frame. */
 export const FRAMES = {

@@ -25,7 +25,7 @@ import { progressOf, queryMigration, queryRunState, setCapabilities, setLimits }
 import type { QmpEvent } from './qmp.js';
 
 const CAPABILITIES = ['events', 'pause-before-switchover', 'validate-uuid'];
-const IMAGE_BUFFER_BYTES = 1024 * 1024;
+const IMAGE_BUFFER_BYTES = 256 * 1024;
 const SETTLE_TIMEOUT_MS = 10_000;
 
 export async function openOutgoing(host: QemuHost, runDir: string, limits: CopyLimits): Promise<OutgoingImage> {
