@@ -33,6 +33,7 @@ export default tseslint.config(
       ],
     },
   },
+  { files: ['vitest.config.ts'], rules: { 'no-restricted-exports': 'off' } },
   rule(['domain/**/*.ts'], [
     nodeBuiltins,
     temporal('The domain knows no orchestrator: the same rules run on hosts, in the CLI and in tests.'),

@@ -76,7 +76,7 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
 
   async function copyUntilPaused(): Promise<PauseFacts> {
     await orStopped(stopCopyIsHere.promise);
-    await ownership.apply(vmId, { type: 'offer', migrationId, destination });
+    await ownership.apply(vmId, { type: 'offer', migrationId, destination, epoch: secrets.epoch });
     try {
       const terms = { migrationId, identity: session.identity, peerSpkiSha256: peer.evidence.binding.tlsSpkiSha256, sessionKey: secrets.sessionKey };
       const channel = await channels.connect(address, terms, stop.signal);

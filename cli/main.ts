@@ -1,5 +1,10 @@
-#!/usr/bin/env node
-/** The `korora` command. Exit code 0: done; 1: refused or failed, with code and remedy; 2: wrong usage. */
+#!/usr/bin/env -S node --single-threaded-gc
+/**
+ * The `korora` command. Exit code 0: done; 1: refused or failed, with code and remedy; 2: wrong usage.
+ *
+ * The flag above: a host worker reads the image in fresh buffers, and V8's parallel collectors then
+ * fight the hypervisor for the cores; with one thread its CPU time halves (docs/performance.md).
+ */
 import { Command, CommanderError } from 'commander';
 import { addHostCommands } from './commands/host.js';
 import { addMigrateCommands } from './commands/migrate.js';
@@ -18,6 +23,9 @@ addWorkerCommands(program);
 addHostCommands(program);
 addVmCommands(program);
 addMigrateCommands(program);
+
+// `korora … | head` closes its end early.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 
 try {
   await program.parseAsync();

@@ -1,8 +1,9 @@
 /** Building an order from what hosts said of the VM. Pure; refusals are those that a client can see before it starts. */
+import { z } from 'zod';
 import { digestOf } from '../domain/canonical.js';
 import { KororaError, refuse } from '../domain/failures.js';
 import { parseDocument } from '../domain/documents.js';
-import { HostId, MigrationId, VmId } from '../domain/ids.js';
+import { HostId, VmId } from '../domain/ids.js';
 import { Order } from '../domain/order.js';
 import { type CopyLimits, DEFAULT_LIMITS } from '../domain/progress.js';
 import type { HostSurvey, VmSurvey } from '../domain/status.js';
@@ -20,9 +21,11 @@ export interface OrderRequest {
 }
 
 const DEFAULT_LIFETIME_MS = 600_000;
+const Lifetime = z.int().min(1).max(30 * 86_400_000);
 
-/** ORDER_INVALID, LIMITS_INVALID, HOST_UNKNOWN, VM_UNKNOWN, SOURCE_IS_DESTINATION. */
+/** ORDER_INVALID, HOST_UNKNOWN, VM_UNKNOWN, SOURCE_IS_DESTINATION. */
 export function buildOrder(request: OrderRequest, { bundle, digest }: InstalledBundle, surveys: readonly HostSurvey[]): { order: Order; vm: VmDocument } {
+  const lifetimeMs = parseDocument(Lifetime, request.lifetimeMs ?? DEFAULT_LIFETIME_MS, 'ORDER_INVALID');
   const vmId = parseDocument(VmId, request.vmId, 'ORDER_INVALID');
   const destination = hostIn(bundle, parseDocument(HostId, request.destination, 'ORDER_INVALID')).hostId;
   const at = locateVm(vmId, surveys);
@@ -33,14 +36,14 @@ export function buildOrder(request: OrderRequest, { bundle, digest }: InstalledB
     {
       kind: 'korora/order',
       version: 1,
-      migrationId: MigrationId.parse(request.migrationId ?? crypto.randomUUID()),
+      migrationId: request.migrationId ?? crypto.randomUUID(),
       vmId,
       vmDigest: digestOf(vm),
       source: at.hostId,
       destination,
       bundleDigest: digest,
       limits: { ...DEFAULT_LIMITS, ...request.limits },
-      notAfter: new Date(Date.now() + (request.lifetimeMs ?? DEFAULT_LIFETIME_MS)).toISOString(),
+      notAfter: new Date(Date.now() + lifetimeMs).toISOString(),
     },
     'ORDER_INVALID',
   );

@@ -107,6 +107,7 @@ function quoteRules({ host, quote, isSignatureValid, earlierCounters }: Appraisa
 function bindingRules({ host, quote, evidence, expectedBinding, bindingDigest, isNonceFresh }: AppraisalInput): Failure[] {
   const hostId = host.hostId;
   const failures: Failure[] = [];
+  if (evidence.hostId !== hostId) failures.push(failure('BINDING_MISMATCH', { host: hostId, field: 'hostId', actual: evidence.hostId, expected: hostId }));
   for (const field of Object.keys(expectedBinding) as (keyof Binding)[]) {
     if (field === 'verifierNonce' || evidence.binding[field] === expectedBinding[field]) continue;
     failures.push(failure('BINDING_MISMATCH', { host: hostId, field, actual: String(evidence.binding[field]), expected: String(expectedBinding[field]) }));

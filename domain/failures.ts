@@ -1,6 +1,6 @@
 /**
  * Every way Kororā says no: stable code, message template, whether trying again can help, and the
- * one thing the operator does next. A test pins the table; docs/runbook.md is generated from it.
+ * one thing the operator does next. A test pins the table as docs/failure-codes.md.
  *
  * Inside the house a failure travels as a KororaError. Only the activity edge turns it into
  * Temporal's ApplicationFailure (activities/edge.ts), and only the client turns it back.

@@ -31,7 +31,7 @@ export const Base64 = z.base64();
 export const AbsolutePath = z
   .string()
   .max(4096)
-  .regex(/^\/[^\0,]*$/, 'an absolute path without NUL or comma');
+  .regex(/^\/[^\p{Cc},]*$/u, 'an absolute path without control characters or commas');
 
 export const NetworkAddress = z.strictObject({
   host: z.string().min(1).max(253),

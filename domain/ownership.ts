@@ -9,8 +9,8 @@
  *                                        └───────────► what it was before, m settled as rejected
  *
  * Settlements are tombstones: a migration that was withdrawn, rejected or accepted here is never
- * taken up again. They are kept while their epoch is not below the record's; below it the epoch
- * itself refuses. These states are this project's own design.
+ * taken up again. They are kept while their epoch is not below the one owned here; below it the
+ * epoch itself refuses, since every event that takes a migration up names the epoch it would make. These states are this project's own design.
  */
 import { z } from 'zod';
 import { type Failure, failure } from './failures.js';
@@ -64,7 +64,7 @@ export interface ProvenVerdict {
 
 export type OwnershipEvent =
   | { readonly type: 'create' }
-  | { readonly type: 'offer'; readonly migrationId: MigrationId; readonly destination: HostId }
+  | { readonly type: 'offer'; readonly migrationId: MigrationId; readonly destination: HostId; readonly epoch: number }
   | { readonly type: 'withdraw'; readonly migrationId: MigrationId }
   | { readonly type: 'relinquish'; readonly migrationId: MigrationId }
   | { readonly type: 'learn-verdict'; readonly proven: ProvenVerdict }
@@ -93,8 +93,7 @@ export function mayRun(record: OwnershipRecord): boolean {
  */
 export function decisionOn(record: OwnershipRecord, migrationId: MigrationId, epoch: number): 'accepted' | 'rejected' | 'undecided' {
   const settled = settlementOf(record, migrationId);
-  if (settled?.outcome === 'accepted') return 'accepted';
-  if (settled?.epoch === epoch) return 'rejected';
+  if (settled?.epoch === epoch) return settled.outcome === 'accepted' ? 'accepted' : 'rejected';
   return epoch <= ownedEpoch(record) ? 'accepted' : 'undecided';
 }
 
@@ -144,7 +143,7 @@ type StateFields = OwnershipRecord extends infer R ? (R extends OwnershipRecord 
 
 function offer(record: OwnershipRecord, event: EventOf<'offer'>): Transition {
   if (isMove(record, 'offering', event.migrationId) && record.peer === event.destination) return same(record);
-  if (record.state !== 'owner' || settlementOf(record, event.migrationId)) return no(record, event);
+  if (record.state !== 'owner' || event.epoch !== record.epoch + 1 || settlementOf(record, event.migrationId)) return no(record, event);
   return become(record, { state: 'offering', epoch: record.epoch, migrationId: event.migrationId, peer: event.destination });
 }
 
@@ -185,6 +184,7 @@ function expect(record: OwnershipRecord, event: EventOf<'expect'>): Transition {
   if (record.state !== 'none' && record.state !== 'retired') return no(record, event);
   if (settlementOf(record, event.migrationId) || event.epoch <= record.epoch) return no(record, event);
   const before = record.state === 'retired' ? { epoch: record.epoch, migrationId: record.migrationId, peer: record.peer } : null;
+  if (before?.migrationId === event.migrationId) return no(record, event);
   return become(record, { state: 'incoming', epoch: event.epoch, migrationId: event.migrationId, peer: event.source, before });
 }
 
@@ -203,7 +203,7 @@ function reject(record: OwnershipRecord, event: EventOf<'reject'>): Transition {
   const settled = settlementOf(record, event.migrationId);
   if (settled?.outcome === 'accepted') return no(record, event);
   if (settled?.epoch === event.epoch) return same(record);
-  if (event.epoch <= ownedEpoch(record)) return no(record, event);
+  if (event.epoch <= ownedEpoch(record) || isGivenAway(record, event.migrationId)) return no(record, event);
   const tombstone = settlement(event.migrationId, event.epoch, 'rejected', { reason: event.reason });
   if (!isMove(record, 'incoming', event.migrationId)) return { ok: true, record: withSettlement(record, tombstone) };
   if (record.epoch !== event.epoch) return no(record, event);
@@ -217,6 +217,11 @@ function isMove<S extends 'offering' | 'relinquished' | 'retired' | 'incoming'>(
   migrationId: MigrationId,
 ): record is RecordIn<S> {
   return record.state === state && record.migrationId === migrationId;
+}
+
+/** A host's own outgoing move is not for it to reject. */
+function isGivenAway(record: OwnershipRecord, migrationId: MigrationId): boolean {
+  return record.state !== 'incoming' && 'migrationId' in record && record.migrationId === migrationId;
 }
 
 function fits(record: RecordIn<'relinquished'>, verdict: Verdict): boolean {
@@ -235,7 +240,9 @@ function settlement(
 function become(record: OwnershipRecord, next: StateFields, settled?: Settlement): Transition {
   const { version, vmId, hostId } = record;
   const all = settled ? [...record.settled, settled] : record.settled;
-  return { ok: true, record: { version, vmId, hostId, settled: all.filter((s) => s.epoch >= next.epoch), ...next } as OwnershipRecord };
+  const reached = { version, vmId, hostId, settled: all, ...next } as OwnershipRecord;
+  // An epoch that is only awaited may never come: what was settled below it must still refuse then.
+  return { ok: true, record: { ...reached, settled: all.filter((s) => s.epoch >= ownedEpoch(reached)) } };
 }
 
 function withSettlement(record: OwnershipRecord, settled: Settlement): OwnershipRecord {

@@ -62,7 +62,7 @@ export function planMove(order: Order, vm: VmDocument, source: SourceFacts, dest
   ];
 }
 
-/** "7.2.22" ≥ "7.2": numeric, part by part; text behind the numbers is ignored. */
+/** "7.2.22" ≥ "7.2": numeric, part by part; what is not a number only separates. */
 export function isAtLeast(version: string, minimum: string): boolean {
   const [a, b] = [version, minimum].map((v) => v.split(/[^0-9]+/).filter(Boolean).map(Number)) as [number[], number[]];
   for (let i = 0; i < b.length; i++) {
@@ -74,7 +74,7 @@ export function isAtLeast(version: string, minimum: string): boolean {
 
 function sourceRules(order: Order, vm: VmDocument, source: SourceFacts): Failure[] {
   const host = source.hostId;
-  if (source.vmDigest === null) return [failure('VM_UNKNOWN', { vm: vm.vmId })];
+  if (source.vmDigest === null) return [failure('VM_UNKNOWN', { vm: vm.vmId }), ...softwareRules(vm, source)];
   const failures: Failure[] = [];
   if (source.vmDigest !== order.vmDigest) failures.push(failure('VM_DIFFERS', { host }));
   if (source.ownership.state !== 'owner') failures.push(failure('VM_NOT_OWNED', { host, vm: vm.vmId, state: source.ownership.state }));

@@ -31,7 +31,7 @@ export interface Step {
   readonly because: string;
 }
 
-const both = (activity: string) => [
+const both = <const A extends string>(activity: A) => [
   { on: 'source', activity },
   { on: 'destination', activity },
 ] as const;

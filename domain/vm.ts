@@ -28,7 +28,7 @@ export const VmDocument = z.strictObject({
   }),
   /** Bytes of guest memory, whole MiB. */
   memoryBytes: z.int().min(64 * MIB).max(1024 * 1024 * MIB).multipleOf(MIB),
-  boot: z.strictObject({ kernel: AbsolutePath, initrd: AbsolutePath, commandLine: z.string().max(2048) }),
+  boot: z.strictObject({ kernel: AbsolutePath, initrd: AbsolutePath, commandLine: z.string().max(2048).regex(/^\P{Cc}*$/u, 'no control characters') }),
   disks: z.array(Disk).max(16).refine(
     (disks) => new Set(disks.map((d) => d.id)).size === disks.length && new Set(disks.map((d) => d.path)).size === disks.length,
     'disk ids and paths must be unique',

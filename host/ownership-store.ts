@@ -13,7 +13,7 @@ export interface OwnershipStore {
   read(vmId: VmId): Promise<OwnershipRecord>;
   /** Resolves once the new record is on disk. OWNERSHIP_REFUSED changes nothing. */
   apply(vmId: VmId, event: OwnershipEvent): Promise<OwnershipRecord>;
-  /** VMs that this host has a record of. */
+  /** VMs that have a folder here: with a record, or with something that was left before there was one. */
   list(): Promise<readonly VmId[]>;
 }
 

@@ -9,6 +9,7 @@
  */
 import { z } from 'zod';
 import { parseDocumentOf } from '../domain/documents.js';
+import { problemOf, refuse } from '../domain/failures.js';
 import { Base64, Sha256Hex, type VmId } from '../domain/ids.js';
 import { VmDocument } from '../domain/vm.js';
 import type { HostAccess } from './port.js';
@@ -54,7 +55,7 @@ export function createVmStore(access: HostAccess, dirs: { readonly vmsDir: strin
     async read(vmId) {
       const content = await access.readFile(installedOf(vmId));
       if (content === null) return null;
-      return parseDocumentOf(InstalledVm, JSON.parse(content.toString('utf8')), 'HOST_CONFIG_INVALID', { file: installedOf(vmId) });
+      return parseDocumentOf(InstalledVm, jsonIn(content, installedOf(vmId)), 'HOST_CONFIG_INVALID', { file: installedOf(vmId) });
     },
     async write(vmId, installed) {
       await access.ensureDirectory(folderOf(vmId));
@@ -71,4 +72,12 @@ export function createVmStore(access: HostAccess, dirs: { readonly vmsDir: strin
       await access.remove(installedOf(vmId));
     },
   };
+}
+
+function jsonIn(content: Buffer, file: string): unknown {
+  try {
+    return JSON.parse(content.toString('utf8'));
+  } catch (error) {
+    throw refuse('HOST_CONFIG_INVALID', { file, problem: problemOf(error) }, error);
+  }
 }

@@ -1,6 +1,6 @@
 /**
  * How each kind of activity is called: which queue, how long, how often again. Replay does not
- * notice a change here; test/unit/activity-options.test.ts does.
+ * notice a change here; test/unit/workflow-options.test.ts does.
  */
 import { ActivityCancellationType, type ActivityOptions } from '@temporalio/workflow';
 import { hostQueue } from '../domain/steps.js';

@@ -155,7 +155,7 @@ export async function startTestbed(options: TestbedOptions): Promise<Testbed> {
 
   function startKorora(name: string, args: readonly string[], mounts: Readonly<Record<string, string>> = {}): Promise<TestbedProcess> {
     const bind = Object.entries(mounts).map(([path, instead]) => `mount --bind '${instead}' '${path}'`);
-    const korora = [process.execPath, KORORA, ...args];
+    const korora = [KORORA, ...args];
     const [command = '', ...rest] = bind.length === 0 ? korora : ['unshare', '--mount', 'bash', '-ec', [...bind, 'exec "$@"'].join('\n'), 'bash', ...korora];
     return startProcess({ name, command, args: rest, environment, logFile: join(root, `logs/${name}.log`), readyText: ' ready' });
   }

@@ -4,6 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Evidence } from '../../domain/evidence.js';
+import { DEFAULT_LIMITS } from '../../domain/progress.js';
 import { digestOf } from '../../domain/canonical.js';
 import { compareManifest } from '../../activities/verify.js';
 import { countsIn, firstGap, unsealsIn } from '../../infra/testbed/guest-console.js';
@@ -124,7 +125,7 @@ describe('while the rounds of a move run', () => {
 
     expect((await failedMove(testbed.client.migrate({ vmId: 'busy', destination: 'host-b' }))).codes).toEqual(['MIGRATION_IN_PROGRESS']);
     expect((await failedMove(testbed.client.setLimits('busy', { downtimeLimitMs: 0 }))).codes).toEqual(['LIMITS_INVALID']);
-    expect(await testbed.client.setLimits('busy', { bandwidthBytesPerSecond: 8 * 1024 * 1024 })).toMatchObject({ bandwidthBytesPerSecond: 8 * 1024 * 1024, downtimeLimitMs: 300 });
+    expect(await testbed.client.setLimits('busy', { bandwidthBytesPerSecond: 8 * 1024 * 1024 })).toMatchObject({ bandwidthBytesPerSecond: 8 * 1024 * 1024, downtimeLimitMs: DEFAULT_LIMITS.downtimeLimitMs });
 
     const before = guest.counts().at(-1) ?? 0;
     await testbed.client.abort('busy', 'a test wanted it');

@@ -47,9 +47,11 @@ type RecordName = keyof typeof RECORDS;
 const third = 'host-c' as HostId;
 const EVENTS = {
   'create': { type: 'create' },
-  'offer m1': { type: 'offer', migrationId: m1, destination: DESTINATION },
-  'offer m1 elsewhere': { type: 'offer', migrationId: m1, destination: third },
-  'offer m2': { type: 'offer', migrationId: m2, destination: DESTINATION },
+  'offer m1': { type: 'offer', migrationId: m1, destination: DESTINATION, epoch: 2 },
+  'offer m1 elsewhere': { type: 'offer', migrationId: m1, destination: third, epoch: 2 },
+  'offer m2': { type: 'offer', migrationId: m2, destination: DESTINATION, epoch: 2 },
+  'offer m2 3': { type: 'offer', migrationId: m2, destination: DESTINATION, epoch: 3 },
+  'offer m2 4': { type: 'offer', migrationId: m2, destination: DESTINATION, epoch: 4 },
   'withdraw m1': { type: 'withdraw', migrationId: m1 },
   'withdraw m2': { type: 'withdraw', migrationId: m2 },
   'relinquish m1': { type: 'relinquish', migrationId: m1 },
@@ -86,7 +88,6 @@ type EventName = keyof typeof EVENTS;
 /**
  * What each state makes of each event; an event that is not listed is refused. `same`: accepted,
  * and nothing changes. `reject` of what never arrived only adds its tombstone, in any state.
- * Not in the table: a source that is told to reject its own outgoing move, which nobody asks of it.
  */
 const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
   'none': {
@@ -143,14 +144,14 @@ const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
     'reject m2 4': 'owner 1, m1 rejected 2, m2 rejected 4',
   },
   'owner 2, m1 accepted 2': {
-    'offer m2': 'offering 2 m2, m1 accepted 2',
+    'offer m2 3': 'offering 2 m2, m1 accepted 2',
     'withdraw m2': 'owner 2, m1 accepted 2, m2 withdrawn 3',
     'accept m1 2': 'same',
     'accept m1 3': 'same',
     'reject m2 4': 'owner 2, m1 accepted 2, m2 rejected 4',
   },
   'owner 3, m1 fenced 3': {
-    'offer m2': 'offering 3 m2, m1 fenced 3',
+    'offer m2 4': 'offering 3 m2, m1 fenced 3',
     'withdraw m1': 'same',
     'withdraw m2': 'owner 3, m1 fenced 3, m2 withdrawn 4',
     'fence m1': 'same',
@@ -200,16 +201,10 @@ const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
   },
 };
 
-function isAskedOf(r: OwnershipRecord, event: OwnershipEvent): boolean {
-  const outgoing = r.state === 'incoming' ? r.before?.migrationId : 'migrationId' in r ? r.migrationId : undefined;
-  return !(event.type === 'reject' && outgoing === event.migrationId);
-}
-
 describe('what a record makes of an event', () => {
   for (const [name, before] of entries(RECORDS)) {
     it(`in state "${name}" is the table's row, all other events refused`, () => {
       const row = Object.fromEntries(entries(EVENTS).flatMap(([event, value]) => {
-        if (!isAskedOf(before, value)) return [];
         const next = applyOwnershipEvent(before, value);
         return next.ok ? [[event, next.record === before ? 'same' : textOf(next.record)]] : [];
       }));
@@ -222,6 +217,21 @@ describe('what a record makes of an event', () => {
     expect(new Set(Object.values(EVENTS).map((e) => e.type))).toEqual(
       new Set<OwnershipEvent['type']>(['create', 'offer', 'withdraw', 'relinquish', 'learn-verdict', 'fence', 'expect', 'accept', 'reject']),
     );
+  });
+
+  it('a tombstone outlives an incoming move of a later epoch that comes to nothing', () => {
+    const rejected = (['expect m1 2', 'reject m1 2', 'expect m2 2'] as const).reduce<OwnershipRecord>((r, name) => applied(r, EVENTS[name]), RECORDS['none']);
+    const later = applied(applied(applied(rejected, EVENTS['reject m2 2']), { type: 'expect', migrationId: m0, source: DESTINATION, epoch: 3 }), { type: 'reject', migrationId: m0, epoch: 3, reason: 'a reason' });
+    expect(decisionOn(later, m1, 2)).toBe('rejected');
+    expect(applyOwnershipEvent(later, EVENTS['expect m1 2']).ok).toBe(false);
+  });
+
+  it('a host that gave the VM away does not take it by the same move', () => {
+    expect(applyOwnershipEvent(RECORDS['retired 1 m0'], { type: 'expect', migrationId: m0, source: DESTINATION, epoch: 2 }).ok).toBe(false);
+  });
+
+  it('a late offer of a decided move is refused by its epoch', () => {
+    expect(applyOwnershipEvent(RECORDS['owner 3, m1 fenced 3'], EVENTS['offer m2']).ok).toBe(false);
   });
 
   it('says in a refusal which host, which event, which VM and which state', () => {
@@ -343,7 +353,7 @@ describe('decisionOn', () => {
   });
 
   it('says accepted of a move whose epoch is superseded, even where its tombstone is gone', () => {
-    const back = [EVENTS['offer m2'], EVENTS['relinquish m2'], learn(verdictOf({ migrationId: m2, epoch: 3 })),
+    const back = [EVENTS['offer m2 3'], EVENTS['relinquish m2'], learn(verdictOf({ migrationId: m2, epoch: 3 })),
       { type: 'expect', migrationId: m0, source: DESTINATION, epoch: 4 }, { type: 'accept', migrationId: m0, epoch: 4, manifestDigest: digest(4) },
     ] as const satisfies readonly OwnershipEvent[];
     const later = back.reduce(applied, RECORDS['owner 2, m1 accepted 2']);
@@ -395,7 +405,7 @@ function* nextWorlds({ records, sent }: World, moves: readonly Move[]): Generato
     const [source, destination] = [records[from], records[to]];
     const isSource = (state: OwnershipState) => source.state === state && 'migrationId' in source && source.migrationId === id;
     if (source.state === 'owner') yield say(`sealed ${id} ${source.epoch + 1}`);
-    if (sent.has(`sealed ${id} ${source.epoch + 1}`)) yield* tell(from, { type: 'offer', migrationId: id, destination: HOSTS[to] });
+    if (sent.has(`sealed ${id} ${source.epoch + 1}`)) yield* tell(from, { type: 'offer', migrationId: id, destination: HOSTS[to], epoch: source.epoch + 1 });
     yield* tell(from, { type: 'withdraw', migrationId: id });
     if (sent.has(`listening ${id} ${source.epoch + 1}`)) yield* tell(from, { type: 'relinquish', migrationId: id });
     if (isSource('relinquished')) yield say(`manifest ${id} ${source.epoch + 1}`);
@@ -489,7 +499,6 @@ function applied(before: OwnershipRecord, event: OwnershipEvent): OwnershipRecor
 }
 
 function appliedOrSame(before: OwnershipRecord, event: OwnershipEvent): OwnershipRecord {
-  if (!isAskedOf(before, event)) return before;
   const next = applyOwnershipEvent(before, event);
   return next.ok ? next.record : before;
 }

@@ -18,9 +18,10 @@ describe('the table of failures', () => {
   it('is the one in the snapshot', async () => {
     const text = FAILURE_CODES.map((code) => {
       const { message, isRetryable, remedy } = FAILURES[code];
-      return `${code}${isRetryable ? ' (again)' : ''}\n  ${message}\n  → ${remedy}\n`;
+      return `**${code}**${isRetryable ? ' (the same request may succeed later)' : ''}  \n${message}  \n→ ${remedy}\n`;
     });
-    await expect(text.join('\n')).toMatchFileSnapshot('__snapshots__/failures.txt');
+    const head = '# Failure codes\n\nEvery way Kororā says no, from `domain/failures.ts`: code, message, and what to do next.\nWritten by `npx vitest run --project unit test/unit/failures-table.test.ts -u`.\n';
+    await expect([head, ...text].join('\n')).toMatchFileSnapshot('../../docs/failure-codes.md');
   });
 
   it.each(FAILURE_CODES)('%s takes every parameter of its message and of its remedy', (code) => {

@@ -30,7 +30,7 @@ afterEach(() => rm(folder, { recursive: true }));
 
 const fileOf = (vmId: string) => join(vmsDir, vmId, 'ownership.json');
 const onDisk = async (): Promise<unknown> => JSON.parse(await readFile(fileOf(VM), 'utf8'));
-const offer = (n: number): OwnershipEvent => ({ type: 'offer', migrationId: migrationId(n), destination: DESTINATION });
+const offer = (n: number): OwnershipEvent => ({ type: 'offer', migrationId: migrationId(n), destination: DESTINATION, epoch: 2 });
 const withdraw = (n: number): OwnershipEvent => ({ type: 'withdraw', migrationId: migrationId(n) });
 
 async function refusalOf(action: Promise<unknown>): Promise<string> {
