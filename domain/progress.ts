@@ -11,7 +11,7 @@ export const CopyLimits = z.strictObject({
 });
 export type CopyLimits = Readonly<z.infer<typeof CopyLimits>>;
 
-export const DEFAULT_LIMITS: CopyLimits = { downtimeLimitMs: 20, bandwidthBytesPerSecond: null, maxRounds: 200 };
+export const DEFAULT_LIMITS: CopyLimits = { downtimeLimitMs: 300, bandwidthBytesPerSecond: null, maxRounds: 200 };
 
 /** Where a copy stands. Source: query-migrate of QEMU (qapi/migration.json, MigrationStats). */
 export interface CopyProgress {
