@@ -80,7 +80,8 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
       await move(await prepare());
     });
   } catch (error) {
-    failures = failuresOf(error, abortReason);
+    // Once it is aborted, whatever breaks first on a host is a consequence.
+    failures = forward.consideredCancelled ? [failure('ABORTED', { reason: abortReason })] : failuresOf(error, abortReason);
     await CancellationScope.nonCancellable(compensate);
   }
   return await CancellationScope.nonCancellable(conclude);
