@@ -3,7 +3,7 @@
  * The `korora` command. Exit code 0: done; 1: refused or failed, with code and remedy; 2: wrong usage.
  *
  * The flag above: a host worker reads the image in fresh buffers, and V8's parallel collectors then
- * fight the hypervisor for the cores; with one thread its CPU time halves (docs/performance.md).
+ * fight the hypervisor for the cores; with one thread its CPU time halved on two cores [test pending].
  */
 import { Command, CommanderError } from 'commander';
 import { addHostCommands } from './commands/host.js';
