@@ -2,6 +2,7 @@
  * Settling a move: what takes it back, and what ends it. Every activity here means "ensure": it
  * may run at any time, any number of times, and decides by the ownership record alone.
  */
+import { TPM_GENERATED, TPM_ST_ATTEST_QUOTE } from '../domain/appraisal.js';
 import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
 import { refuse } from '../domain/failures.js';
@@ -131,7 +132,7 @@ export function createSettlement(services: HostServices) {
     if (verdict.migrationId !== order.migrationId || verdict.destination !== host) throw problem('it is of another move');
     if (!verifier.isSignedBy(hostIn(bundle, host).attestationKey, quote)) throw problem('the signature is not that of its AK');
     const parsed = verifier.parseQuote(quote, host);
-    if (parsed.magic !== 'ff544347' || parsed.type !== '8018') throw problem('it is not a quote');
+    if (parsed.magic !== TPM_GENERATED || parsed.type !== TPM_ST_ATTEST_QUOTE) throw problem('it is not a quote');
     if (parsed.extraData !== digestOf(verdict)) throw problem('the quote is over something else');
   }
 

@@ -62,8 +62,8 @@ export interface AppraisedPeer {
 
 export type AppraisalResult = { readonly ok: true; readonly peer: AppraisedPeer } | { readonly ok: false; readonly failures: readonly [Failure, ...Failure[]] };
 
-const TPM_GENERATED = 'ff544347';
-const TPM_ST_ATTEST_QUOTE = '8018';
+export const TPM_GENERATED = 'ff544347';
+export const TPM_ST_ATTEST_QUOTE = '8018';
 
 /** All rules, all reasons at once. An empty policy refuses. */
 export function appraise(input: AppraisalInput): AppraisalResult {
