@@ -157,9 +157,9 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
   }
 
   function orStopped<T>(work: Promise<T>): Promise<T> {
-    stop.signal.throwIfAborted();
     return new Promise((resolve, reject) => {
       const onAbort = () => reject(stop.signal.reason as Error);
+      if (stop.signal.aborted) onAbort();
       stop.signal.addEventListener('abort', onAbort, { once: true });
       work.then(resolve, reject).finally(() => stop.signal.removeEventListener('abort', onAbort));
     });

@@ -37,16 +37,14 @@ export function createPreparation(services: HostServices) {
       const vtpm = await vtpms.ensureRunning({ stateDir: vms.vtpmStateDirOf(order.vmId), runDir, stateKey, migrationKey: secrets.vtpmMigrationKey });
       return hypervisor.openIncoming(vm, { runDir, vtpmControlSocketPath: vtpm.controlSocketPath });
     };
-    const [image, listener] = await Promise.all([
-      startWaitingCopy(),
-      channels.listen(services.channelListen, {
-        migrationId: order.migrationId,
-        identity: session.identity,
-        peerSpkiSha256: peer.evidence.binding.tlsSpkiSha256,
-        sessionKey: secrets.sessionKey,
-      }),
-      install(vm, { identity: secrets.vtpmIdentity, stateKey, migrationKey: secrets.vtpmMigrationKey }),
-    ]);
+    const [image] = await Promise.all([startWaitingCopy(), install(vm, { identity: secrets.vtpmIdentity, stateKey, migrationKey: secrets.vtpmMigrationKey })]);
+    // Last, so that no step after it can fail and leave the door open.
+    const listener = await channels.listen(services.channelListen, {
+      migrationId: order.migrationId,
+      identity: session.identity,
+      peerSpkiSha256: peer.evidence.binding.tlsSpkiSha256,
+      sessionKey: secrets.sessionKey,
+    });
     session.incoming = { image, listener };
     return { address: advertised(listener.address) };
   }

@@ -20,12 +20,17 @@ export async function newRoot(): Promise<string> {
   return mkdtemp('/tmp/kr-');
 }
 
+/** Looked at when a test fails. */
+export const openTestbeds = new Set<Testbed>();
+
 export async function openTestbed(options: (root: string) => Partial<TestbedOptions> = () => ({})): Promise<Testbed> {
   const root = await newRoot();
   const testbed = await startTestbed({ root, ...partsFromEnvironment(), ...options(root) });
+  openTestbeds.add(testbed);
   const stop = testbed.stop.bind(testbed);
   return Object.assign(testbed, {
     async stop() {
+      openTestbeds.delete(testbed);
       await stop();
       await rm(root, { recursive: true, force: true });
     },

@@ -237,6 +237,25 @@ describe('a broken move', () => {
   });
 });
 
+describe('what is sent on a channel that broke before', () => {
+  it('is refused with what broke it; the connection\'s later end surprises nobody', async () => {
+    const surprises: unknown[] = [];
+    const note = (reason: unknown) => surprises.push(reason);
+    process.on('unhandledRejection', note);
+    try {
+      const { outgoing, incoming, ends } = await newPair();
+      incoming.abort('a test wanted it');
+      expect(await codeOf(incoming.sendVerdict(verdictOf(ends, 'rejected', 'ABORTED')))).toBe('CHANNEL_LOST');
+      await expect(outgoing.broken).rejects.toThrow('a test wanted it');
+      await Promise.all([incoming.close(), outgoing.close()]);
+      await new Promise(setImmediate); // rejections without a handler are reported between two turns
+      expect(surprises).toEqual([]);
+    } finally {
+      process.off('unhandledRejection', note);
+    }
+  });
+});
+
 describe('a peer with the right keys that follows no rules', () => {
   async function againstSource() {
     const ends = await newEnds();
