@@ -4,8 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { appraise } from '../domain/appraisal.js';
-import type { Binding} from '../domain/attestation.js';
-import { HostEvidence, SessionOffer } from '../domain/attestation.js';
+import { type Binding, HostEvidence, SessionOffer, type WrappingKeyEvidence } from '../domain/attestation.js';
 import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
 import { KororaError, refuse } from '../domain/failures.js';
@@ -13,6 +12,7 @@ import type { Role, Sha256Hex } from '../domain/ids.js';
 import type { Order } from '../domain/order.js';
 import { type TrustBundle, hostIn } from '../domain/trust-bundle.js';
 import { admit } from './admission.js';
+import type { WrappingKeyHandle } from '../tpm/port.js';
 import type { HostServices } from './services.js';
 import { type Session, sessionOf } from './session.js';
 
@@ -29,17 +29,14 @@ export function createAttestation(services: HostServices, { gatherAhead }: { rea
     const { order, orderDigest, installed } = await admit(services, value, role);
     const known = sessions.find(order.migrationId);
     if (known) return offerOf(sessionOf(sessions, order, role, orderDigest, hostId));
-    const [identity, wrappingKey] = await Promise.all([
-      channels.createIdentity(),
-      role === 'destination' ? tpm.createWrappingKey(policyPcrs(installed.bundle)) : null,
-    ]);
+    const identity = await channels.createIdentity();
     const session: Session = {
       order,
       orderDigest,
       role,
       identity,
       nonce: { value: randomBytes(32).toString('hex'), issuedAtMs: Date.now() },
-      wrappingKey,
+      wrappingKey: null,
       appraised: null,
       isNonceUsed: false,
       secrets: null,
@@ -49,6 +46,7 @@ export function createAttestation(services: HostServices, { gatherAhead }: { rea
     };
     sessions.add(session);
     if (role === 'source') gatherAhead(session);
+    else wrappingKeyOf(session, installed.bundle).catch(() => undefined); // told by quoteHost
     return offerOf(session);
   }
 
@@ -56,9 +54,10 @@ export function createAttestation(services: HostServices, { gatherAhead }: { rea
     const { order, orderDigest, installed } = await admit(services, value, role);
     const session = sessionOf(sessions, order, role, orderDigest, hostId);
     const peer = parseDocument(SessionOffer, offer, 'EVIDENCE_INVALID');
-    const binding = bindingOf(session, peer.nonce);
+    const wrappingKey = role === 'destination' ? (await wrappingKeyOf(session, installed.bundle)).evidence : null;
+    const binding = bindingOf(session, peer.nonce, role, session.identity.spkiSha256, wrappingKey);
     const { pcrValues, ...quote } = await tpm.quote(policyPcrs(installed.bundle), Buffer.from(digestOf(binding), 'hex'));
-    return { hostId, binding, quote, pcrValues, wrappingKey: session.wrappingKey?.evidence ?? null };
+    return { hostId, binding, quote, pcrValues, wrappingKey };
   }
 
   /** All rules of protocol §5 that the peer's evidence breaks, at once. Returns the reference set that matched. */
@@ -84,7 +83,7 @@ export function createAttestation(services: HostServices, { gatherAhead }: { rea
     secrets?.sessionKey.fill(0);
     secrets?.vtpmMigrationKey.fill(0);
     await session.incoming?.listener.close();
-    await session.wrappingKey?.forget();
+    await (await session.wrappingKey?.catch(() => null))?.forget();
   }
 
   function judge(session: Session, evidence: HostEvidence, bundle: TrustBundle) {
@@ -100,12 +99,7 @@ export function createAttestation(services: HostServices, { gatherAhead }: { rea
       evidence,
       quote: verifier.parseQuote(evidence.quote, host.hostId),
       isSignatureValid: verifier.isSignedBy(host.attestationKey, evidence.quote),
-      expectedBinding: {
-        ...bindingOf(session, session.nonce.value),
-        role: peerRole,
-        tlsSpkiSha256: evidence.binding.tlsSpkiSha256,
-        wrappingKeyName: wrappingKey?.name ?? null,
-      },
+      expectedBinding: bindingOf(session, session.nonce.value, peerRole, evidence.binding.tlsSpkiSha256, wrappingKey),
       bindingDigest: digestOf(evidence.binding),
       reportedPcrDigest: verifier.pcrDigest(evidence.pcrValues),
       isNonceFresh: !session.isNonceUsed && Date.now() - session.nonce.issuedAtMs <= bundle.parameters.nonceLifetimeMs,
@@ -118,6 +112,14 @@ export function createAttestation(services: HostServices, { gatherAhead }: { rea
       if (wrappingKey === null) return 'there is none';
       return verifier.wrappingKeyProblem({ ak: host.attestationKey, evidence: wrappingKey, pcrValues: evidence.pcrValues });
     }
+  }
+
+  /** One a session; a TPM that failed is asked again by the next caller. */
+  function wrappingKeyOf(session: Session, bundle: TrustBundle): Promise<WrappingKeyHandle> {
+    return (session.wrappingKey ??= tpm.createWrappingKey(policyPcrs(bundle)).catch((error: unknown) => {
+      session.wrappingKey = null;
+      throw error;
+    }));
   }
 
   function policyPcrs(bundle: TrustBundle): readonly number[] {
@@ -136,19 +138,18 @@ function offerOf(session: Session): SessionOffer {
     role: session.role,
     nonce: session.nonce.value,
     tlsSpkiSha256: session.identity.spkiSha256,
-    wrappingKey: session.wrappingKey?.evidence ?? null,
   };
 }
 
-function bindingOf(session: Session, verifierNonce: Sha256Hex): Binding {
+function bindingOf(session: Session, verifierNonce: Sha256Hex, role: Role, tlsSpkiSha256: Sha256Hex, wrappingKey: WrappingKeyEvidence | null): Binding {
   return {
     protocol: 'korora/1',
     purpose: 'attest',
     migrationId: session.order.migrationId,
     orderDigest: session.orderDigest,
-    role: session.role,
+    role,
     verifierNonce,
-    tlsSpkiSha256: session.identity.spkiSha256,
-    wrappingKeyName: session.wrappingKey?.evidence.name ?? null,
+    tlsSpkiSha256,
+    wrappingKeyName: wrappingKey?.name ?? null,
   };
 }

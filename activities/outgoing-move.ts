@@ -13,7 +13,7 @@ import { KororaError, refuse } from '../domain/failures.js';
 import type { SourceTimings } from '../domain/evidence.js';
 import type { NetworkAddress } from '../domain/ids.js';
 import type { Manifest, Verdict } from '../domain/manifest.js';
-import type { CopyLimits, CopyProgress } from '../domain/progress.js';
+import { type CopyLimits, type CopyProgress, plannedPauseMs } from '../domain/progress.js';
 import type { VmDocument } from '../domain/vm.js';
 import type { OutgoingChannel, StreamSummary } from '../channel/port.js';
 import type { OutgoingImage, PauseFacts } from '../hypervisor/port.js';
@@ -67,6 +67,7 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
   const stopCopyIsHere = deferred<void>();
   const rounds: CopyProgress[] = [];
   let limits = session.order.limits;
+  let round = 1;
   let copy: OpenCopy | null = null;
   let handover: Promise<Handover> | null = null;
   let isPaused = false;
@@ -94,7 +95,7 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
 
   async function openImage(channel: OutgoingChannel): Promise<OutgoingImage> {
     try {
-      return await hypervisor.openOutgoing(vm, runDir, limits);
+      return await hypervisor.openOutgoing(vm, runDir, limitsNow());
     } catch (error) {
       channel.abort('the source could not open its image');
       throw error;
@@ -152,8 +153,17 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
     if (!copy || isPaused) return rounds.at(-1) ?? null;
     const now = await copy.image.progress();
     if (now.round > 0) rounds[now.round - 1] = now;
+    if (now.round > round) {
+      const before = limitsNow();
+      round = now.round;
+      if (limitsNow().downtimeLimitMs !== before.downtimeLimitMs) await copy.image.setLimits(limitsNow());
+    }
     if (now.round > limits.maxRounds) stop.abort(refuse('COPY_NOT_CONVERGING', { rounds: limits.maxRounds, remaining: now.remainingBytes }));
     return now;
+  }
+
+  function limitsNow(): CopyLimits {
+    return { ...limits, downtimeLimitMs: plannedPauseMs(round, limits) };
   }
 
   function orStopped<T>(work: Promise<T>): Promise<T> {
@@ -171,7 +181,7 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
     progress,
     async setLimits(next) {
       limits = next;
-      await copy?.image.setLimits(next);
+      await copy?.image.setLimits(limitsNow());
     },
     finish: () => (handover ??= handOver()),
     abort: (reason) => stop.abort(refuse('ABORTED', { reason })),

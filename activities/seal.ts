@@ -40,9 +40,10 @@ export function createSealing(services: HostServices) {
     const { order, orderDigest } = await admit(services, value, 'destination');
     const session = sessionOf(sessions, order, 'destination', orderDigest, hostId);
     appraisedPeer(session, hostId, 'opening the VM secrets');
-    if (!session.wrappingKey) throw refuse('SESSION_LOST', { host: hostId });
+    const wrappingKey = await session.wrappingKey;
+    if (!wrappingKey) throw refuse('SESSION_LOST', { host: hostId });
     const wrapped = parseDocumentOf(WrappedSecrets, received, 'SECRETS_INVALID', { host: hostId });
-    const plain = await session.wrappingKey.unwrap(wrapped, contextOf(session, session.wrappingKey.evidence.name));
+    const plain = await wrappingKey.unwrap(wrapped, contextOf(session, wrappingKey.evidence.name));
     session.secrets = decode(plain, hostId);
   }
 

@@ -29,8 +29,8 @@ export interface Session {
   readonly role: Role;
   readonly identity: ChannelIdentity;
   readonly nonce: { readonly value: string; readonly issuedAtMs: number };
-  /** The destination's; null on the source. */
-  readonly wrappingKey: WrappingKeyHandle | null;
+  /** The destination's, which its TPM makes while the offers travel; null on the source. */
+  wrappingKey: Promise<WrappingKeyHandle> | null;
   /** The evidence that used up the nonce, and what came of it. */
   appraised: { readonly evidence: HostEvidence; readonly peer: AppraisedPeer } | null;
   isNonceUsed: boolean;

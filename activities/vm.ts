@@ -6,7 +6,7 @@ import { parseDocument } from '../domain/documents.js';
 import { type Failure, KororaError, failure, refuse } from '../domain/failures.js';
 import type { VmId } from '../domain/ids.js';
 import { mayRun } from '../domain/ownership.js';
-import { isAtLeast, MINIMUM_QEMU } from '../domain/preflight.js';
+import { hypervisorRules } from '../domain/preflight.js';
 import type { HostSurvey, VmSurvey } from '../domain/status.js';
 import { hostIn } from '../domain/trust-bundle.js';
 import { VmDocument } from '../domain/vm.js';
@@ -64,12 +64,7 @@ export function createVmActivities(services: HostServices) {
 
   /** All reasons at once why this host cannot run the VM. */
   async function refuseUnfit(vm: VmDocument): Promise<void> {
-    const facts = await hypervisor.facts();
-    const failures: Failure[] = [];
-    if (facts.kind !== vm.hypervisor) failures.push(failure('HYPERVISOR_UNSUPPORTED', { host: hostId, hypervisor: vm.hypervisor }));
-    if (!isAtLeast(facts.version, MINIMUM_QEMU)) failures.push(failure('QEMU_UNSUPPORTED', { host: hostId, version: facts.version, minimum: MINIMUM_QEMU }));
-    if (!facts.machineTypes.includes(vm.machine)) failures.push(failure('MACHINE_TYPE_UNSUPPORTED', { host: hostId, machine: vm.machine }));
-    if (!facts.cpuModels.includes(vm.cpu.model)) failures.push(failure('CPU_MODEL_UNSUPPORTED', { host: hostId, model: vm.cpu.model }));
+    const failures = hypervisorRules(vm, hostId, await hypervisor.facts());
     for (const disk of vm.disks) {
       if (!(await access.stat(disk.path))) failures.push(failure('DISK_NOT_VISIBLE', { host: hostId, disk: disk.id, path: disk.path }));
     }

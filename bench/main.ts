@@ -12,6 +12,7 @@ import { createLocalHost } from '../host/local.js';
 import { createQemu } from '../hypervisor/qemu/driver.js';
 import { type Testbed, startTestbed } from '../infra/testbed/testbed.js';
 import { createSwtpmManager } from '../tpm/swtpm.js';
+import { lostPagesTable, measureLostPages } from './lost-pages.js';
 import { CELLS, type CellResult, measureCell, nameOf } from './moves.js';
 import { measureParts } from './parts.js';
 import { activityTable, cpuTable, gapTable, partTable, pauseTable, shareTable } from './phases.js';
@@ -19,14 +20,15 @@ import { endPlainGuests } from './plain-qemu.js';
 import { measureRelay, relayTable } from './relay.js';
 import { copyTable, downtimeTable, totalTable } from './report.js';
 
-const PARTS = ['moves', 'phases', 'relay'] as const;
+const PARTS = ['moves', 'phases', 'relay', 'lost-pages'] as const;
 type Part = (typeof PARTS)[number];
 const RELAY_BYTES = 2 ** 30;
 
 const USAGE = `usage: npm run bench [-- --runs N] [-- --only ${PARTS.join('|')}]
 
   --runs N      moves of each kind and guest (default 5)
-  --only PART   moves: Kororā beside QEMU alone; phases: where a move's time goes; relay: the channel by itself`;
+  --only PART   moves: Kororā beside QEMU alone; phases: where a move's time goes; relay: the channel by itself;
+                lost-pages (only when named): whether QEMU by itself sends every changed page`;
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -39,7 +41,7 @@ async function main(): Promise<number> {
     },
   });
   const runs = Number(values.runs);
-  const parts = PARTS.filter((part) => values.only === undefined || values.only === part);
+  const parts = PARTS.filter((part) => (values.only === undefined ? part !== 'lost-pages' : values.only === part));
   const [guestDir, temporalBinary] = [values['guest-dir'], values['temporal-binary']];
   if (values.help || !guestDir || !temporalBinary || parts.length === 0 || !Number.isSafeInteger(runs) || runs < 1) {
     process.stderr.write(`${USAGE}\n`);
@@ -53,6 +55,10 @@ async function main(): Promise<number> {
   if (parts.includes('relay')) {
     say('relay');
     sections.push('## The channel by itself', relayTable(await measureRelay({ runs, bytes: RELAY_BYTES })));
+  }
+  if (parts.includes('lost-pages')) {
+    const results = await withTestbed({ guestDir, temporalBinary }, (testbed) => measureLostPages(testbed, runs, say));
+    sections.push('## Does QEMU alone send every changed page?', lostPagesTable(results));
   }
   process.stdout.write(`${sections.join('\n\n')}\n`);
   return 0;

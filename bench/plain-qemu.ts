@@ -12,7 +12,7 @@ import { constants } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { HostId, type VmId } from '../domain/ids.js';
-import { DEFAULT_LIMITS } from '../domain/progress.js';
+import { type CopyLimits, DEFAULT_LIMITS, plannedPauseMs } from '../domain/progress.js';
 import type { VmDocument } from '../domain/vm.js';
 import { createLocalHost } from '../host/local.js';
 import { commandLine, runFiles } from '../hypervisor/qemu/command-line.js';
@@ -31,10 +31,17 @@ export interface PlainMove {
   readonly sentBytes: number;
 }
 
+export interface PlainMoveOptions {
+  /** Default: Kororā's own, as they stand in the first memory round. */
+  readonly limits?: CopyLimits;
+  /** Runs when all is loaded and neither side executes; `folder` is a place for files. */
+  readonly whileBothStand?: (source: Qmp, destination: Qmp, folder: string) => Promise<void>;
+}
+
 export interface PlainGuest {
   readonly consolePath: string;
   /** To a fresh pair of processes; the old pair is ended afterwards, outside the measurement. */
-  move(): Promise<PlainMove>;
+  move(options?: PlainMoveOptions): Promise<PlainMove>;
   pause(): Promise<void>;
   resume(): Promise<void>;
   stop(): Promise<void>;
@@ -47,6 +54,7 @@ interface Side {
 }
 
 const COPY_TIMEOUT_MS = 60_000;
+const FIRST_ROUND_LIMITS: CopyLimits = { ...DEFAULT_LIMITS, downtimeLimitMs: plannedPauseMs(1, DEFAULT_LIMITS) };
 const ACCESS = createLocalHost(HostId.parse('plain'));
 const HYPERVISOR = createQemu({ access: ACCESS, hostId: HostId.parse('plain') });
 /** Folder → VM of every side that may have processes, for the end after a signal. */
@@ -83,13 +91,13 @@ export async function startPlainGuest(root: string, vm: VmDocument): Promise<Pla
 
   return {
     consolePath: runFiles(join(root, '0', 'run')).console,
-    async move() {
+    async move({ limits = FIRST_ROUND_LIMITS, whileBothStand } = {}) {
       const startedAtMs = Date.now();
       const destination = await startSide(join(root, String(++moves)), true);
       const source = side;
       try {
         const readyAtMs = Date.now();
-        const { stoppedAtMs, runningAtMs } = await copy(source.qmp, destination.qmp, join(destination.folder, 'run', 'stream.sock'));
+        const { stoppedAtMs, runningAtMs } = await copy(source.qmp, destination.qmp, join(destination.folder, 'run', 'stream.sock'), limits, () => whileBothStand?.(source.qmp, destination.qmp, destination.folder));
         const sentBytes = (await queryMigration(source.qmp)).ram?.transferred ?? 0;
         side = destination;
         return { downtimeMs: runningAtMs - stoppedAtMs, totalMs: runningAtMs - startedAtMs, migrateMs: runningAtMs - readyAtMs, sentBytes };
@@ -114,18 +122,25 @@ export function openQmpAt(path: string): Promise<Qmp> {
   return openQmp(connect({ path }), 5_000);
 }
 
-async function copy(source: Qmp, destination: Qmp, socket: string): Promise<{ readonly stoppedAtMs: number; readonly runningAtMs: number }> {
+async function copy(
+  source: Qmp,
+  destination: Qmp,
+  socket: string,
+  limits: CopyLimits,
+  whileBothStand: () => Promise<void> | undefined,
+): Promise<{ readonly stoppedAtMs: number; readonly runningAtMs: number }> {
   const stopped = eventOf(source, (event) => event.name === 'STOP');
   const loaded = eventOf(destination, ({ name, data }) => name === 'MIGRATION' && (data.status === 'completed' || data.status === 'failed'));
   const running = eventOf(destination, (event) => event.name === 'RESUME');
   for (const qmp of [source, destination]) {
     await qmp.execute('migrate-set-capabilities', { capabilities: [{ capability: 'events', state: true }] });
   }
-  await setLimits(source, DEFAULT_LIMITS);
+  await setLimits(source, limits);
   await destination.execute('migrate-incoming', { uri: `unix:${socket}` });
   await source.execute('migrate', { uri: `unix:${socket}` });
   const { data } = await loaded;
   if (data.status !== 'completed') throw new Error(`plain QEMU did not move the guest: ${String(data.status)}`);
+  await whileBothStand();
   await destination.execute('cont');
   return { stoppedAtMs: (await stopped).atMs, runningAtMs: (await running).atMs };
 }

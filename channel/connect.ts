@@ -17,6 +17,7 @@ export async function connect(address: NetworkAddress, terms: ChannelTerms, sign
   const limitMs = terms.silenceLimitMs ?? DEFAULT_SILENCE_LIMIT_MS;
   const socket = connectTls({ ...address, ...tlsOptions(terms), servername: '' });
   socket.on('error', () => undefined);
+  socket.setNoDelay(true); // tls.connect() does not pass on `noDelay`: the manifest would wait 40 ms for the peer's delayed acknowledgement
   const limit = setTimeout(() => socket.destroy(new Error(`no answer within ${limitMs} ms`)), limitMs);
   const onAbort = () => socket.destroy(aborted(signal));
   signal.addEventListener('abort', onAbort);

@@ -62,13 +62,12 @@ export const Binding = z.strictObject({
 });
 export type Binding = Readonly<z.infer<typeof Binding>>;
 
-/** What a host shows to open a session: its own nonce for the peer, and the keys it will be bound to. */
+/** What a host shows to open a session: its own nonce for the peer, and the TLS key it will be bound to. */
 export const SessionOffer = z.strictObject({
   hostId: HostId,
   role: Role,
   nonce: Nonce,
   tlsSpkiSha256: Sha256Hex,
-  wrappingKey: WrappingKeyEvidence.nullable(),
 });
 export type SessionOffer = Readonly<z.infer<typeof SessionOffer>>;
 

@@ -50,6 +50,10 @@ export const FAILURES = {
   MACHINE_TYPE_UNSUPPORTED: row.never('{host} does not offer machine type {machine}', 'Choose a destination with the QEMU version of this machine type.'),
   CPU_MODEL_UNSUPPORTED: row.never('{host} does not offer CPU model {model}', 'Choose a destination that offers this CPU model.'),
   ACCELERATOR_DIFFERS: row.never('{source} runs VMs with {sourceAccelerator}, {destination} with {destinationAccelerator}', 'Choose a destination with the same accelerator.'),
+  QEMU_LOSES_MEMORY: row.never(
+    'without KVM, QEMU {version} on {host} loses changed pages of VM {vm}: its {memory} bytes are a multiple of 256 KiB',
+    'Make memoryBytes of {vm} 8 KiB smaller, install QEMU 10.0 or newer on {host}, or use a host with KVM.',
+  ),
   QEMU_UNSUPPORTED: row.never('{host} has QEMU {version}, at least {minimum} is needed', 'Install a supported QEMU on {host}.'),
   SWTPM_UNSUPPORTED: row.never('{host} has swtpm {version}, at least {minimum} is needed', 'Install a supported swtpm on {host}.'),
   SWTPM_OLDER: row.never('{destination} has swtpm {destinationVersion}, older than {sourceVersion} on {source}', 'Upgrade swtpm on {destination}: it may not read the state of a newer one.'),

@@ -7,7 +7,12 @@ import type { Order } from './order.js';
 import type { OwnershipState } from './ownership.js';
 import type { VmDocument } from './vm.js';
 
-export const MINIMUM_QEMU = '7.2';
+const MINIMUM_QEMU = '7.2';
+/**
+ * Under TCG, QEMU before it loses changed pages of a memory whose pages fill whole words of its dirty bitmap
+ * (docs/decisions/0008-dirty-pages-under-tcg.md).
+ */
+const LOSSLESS_TCG = { version: '10.0', wordBytes: 64 * 4096 };
 export const MINIMUM_SWTPM = '0.7';
 /** What QEMU and swtpm need beside the guest's memory. */
 const OVERHEAD_BYTES = 128 * 1024 * 1024;
@@ -96,20 +101,25 @@ function destinationRules(vm: VmDocument, destination: DestinationFacts): Failur
   return failures;
 }
 
-function softwareRules(vm: VmDocument, facts: HostFacts): Failure[] {
-  const host = facts.hostId;
+function softwareRules(vm: VmDocument, { hostId: host, hypervisor, swtpmVersion }: HostFacts): Failure[] {
+  const failures = hypervisorRules(vm, host, hypervisor);
+  if (swtpmVersion === null || !isAtLeast(swtpmVersion, MINIMUM_SWTPM)) {
+    failures.push(failure('SWTPM_UNSUPPORTED', { host, version: swtpmVersion ?? 'none', minimum: MINIMUM_SWTPM }));
+  }
+  return failures;
+}
+
+/** Why this VM cannot run under the hypervisor of this host; for a start as for a move. */
+export function hypervisorRules(vm: VmDocument, host: string, hypervisor: HypervisorSummary | null): Failure[] {
+  if (hypervisor === null || hypervisor.kind !== vm.hypervisor) return [failure('HYPERVISOR_UNSUPPORTED', { host, hypervisor: vm.hypervisor })];
+  const { version, accelerator, machineTypes, cpuModels } = hypervisor;
   const failures: Failure[] = [];
-  if (facts.hypervisor === null || facts.hypervisor.kind !== vm.hypervisor) {
-    failures.push(failure('HYPERVISOR_UNSUPPORTED', { host, hypervisor: vm.hypervisor }));
-  } else {
-    const { version, machineTypes, cpuModels } = facts.hypervisor;
-    if (!isAtLeast(version, MINIMUM_QEMU)) failures.push(failure('QEMU_UNSUPPORTED', { host, version, minimum: MINIMUM_QEMU }));
-    if (!machineTypes.includes(vm.machine)) failures.push(failure('MACHINE_TYPE_UNSUPPORTED', { host, machine: vm.machine }));
-    if (!cpuModels.includes(vm.cpu.model)) failures.push(failure('CPU_MODEL_UNSUPPORTED', { host, model: vm.cpu.model }));
+  if (!isAtLeast(version, MINIMUM_QEMU)) failures.push(failure('QEMU_UNSUPPORTED', { host, version, minimum: MINIMUM_QEMU }));
+  else if (accelerator !== 'kvm' && !isAtLeast(version, LOSSLESS_TCG.version) && vm.memoryBytes % LOSSLESS_TCG.wordBytes === 0) {
+    failures.push(failure('QEMU_LOSES_MEMORY', { host, version, vm: vm.vmId, memory: vm.memoryBytes }));
   }
-  if (facts.swtpmVersion === null || !isAtLeast(facts.swtpmVersion, MINIMUM_SWTPM)) {
-    failures.push(failure('SWTPM_UNSUPPORTED', { host, version: facts.swtpmVersion ?? 'none', minimum: MINIMUM_SWTPM }));
-  }
+  if (!machineTypes.includes(vm.machine)) failures.push(failure('MACHINE_TYPE_UNSUPPORTED', { host, machine: vm.machine }));
+  if (!cpuModels.includes(vm.cpu.model)) failures.push(failure('CPU_MODEL_UNSUPPORTED', { host, model: vm.cpu.model }));
   return failures;
 }
 

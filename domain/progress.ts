@@ -2,7 +2,7 @@
 import { z } from 'zod';
 
 export const CopyLimits = z.strictObject({
-  /** The pause that the hypervisor may plan for its last round, in ms. */
+  /** The longest pause that the hypervisor may plan for its last round, in ms; shorter ones are tried first. */
   downtimeLimitMs: z.int().min(1).max(10_000),
   /** Bytes a second on the channel; null for no limit. */
   bandwidthBytesPerSecond: z.int().min(1024 * 1024).nullable(),
@@ -12,6 +12,18 @@ export const CopyLimits = z.strictObject({
 export type CopyLimits = Readonly<z.infer<typeof CopyLimits>>;
 
 export const DEFAULT_LIMITS: CopyLimits = { downtimeLimitMs: 300, bandwidthBytesPerSecond: null, maxRounds: 200 };
+
+const FIRST_PLANNED_PAUSE_MS = 10;
+const ROUNDS_AT_FIRST = 3;
+
+/**
+ * The pause to plan for in a memory round, in ms: short at first, then twice as long in every round,
+ * until the limit. A quiet guest stands still for as short as its last pages take; a busy one still converges.
+ */
+export function plannedPauseMs(round: number, { downtimeLimitMs }: Pick<CopyLimits, 'downtimeLimitMs'>): number {
+  const doublings = Math.min(Math.max(0, round - ROUNDS_AT_FIRST), 10);
+  return Math.min(downtimeLimitMs, FIRST_PLANNED_PAUSE_MS * 2 ** doublings);
+}
 
 /** Where a copy stands. Source: query-migrate of QEMU (qapi/migration.json, MigrationStats). */
 export interface CopyProgress {

@@ -14,7 +14,7 @@ export interface MigrationStatus {
   /** Whether `abort` is taken now. */
   readonly isAbortable: boolean;
   readonly limits: CopyLimits;
-  /** Phase → ms since the start when it was reached, in the order of reaching. */
+  /** Phase → ms since the start when it was first reached, in the order of reaching. */
   readonly phases: Readonly<Record<string, number>>;
   /** Memory rounds of a finished copy; empty before. */
   readonly rounds: Evidence['rounds'];

@@ -5,7 +5,8 @@
 import { z } from 'zod';
 import { AbsolutePath, VmId } from './ids.js';
 
-export const MIB = 1024 * 1024;
+export const KIB = 1024;
+export const MIB = 1024 * KIB;
 
 export const Disk = z.strictObject({
   id: z.string().regex(/^[a-z][a-z0-9-]{0,30}$/, 'a letter, then lower-case letters, digits or hyphens'),
@@ -26,8 +27,8 @@ export const VmDocument = z.strictObject({
     model: z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/, 'a CPU model name'),
     count: z.int().min(1).max(64),
   }),
-  /** Bytes of guest memory, whole MiB. */
-  memoryBytes: z.int().min(64 * MIB).max(1024 * 1024 * MIB).multipleOf(MIB),
+  /** Bytes of guest memory; QEMU takes multiples of 8 KiB. Without KVM not every size is safe: QEMU_LOSES_MEMORY. */
+  memoryBytes: z.int().min(64 * MIB - 8 * KIB).max(1024 * 1024 * MIB).multipleOf(8 * KIB),
   boot: z.strictObject({ kernel: AbsolutePath, initrd: AbsolutePath, commandLine: z.string().max(2048).regex(/^\P{Cc}*$/u, 'no control characters') }),
   disks: z.array(Disk).max(16).refine(
     (disks) => new Set(disks.map((d) => d.id)).size === disks.length && new Set(disks.map((d) => d.path)).size === disks.length,

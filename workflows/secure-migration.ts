@@ -16,6 +16,7 @@ import { parseDocument } from '../domain/documents.js';
 import type { Evidence } from '../domain/evidence.js';
 import { type Failure, KororaError, failure } from '../domain/failures.js';
 import { type Manifest, type VerdictStatement } from '../domain/manifest.js';
+import type { HostId } from '../domain/ids.js';
 import { Order } from '../domain/order.js';
 import { type CopyLimits, CopyLimits as CopyLimitsSchema } from '../domain/progress.js';
 import { planMove } from '../domain/preflight.js';
@@ -35,8 +36,8 @@ export interface MigrationInput {
 
 const ABORTABLE: readonly Phase[] = ['requested', 'admitted', 'attested', 'sealed', 'copying'];
 
-/** How long a destination may be silent before people are told. */
-const DOUBT_AFTER = '5 s';
+/** How long a host that must answer may be silent before people are told. */
+const SILENT_AFTER = '5 s';
 
 export async function secureMigration(input: MigrationInput): Promise<MigrationResult> {
   const { order, vm } = openInput(input);
@@ -125,7 +126,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
     isUnderWay = true;
     saga.undoWith('prepare', async () => {
       if (accepted) return;
-      await destination.ensure.settleDestination({ order, epoch: epochToCome(), reason: why() });
+      await insist(order.destination, destination.ensure.settleDestination({ order, epoch: epochToCome(), reason: why() }));
     });
     const { address } = await destination.step.prepareDestination({ order, vm });
     reach('copying');
@@ -174,12 +175,12 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
 
   /** Undo of move. The source decides alone where it can; else by the destination's signed verdict. */
   async function settleMove(): Promise<void> {
-    const settled = await source.ensure.settleSource({ order, reason: why() });
+    const settled = await insist(order.source, source.ensure.settleSource({ order, reason: why() }));
     if (settled.state === 'runs' || settled.state === 'absent') return noteSource(settled);
     const statement = seen.verdict ?? (await askDestination(settled.epoch));
     seen.verdict = statement;
     if (statement.verdict.verdict === 'accepted') accepted = statement;
-    else noteSource(await source.ensure.resolveSource({ order, statement }));
+    else noteSource(await insist(order.source, source.ensure.resolveSource({ order, statement })));
   }
 
   /** A source whose hypervisor died meanwhile: owned there, running nowhere. */
@@ -188,17 +189,30 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
     if (isSourceGone) failures = [...failures, failure('VM_NOT_RUNNING', { vm: order.vmId, host: order.source, status: state })];
   }
 
-  /** Asks until it answers. A silent destination leaves the move in doubt; no timeout ever resumes the source. */
+  /** A silent destination leaves the move in doubt; no timeout ever resumes the source. */
   async function askDestination(epoch: number): Promise<VerdictStatement> {
     const asking = destination.ensure.settleDestination({ order, epoch, reason: why() });
-    const isSilent = await Promise.race([asking.then(() => false), sleep(DOUBT_AFTER).then(() => true)]);
-    if (!isSilent) return asking;
-    reach('in-doubt');
-    nextAction = `Bring the worker of ${order.destination} back: only it knows whether it took the VM.`;
-    const statement = await asking;
-    nextAction = null;
-    reach('compensating');
+    const statement = await insist(order.destination, asking, () => reach('in-doubt'));
+    if (phase === 'in-doubt') reach('compensating');
     return statement;
+  }
+
+  /** Waits as long as it takes. A host that stays silent is what people are told to look at. */
+  async function insist<T>(host: HostId, answer: Promise<T>, whenSilent: () => void = () => undefined): Promise<T> {
+    const patience = new CancellationScope();
+    const silence = patience.run(() => sleep(SILENT_AFTER)).then(() => 'silent', () => 'answered');
+    try {
+      if ((await Promise.race([answer.then(() => 'answered'), silence])) === 'silent') {
+        nextAction = `Bring the worker of ${host} back: the move waits for its answer, and nobody else can give it.`;
+        whenSilent();
+        setCurrentDetails(details());
+      }
+      return await answer;
+    } finally {
+      patience.cancel();
+      nextAction = null;
+      setCurrentDetails(details());
+    }
   }
 
   async function compensate(): Promise<void> {
@@ -216,15 +230,17 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   }
 
   async function conclude(): Promise<MigrationResult> {
+    let closing: Promise<void> | null = null;
     if (accepted) {
       failures = [];
-      await source.ensure.resolveSource({ order, statement: accepted });
+      closing = closeSessions();
+      await insist(order.source, source.ensure.resolveSource({ order, statement: accepted }));
       reach('retired');
     } else {
       reach(isUnderWay ? 'source-resumed' : 'refused');
     }
     const evidence = evidenceNow();
-    const [{ path, digest }] = await Promise.all([control.recordEvidence({ evidence }), accepted ? closeSessions() : null]);
+    const [{ path, digest }] = await Promise.all([control.recordEvidence({ evidence }), closing]);
     const result: MigrationResult = {
       migrationId: order.migrationId,
       vmId: order.vmId,
@@ -310,7 +326,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
 
   function reach(next: Phase): void {
     phase = next;
-    phases[next] = Date.now() - startedAtMs;
+    phases[next] ??= Date.now() - startedAtMs;
     setCurrentDetails(details());
   }
 

@@ -72,7 +72,7 @@ export function addMigrateCommands(program: Command): void {
 
 function withLimits(command: Command): Command {
   return command
-    .option('--downtime-limit <ms>', 'pause to plan for, in ms', wholeNumber)
+    .option('--downtime-limit <ms>', 'longest pause to plan for, in ms; shorter ones are tried first', wholeNumber)
     .option('--bandwidth <bytes>', 'most bytes a second', wholeNumber)
     .option('--max-rounds <number>', 'give up after so many memory rounds', wholeNumber);
 }

@@ -13,7 +13,7 @@
  * once and `elevateprivileges=deny` makes the start fail; the other two groups are denied.
  */
 import { createHash } from 'node:crypto';
-import { MIB, type Disk, type VmDocument } from '../../domain/vm.js';
+import { KIB, type Disk, type VmDocument } from '../../domain/vm.js';
 import type { VmId } from '../../domain/ids.js';
 import type { VmPlace } from '../port.js';
 
@@ -81,7 +81,7 @@ export function commandLine(vm: VmDocument, place: VmPlace, options: LaunchOptio
     '-machine', `${vm.machine},accel=${options.accelerator},memory-backend=pc.ram,dump-guest-core=off,usb=off,vmport=off`,
     '-cpu', `${vm.cpu.model},enforce=on`,
     '-smp', `cpus=${vm.cpu.count},sockets=1,cores=${vm.cpu.count},threads=1`,
-    '-m', `${vm.memoryBytes / MIB}M`,
+    '-m', `${vm.memoryBytes / KIB}K`,
     '-object', `memory-backend-ram,id=pc.ram,size=${vm.memoryBytes},dump=off`,
     '-rtc', 'base=utc,clock=host',
     '-kernel', vm.boot.kernel, '-initrd', vm.boot.initrd, '-append', vm.boot.commandLine,

@@ -14,7 +14,7 @@ import { firstBundle } from '../../cli/commands/host.js';
 import { type KororaClient, createKororaClient } from '../../client/index.js';
 import { HostId, type NetworkAddress, VmId } from '../../domain/ids.js';
 import { type InstalledBundle, type TrustBundle, installBundle } from '../../domain/trust-bundle.js';
-import { MIB, VmDocument } from '../../domain/vm.js';
+import { KIB, MIB, VmDocument } from '../../domain/vm.js';
 import { createLocalHost } from '../../host/local.js';
 import { createQemu } from '../../hypervisor/qemu/driver.js';
 import { createSwtpmManager } from '../../tpm/swtpm.js';
@@ -202,7 +202,8 @@ async function guestDocument({ root, guestDir }: TestbedOptions, vmId: string, o
     hypervisor: 'qemu',
     machine: 'pc-q35-7.2',
     cpu: { model: cpuModel, count: 1 },
-    memoryBytes: memoryMib * MIB,
+    // A size that QEMU 7.2 keeps track of without KVM (QEMU_LOSES_MEMORY).
+    memoryBytes: memoryMib * MIB - 8 * KIB,
     boot: {
       kernel: join(guestDir, 'vmlinuz'),
       initrd: join(guestDir, 'initramfs.cpio'),

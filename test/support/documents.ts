@@ -136,7 +136,7 @@ export const samples = {
   trustBundle,
   order,
   binding: binding('destination'),
-  sessionOffer: { hostId: DESTINATION as string, role: 'destination', nonce: digest(0xb1), tlsSpkiSha256: digest(0xb2), wrappingKey },
+  sessionOffer: { hostId: DESTINATION as string, role: 'destination', nonce: digest(0xb1), tlsSpkiSha256: digest(0xb2) },
   sourceEvidence: hostEvidence('source'),
   destinationEvidence: hostEvidence('destination'),
   wrappedSecrets: { ephemeralPoint: base64('point'), iv: base64('iv'), ciphertext: base64('ciphertext'), tag: base64('tag') },

@@ -58,7 +58,7 @@ export async function createQemuTestbed(): Promise<QemuTestbed> {
     vm: ({ kernelWords = '', disks = [] } = {}) =>
       VmDocument.parse({
         kind: 'korora/vm', version: 1, vmId: 'guest', hypervisor: 'qemu', machine: 'pc-q35-7.2',
-        cpu: { model: 'max', count: 1 }, memoryBytes: 256 * 1024 * 1024,
+        cpu: { model: 'max', count: 1 }, memoryBytes: 256 * 1024 * 1024 - 8192,
         boot: { kernel: join(guest, 'vmlinuz'), initrd: join(guest, 'initramfs.cpio'), commandLine: `console=ttyS0 quiet panic=-1 korora.tick_ms=20 ${kernelWords}` },
         disks, vtpm: { model: 'tpm-crb' },
       }),

@@ -140,7 +140,7 @@ describe('a value out of its range', () => {
     ['a port of 65535', NetworkAddress, { host: '10.0.0.1', port: 65535 }, true],
     ['a port of 65536', NetworkAddress, { host: '10.0.0.1', port: 65536 }, false],
     ['an address without host', NetworkAddress, { host: '', port: 1 }, false],
-    ['memory that is not whole MiB', VmDocument, { ...vm, memoryBytes: vm.memoryBytes + 1 }, false],
+    ['memory that is not a multiple of 8 KiB', VmDocument, { ...vm, memoryBytes: vm.memoryBytes + 4096 }, false],
     ['memory below 64 MiB', VmDocument, { ...vm, memoryBytes: 63 * 1024 * 1024 }, false],
     ['a machine type that is an alias', VmDocument, { ...vm, machine: 'q35' }, false],
     ['a machine type with options', VmDocument, { ...vm, machine: 'pc-q35-7.2,accel=tcg' }, false],

@@ -44,6 +44,12 @@ describe('a move', () => {
     expect(told({ vm: vmDocument({ disks: [] }), source: { disks: [] }, destination: { disks: [] } })).toEqual([]);
   });
 
+  it('between hosts without KVM may begin where the size of its memory is one that QEMU keeps track of', () => {
+    const safe = vmDocument({ memoryBytes: 256 * MIB - 8192 });
+    const tcg = { hypervisor: { ...hypervisor, accelerator: 'tcg' } };
+    expect(told({ vm: safe, source: tcg, destination: tcg })).toEqual([]);
+  });
+
   it('to a host with a newer swtpm, more machine types and just enough memory may begin', () => {
     expect(told({ destination: { swtpmVersion: '0.10.0', hypervisor: { ...hypervisor, version: '10.0.2', machineTypes: [...hypervisor.machineTypes, 'pc-q35-10.0'] } } })).toEqual([]);
   });
@@ -67,8 +73,9 @@ describe('a move', () => {
     ['to a host with one byte too little memory', { destination: { availableMemoryBytes: 384 * MIB - 1 } }, [`MEMORY_INSUFFICIENT: host-b has ${384 * MIB - 1} bytes of memory free, VM web-1 needs ${384 * MIB}`]],
     ['to a host without the machine type', { destination: { hypervisor: { ...hypervisor, machineTypes: ['pc-q35-7.1'] } } }, ['MACHINE_TYPE_UNSUPPORTED: host-b does not offer machine type pc-q35-7.2']],
     ['to a host without the CPU model', { destination: { hypervisor: { ...hypervisor, cpuModels: ['qemu64'] } } }, ['CPU_MODEL_UNSUPPORTED: host-b does not offer CPU model Westmere']],
-    ['to a host with another accelerator', { destination: { hypervisor: { ...hypervisor, accelerator: 'tcg' } } }, ['ACCELERATOR_DIFFERS: host-a runs VMs with kvm, host-b with tcg']],
+    ['to a host with another accelerator', { destination: { hypervisor: { ...hypervisor, version: '10.0.2', accelerator: 'tcg' } } }, ['ACCELERATOR_DIFFERS: host-a runs VMs with kvm, host-b with tcg']],
     ['to a host whose QEMU is too old', { destination: { hypervisor: { ...hypervisor, version: '7.1.9' } } }, ['QEMU_UNSUPPORTED: host-b has QEMU 7.1.9, at least 7.2 is needed']],
+    ['between hosts without KVM, one of whose QEMUs loses pages of a memory of this size', { source: { hypervisor: { ...hypervisor, version: '9.2.1', accelerator: 'tcg' } }, destination: { hypervisor: { ...hypervisor, version: '10.0.2', accelerator: 'tcg' } } }, ['QEMU_LOSES_MEMORY: without KVM, QEMU 9.2.1 on host-a loses changed pages of VM web-1: its 268435456 bytes are a multiple of 256 KiB']],
     ['from a host whose QEMU is too old', { source: { hypervisor: { ...hypervisor, version: '6.2.0' } } }, ['QEMU_UNSUPPORTED: host-a has QEMU 6.2.0, at least 7.2 is needed']],
     ['to a host without QEMU', { destination: { hypervisor: null } }, ['HYPERVISOR_UNSUPPORTED: host-b has no driver for hypervisor qemu']],
     ['to a host of another hypervisor', { destination: { hypervisor: { ...hypervisor, kind: 'fake' } } }, ['HYPERVISOR_UNSUPPORTED: host-b has no driver for hypervisor qemu']],

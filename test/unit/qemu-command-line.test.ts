@@ -23,7 +23,7 @@ const GOLDEN = `
 -machine pc-q35-7.2,accel=kvm,memory-backend=pc.ram,dump-guest-core=off,usb=off,vmport=off
 -cpu Westmere,enforce=on
 -smp cpus=2,sockets=1,cores=2,threads=1
--m 512M
+-m 524288K
 -object memory-backend-ram,id=pc.ram,size=536870912,dump=off
 -rtc base=utc,clock=host
 -kernel /boot/k -initrd /boot/i -append @

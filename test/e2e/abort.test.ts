@@ -1,0 +1,67 @@
+/**
+ * An abort at any moment before the point of no return: the move says ABORTED, the source runs on as if
+ * nothing had been, nothing is left on the destination, and both host workers live (a rejection that nobody
+ * awaited once ended one).
+ */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { MigrationStatus } from '../../domain/status.js';
+import { PHASES, type Phase } from '../../domain/steps.js';
+import { type GuestConsole, firstGap } from '../../infra/testbed/guest-console.js';
+import type { Testbed } from '../../infra/testbed/testbed.js';
+import { failedMove, moveTo, openTestbed, startGuest, untilCopying } from './support.js';
+
+/** Enough rounds and seconds to abort in: the guest dirties half of what may be sent. */
+const SLOW = { bandwidthBytesPerSecond: 16 * 1024 * 1024 };
+const VM = 'fickle';
+let testbed: Testbed;
+let guest: GuestConsole;
+
+beforeAll(async () => {
+  testbed = await openTestbed();
+  ({ console: guest } = await startGuest(testbed, VM, 'host-a', { dirtyMibPerSecond: 8 }));
+});
+afterAll(async () => {
+  await guest?.close();
+  await testbed?.stop();
+});
+
+/** Resolves as soon as the move says that it is in `phase`, or past it. */
+async function untilPhase(phase: Phase): Promise<MigrationStatus> {
+  for (;;) {
+    const status = await testbed.client.status(VM);
+    if (PHASES.indexOf(status.phase) >= PHASES.indexOf(phase)) return status;
+  }
+}
+
+describe('an abort', () => {
+  it.each<[string, () => Promise<unknown>]>([
+    ['at once', async () => undefined],
+    ['while the hosts attest', () => untilPhase('admitted')],
+    ['while the secrets are sealed', () => untilPhase('attested')],
+    ['while the destination is prepared', () => untilPhase('sealed')],
+    ['while the hosts connect', () => untilPhase('copying')],
+    ['in the rounds', () => untilCopying(testbed, VM)],
+    ['in the rounds, again', () => untilCopying(testbed, VM)],
+  ])('%s leaves the source running and the destination clean', async (_, moment) => {
+    const workers = Object.values(testbed.hosts).map(({ worker }) => worker.pid);
+    const before = guest.counts().at(-1) ?? 0;
+    const { runId } = await testbed.client.migrate({ vmId: VM, destination: 'host-b', limits: SLOW });
+    await moment();
+    await testbed.client.abort(VM, 'a test wanted it');
+
+    const { codes, result } = await failedMove(testbed.client.result(VM, runId));
+    expect(codes).toEqual(['ABORTED']);
+    expect(result?.outcome.runsOn).toBe('host-a');
+    await guest.until((c) => (c.counts().at(-1) ?? 0) > before + 10, 'going on at host-a');
+    expect(firstGap(guest.counts())).toBeNull();
+    const vms = (await testbed.client.vms()).filter(({ vmId }) => vmId === VM);
+    expect(vms.map(({ hostId, ownership, status }) => ({ hostId, ownership, status })).filter(({ ownership }) => ownership !== 'none')).toEqual([
+      { hostId: 'host-a', ownership: 'owner', status: 'running' },
+    ]);
+    expect(Object.values(testbed.hosts).map(({ worker }) => (worker.child.exitCode ?? worker.child.signalCode ?? worker.pid))).toEqual(workers);
+  });
+
+  it('takes nothing away: the VM moves afterwards', async () => {
+    expect((await moveTo(testbed, VM, 'host-b')).outcome).toMatchObject({ kind: 'moved', runsOn: 'host-b' });
+  });
+});
