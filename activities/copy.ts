@@ -25,10 +25,16 @@ export interface CopyHeartbeat {
 export function createCopying(services: HostServices, settlement: Settlement) {
   const { hostId, sessions, ownership, vms } = services;
 
-  /** Ends when the source is paused. A failure or an abort leaves the VM running here. */
+  /**
+   * Ends when the source is paused and has sent everything: what Temporal does with the result would
+   * take processor time from the pause. A failure or an abort before leaves the VM running here.
+   */
   async function copyMemory(request: MoveAddress): Promise<{ readonly rounds: readonly RoundRecord[] }> {
     const move = await moveOf(request);
-    await untilDone(move, () => move.paused);
+    await untilDone(move, async () => {
+      await move.paused;
+      await move.handedOver;
+    });
     return { rounds: move.rounds.filter(Boolean).map(roundRecord) };
   }
 

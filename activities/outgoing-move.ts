@@ -25,6 +25,8 @@ import type { Settlement } from './settle.js';
 export interface OutgoingMove {
   /** Resolves when the source is paused. Rejects after the VM runs on and the offer is withdrawn. */
   readonly paused: Promise<PauseFacts>;
+  /** Resolves when nothing is left to send after the pause, or the handover failed. */
+  readonly handedOver: Promise<void>;
   /** Null before the hypervisor copies. */
   progress(): Promise<CopyProgress | null>;
   /** One entry a memory round: where it stood when last seen. */
@@ -65,6 +67,7 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
   const runDir = vms.runDirOf(vmId);
   const stop = new AbortController();
   const stopCopyIsHere = deferred<void>();
+  const handedOver = deferred<void>();
   const rounds: CopyProgress[] = [];
   let limits = session.order.limits;
   let round = 1;
@@ -116,6 +119,7 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
     const { stoppedAtMs } = await paused;
     const { channel, image, sending } = opened(copy);
     if (stop.signal.aborted) {
+      handedOver.resolve();
       await takeBack(stop.signal.reason);
       throw stop.signal.reason;
     }
@@ -135,12 +139,14 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
       };
       await channel.sendManifest(manifest);
       const manifestAtMs = Date.now();
+      handedOver.resolve();
       const verdict = await channel.receiveVerdict();
       const verdictAtMs = Date.now();
       await ownership.apply(vmId, { type: 'learn-verdict', proven: { verdict, proof: 'channel' } });
       const timings = { pausedAtMs: stoppedAtMs, relinquishedAtMs, lastByteAtMs, manifestAtMs, verdictAtMs, pauseMs: verdictAtMs - stoppedAtMs };
       return { manifest, verdict, timings };
     } finally {
+      handedOver.resolve();
       await Promise.allSettled([relinquished]);
       sending.catch(() => undefined);
       await image.close();
@@ -177,6 +183,7 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
 
   return {
     paused,
+    handedOver: handedOver.promise,
     rounds,
     progress,
     async setLimits(next) {

@@ -104,16 +104,13 @@ function feed(stream: Writable | null, content: Buffer | undefined): void {
 async function writeDurably(path: string, content: Buffer | string): Promise<void> {
   const folder = dirname(path);
   const aside = join(folder, `.${basename(path)}.${randomBytes(6).toString('hex')}`);
+  const file = await open(aside, 'wx', 0o600);
   try {
-    const file = await open(aside, 'wx', 0o600);
-    try {
-      await file.writeFile(content);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(aside, path);
+    await file.writeFile(content);
+    await file.sync();
+    await Promise.all([rename(aside, path), file.close()]);
   } catch (error) {
+    await file.close().catch(() => undefined);
     await rm(aside, { force: true });
     throw error;
   }

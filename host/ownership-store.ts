@@ -19,6 +19,8 @@ export interface OwnershipStore {
 
 export function createOwnershipStore(access: HostAccess, hostId: HostId, vmsDir: string): OwnershipStore {
   const last = new Map<VmId, Promise<unknown>>();
+  /** What this store wrote last: it is the host's only writer, and within a pause no file need be read again. */
+  const written = new Map<VmId, OwnershipRecord>();
   const pathOf = (vmId: VmId) => `${vmsDir}/${vmId}/ownership.json`;
 
   async function read(vmId: VmId): Promise<OwnershipRecord> {
@@ -30,12 +32,13 @@ export function createOwnershipStore(access: HostAccess, hostId: HostId, vmsDir:
   }
 
   async function applyNow(vmId: VmId, event: OwnershipEvent): Promise<OwnershipRecord> {
-    const record = await read(vmId);
+    const record = written.get(vmId) ?? (await read(vmId));
     const transition = applyOwnershipEvent(record, event);
     if (!transition.ok) throw new KororaError([transition.failure]);
     if (transition.record === record) return record;
-    await access.ensureDirectory(`${vmsDir}/${vmId}`);
+    if (!written.delete(vmId)) await access.ensureDirectory(`${vmsDir}/${vmId}`);
     await access.writeFileDurably(pathOf(vmId), `${JSON.stringify(transition.record, null, 2)}\n`);
+    written.set(vmId, transition.record);
     return transition.record;
   }
 
