@@ -14,6 +14,7 @@ import type { SourceTimings } from '../domain/evidence.js';
 import type { NetworkAddress } from '../domain/ids.js';
 import type { Manifest, Verdict } from '../domain/manifest.js';
 import { type CopyLimits, type CopyProgress, plannedPauseMs } from '../domain/progress.js';
+import { settleable } from '../domain/settleable.js';
 import type { VmDocument } from '../domain/vm.js';
 import type { OutgoingChannel, StreamSummary } from '../channel/port.js';
 import type { OutgoingImage, PauseFacts } from '../hypervisor/port.js';
@@ -66,8 +67,8 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
   const { migrationId, vmId, destination } = session.order;
   const runDir = vms.runDirOf(vmId);
   const stop = new AbortController();
-  const stopCopyIsHere = deferred<void>();
-  const handedOver = deferred<void>();
+  const stopCopyIsHere = settleable<void>();
+  const handedOver = settleable<void>();
   const rounds: CopyProgress[] = [];
   let limits = session.order.limits;
   let round = 1;
@@ -206,10 +207,4 @@ function opened(copy: OpenCopy | null): OpenCopy {
 /** Rejects when `work` does; never resolves. */
 function failureOf(work: Promise<unknown>): Promise<never> {
   return new Promise((_, reject) => work.catch(reject));
-}
-
-function deferred<T>() {
-  let resolve!: (value: T) => void;
-  const promise = new Promise<T>((r) => (resolve = r));
-  return { promise, resolve };
 }

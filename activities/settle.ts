@@ -2,7 +2,6 @@
  * Settling a move: what takes it back, and what ends it. Every activity here means "ensure": it
  * may run at any time, any number of times, and decides by the ownership record alone.
  */
-import { TPM_GENERATED, TPM_ST_ATTEST_QUOTE } from '../domain/appraisal.js';
 import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
 import { refuse } from '../domain/failures.js';
@@ -130,10 +129,8 @@ export function createSettlement(services: HostServices) {
     const host = order.destination;
     const problem = (text: string) => refuse('VERDICT_UNPROVEN', { host, problem: text });
     if (verdict.migrationId !== order.migrationId || verdict.destination !== host) throw problem('it is of another move');
-    if (!verifier.isSignedBy(hostIn(bundle, host).attestationKey, quote)) throw problem('the signature is not that of its AK');
-    const parsed = verifier.parseQuote(quote, host);
-    if (parsed.magic !== TPM_GENERATED || parsed.type !== TPM_ST_ATTEST_QUOTE) throw problem('it is not a quote');
-    if (parsed.extraData !== digestOf(verdict)) throw problem('the quote is over something else');
+    const unproven = verifier.quoteProblem({ ak: hostIn(bundle, host).attestationKey, signed: quote, qualifyingData: Buffer.from(digestOf(verdict), 'hex') });
+    if (unproven) throw problem(unproven);
   }
 
   return { decide, verdictOf, sign, settle, discard, bringBack, settleDestination, settleSource, resolveSource };

@@ -33,7 +33,7 @@ type Timestamp = NonNullable<NonNullable<History['events']>[number]['eventTime']
 
 export function readHistory({ events }: History, { source, destination }: { readonly source: HostId; readonly destination: HostId }): MoveHistory {
   const all = events ?? [];
-  const timeOf = (id: unknown) => toMs(all.find((event) => String(event.eventId) === String(id))?.eventTime);
+  const timeOf = (id: unknown) => msOf(all.find((event) => String(event.eventId) === String(id))?.eventTime);
   const sideOf = (queue: string | null | undefined) => (queue === hostQueue(source) ? 'source' : queue === hostQueue(destination) ? 'destination' : 'control');
   const spans = all.flatMap(({ activityTaskCompletedEventAttributes: completed, eventTime }): ActivitySpan[] => {
     if (!completed) return [];
@@ -43,14 +43,14 @@ export function readHistory({ events }: History, { source, destination }: { read
       {
         activity: attributes?.activityType?.name ?? '?',
         on: sideOf(attributes?.taskQueue?.name),
-        scheduledAtMs: toMs(scheduled?.eventTime),
+        scheduledAtMs: msOf(scheduled?.eventTime),
         startedAtMs: timeOf(completed.startedEventId),
-        completedAtMs: toMs(eventTime),
+        completedAtMs: msOf(eventTime),
       },
     ];
   });
   spans.sort((a, b) => a.startedAtMs - b.startedAtMs);
-  return { startedAtMs: toMs(all.at(0)?.eventTime), completedAtMs: toMs(all.at(-1)?.eventTime), spans };
+  return { startedAtMs: msOf(all.at(0)?.eventTime), completedAtMs: msOf(all.at(-1)?.eventTime), spans };
 }
 
 /** Every stretch without a running activity, from the workflow's start to its end. */
@@ -71,6 +71,6 @@ export function temporalMsOf(history: MoveHistory): number {
   return gapsOf(history).reduce((sum, gap) => sum + gap.ms, 0);
 }
 
-function toMs(time: Timestamp | null | undefined): number {
+export function msOf(time: Timestamp | null | undefined): number {
   return time ? Number(String(time.seconds ?? 0)) * 1000 + (time.nanos ?? 0) / 1e6 : Number.NaN;
 }

@@ -12,6 +12,7 @@ import { createLocalHost } from '../host/local.js';
 import { createQemu } from '../hypervisor/qemu/driver.js';
 import { type Testbed, startTestbed } from '../infra/testbed/testbed.js';
 import { createSwtpmManager } from '../tpm/swtpm.js';
+import { abortTable, measureAborts } from './abort.js';
 import { lostPagesTable, measureLostPages } from './lost-pages.js';
 import { CELLS, type CellResult, measureCell, nameOf } from './moves.js';
 import { measureParts } from './parts.js';
@@ -20,14 +21,15 @@ import { endPlainGuests } from './plain-qemu.js';
 import { measureRelay, relayTable } from './relay.js';
 import { copyTable, downtimeTable, totalTable } from './report.js';
 
-const PARTS = ['moves', 'phases', 'relay', 'lost-pages'] as const;
+const PARTS = ['moves', 'phases', 'abort', 'relay', 'lost-pages'] as const;
 type Part = (typeof PARTS)[number];
 const RELAY_BYTES = 2 ** 30;
 
 const USAGE = `usage: npm run bench [-- --runs N] [-- --only ${PARTS.join('|')}]
 
   --runs N      moves of each kind and guest (default 5)
-  --only PART   moves: Kororā beside QEMU alone; phases: where a move's time goes; relay: the channel by itself;
+  --only PART   moves: Kororā beside QEMU alone; phases: where a move's time goes;
+                abort: how soon it takes effect; relay: the channel by itself;
                 lost-pages (only when named): whether QEMU by itself sends every changed page`;
 
 async function main(): Promise<number> {
@@ -51,6 +53,11 @@ async function main(): Promise<number> {
   const sections: string[] = [await headline(command, runs, temporalBinary)];
   if (parts.includes('moves') || parts.includes('phases')) {
     sections.push(...(await withTestbed({ guestDir, temporalBinary }, (testbed) => movesAndPhases(testbed, parts, runs))));
+  }
+  if (parts.includes('abort')) {
+    say('abort');
+    const moves = await withTestbed({ guestDir, temporalBinary }, (testbed) => measureAborts(testbed, runs));
+    sections.push('## An abort in the memory rounds', abortTable(moves));
   }
   if (parts.includes('relay')) {
     say('relay');

@@ -12,7 +12,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { constants } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import type { Duplex, Writable } from 'node:stream';
-import { refuse } from '../domain/failures.js';
+import { problemOf, refuse } from '../domain/failures.js';
 import type { HostId } from '../domain/ids.js';
 import type { CommandOptions, CommandResult, FileFacts, HostAccess, SocketListener } from './port.js';
 
@@ -235,8 +235,4 @@ async function orNull<T>(promise: Promise<T>): Promise<T | null> {
 
 function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : '';
-}
-
-function problemOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

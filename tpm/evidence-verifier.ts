@@ -3,7 +3,7 @@ import { problemOf, refuse } from '../domain/failures.js';
 import { pcrDigestOf } from './marshal.js';
 import type { EvidenceVerifier } from './port.js';
 import { StructureError } from './structures.js';
-import { checkWrappingKey, parseAttestation, parseQuote, verifySignature } from './verify.js';
+import { certificationCounters, checkWrappingKey, parseQuote, verifyQuoteOver, verifySignature } from './verify.js';
 import { wrapSecrets } from './wrap.js';
 
 export function createEvidenceVerifier(): EvidenceVerifier {
@@ -17,11 +17,14 @@ export function createEvidenceVerifier(): EvidenceVerifier {
       }
     },
     isSignedBy: verifySignature,
+    quoteProblem(spec) {
+      const result = verifyQuoteOver(spec);
+      return result.ok ? null : result.problem;
+    },
     wrappingKeyProblem: ({ ak, evidence, pcrValues }) => checkWrappingKey({ ak, evidence, pcrs: Object.keys(pcrValues).map(Number), pcrValues }),
     countersOf(signed) {
       try {
-        const { resetCount, restartCount } = parseAttestation(signed).clockInfo;
-        return { resetCount, restartCount };
+        return certificationCounters(signed);
       } catch (error) {
         if (error instanceof StructureError) return null;
         throw error;

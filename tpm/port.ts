@@ -64,6 +64,8 @@ export interface EvidenceVerifier {
   parseQuote(signed: SignedAttestation, host: string): ParsedQuote;
   /** False too where `ak` is not a restricted, fixed signing key of that name. */
   isSignedBy(ak: AttestationKeyPublic, signed: SignedAttestation): boolean;
+  /** Null where this is a quote by `ak` over exactly these bytes; else what is wrong. */
+  quoteProblem(spec: { readonly ak: AttestationKeyPublic; readonly signed: SignedAttestation; readonly qualifyingData: Buffer }): string | null;
   /** Null where the AK certifies an ECDH key fixed to its TPM under PolicyPCR over exactly these values. */
   wrappingKeyProblem(spec: {
     readonly ak: AttestationKeyPublic;

@@ -127,8 +127,8 @@ export function checkWrappingKey(input: {
 }
 
 /** Reset and restart counts at the moment of the certification, to compare with those of the quote. Throws StructureError. */
-export function certificationCounters(evidence: WrappingKeyEvidence): TpmCounters {
-  const { resetCount, restartCount } = parseAttestation(evidence.certification).clockInfo;
+export function certificationCounters(certification: SignedAttestation): TpmCounters {
+  const { resetCount, restartCount } = parseAttestation(certification).clockInfo;
   return { resetCount, restartCount };
 }
 

@@ -16,11 +16,12 @@
  */
 import { Readable } from 'node:stream';
 import type { Duplex } from 'node:stream';
-import { refuse, type KororaError } from '../../domain/failures.js';
+import { problemOf, refuse, type KororaError } from '../../domain/failures.js';
 import type { CopyLimits } from '../../domain/progress.js';
+import { settleable } from '../../domain/settleable.js';
 import type { OutgoingImage, PauseFacts } from '../port.js';
 import { runFiles } from './command-line.js';
-import { logTail, openCopyConnection, problemOf, saying, type QemuHost } from './process.js';
+import { logTail, openCopyConnection, saying, type QemuHost } from './process.js';
 import { progressOf, queryMigration, queryRunState, setCapabilities, setLimits } from './qapi.js';
 import type { QmpEvent } from './qmp.js';
 
@@ -143,22 +144,4 @@ export async function openOutgoing(host: QemuHost, runDir: string, limits: CopyL
       await listener.close();
     },
   };
-}
-
-interface Settleable<T> {
-  readonly promise: Promise<T>;
-  readonly resolve: (value: T) => void;
-  readonly reject: (error: Error) => void;
-}
-
-/** A promise whose rejection may go unread. */
-function settleable<T>(): Settleable<T> {
-  let resolve!: (value: T) => void;
-  let reject!: (error: Error) => void;
-  const promise = new Promise<T>((yes, no) => {
-    resolve = yes;
-    reject = no;
-  });
-  promise.catch(() => undefined);
-  return { promise, resolve, reject };
 }

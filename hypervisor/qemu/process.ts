@@ -8,7 +8,7 @@
  * restored after a worker's death.
  */
 import { setTimeout as wait } from 'node:timers/promises';
-import { KororaError, refuse } from '../../domain/failures.js';
+import { KororaError, problemOf, refuse } from '../../domain/failures.js';
 import type { HostId, VmId } from '../../domain/ids.js';
 import type { HostAccess } from '../../host/port.js';
 import { isProcessOf, MAX_RUN_DIR_BYTES, runFiles, type RunFiles } from './command-line.js';
@@ -104,10 +104,6 @@ export async function saying<T>(host: QemuHost, operation: string, action: () =>
 
 export function commandFailed({ hostId }: QemuHost, operation: string, cause: unknown): KororaError {
   return refuse('HYPERVISOR_COMMAND_FAILED', { command: `QEMU ${operation}`, host: hostId, problem: problemOf(cause) }, cause);
-}
-
-export function problemOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function staleFiles(files: RunFiles): readonly string[] {

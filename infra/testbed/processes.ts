@@ -38,7 +38,10 @@ export async function startProcess(spec: ProcessSpec): Promise<TestbedProcess> {
   const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));
   child.stderr.pipe(log, { end: false });
   child.stdout.pipe(log, { end: false });
-  await untilReady(spec, child, exited);
+  await untilReady(spec, child, exited).catch((error: unknown) => {
+    child.kill('SIGKILL');
+    throw error;
+  });
   const end = async (signal: 'SIGTERM' | 'SIGKILL') => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     child.kill(signal);

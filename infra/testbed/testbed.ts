@@ -85,15 +85,28 @@ export interface GuestOptions {
   readonly cpuModel?: string;
 }
 
+/** What runs already is ended when something after it fails. */
 export async function startTestbed(options: TestbedOptions): Promise<Testbed> {
+  const ends: End[] = [];
+  try {
+    return await assemble(options, ends);
+  } catch (error) {
+    for (const end of ends.reverse()) await end().catch(() => undefined);
+    throw error;
+  }
+}
+
+type End = () => Promise<unknown>;
+
+async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> {
   const { root } = options;
   await endWrittenDown(join(root, 'processes.json'));
   await rm(root, { recursive: true, force: true });
   for (const folder of ['run', 'shared', 'evidence', 'logs']) await mkdir(join(root, folder), { recursive: true, mode: 0o755 });
   const trustFile = join(root, 'trust.json');
 
-  const [server, a, b] = await Promise.all([
-    startTemporalServer({ binary: options.temporalBinary, databaseFile: join(root, 'temporal.db'), logFile: join(root, 'logs/temporal.log'), ...(options.uiPort ? { uiPort: options.uiPort } : {}) }),
+  const [server, a, b] = await allOf([
+    ending(startTemporalServer({ binary: options.temporalBinary, databaseFile: join(root, 'temporal.db'), logFile: join(root, 'logs/temporal.log'), ...(options.uiPort ? { uiPort: options.uiPort } : {}) })),
     setUpHost('host-a'),
     setUpHost('host-b'),
   ]);
@@ -105,7 +118,7 @@ export async function startTestbed(options: TestbedOptions): Promise<Testbed> {
   const configs = { 'host-a': a, 'host-b': b };
   const startWorker = (hostId: 'host-a' | 'host-b', mounts = {}) => startKorora(hostId, ['worker', 'host', '--config', configs[hostId].configFile], mounts);
   const startControl = () => startKorora('control', ['worker', 'control', '--evidence-dir', join(root, 'evidence')]);
-  const [control, workerA, workerB, connection] = await Promise.all([startControl(), startWorker('host-a'), startWorker('host-b'), Connection.connect({ address: server.address })]);
+  const [control, workerA, workerB, connection] = await allOf([startControl(), startWorker('host-a'), startWorker('host-b'), Connection.connect({ address: server.address })]);
   const temporal = new Client({ connection });
 
   const testbed: Testbed = {
@@ -157,7 +170,13 @@ export async function startTestbed(options: TestbedOptions): Promise<Testbed> {
     const bind = Object.entries(mounts).map(([path, instead]) => `mount --bind '${instead}' '${path}'`);
     const korora = [KORORA, ...args];
     const [command = '', ...rest] = bind.length === 0 ? korora : ['unshare', '--mount', 'bash', '-ec', [...bind, 'exec "$@"'].join('\n'), 'bash', ...korora];
-    return startProcess({ name, command, args: rest, environment, logFile: join(root, `logs/${name}.log`), readyText: ' ready' });
+    return ending(startProcess({ name, command, args: rest, environment, logFile: join(root, `logs/${name}.log`), readyText: ' ready' }));
+  }
+
+  async function ending<T extends { stop(): Promise<void> }>(starting: Promise<T>): Promise<T> {
+    const started = await starting;
+    ends.push(() => started.stop());
+    return started;
   }
 
   function tpmSpec(hostId: string, port: number) {
@@ -168,6 +187,7 @@ export async function startTestbed(options: TestbedOptions): Promise<Testbed> {
     const tpmPort = await freePortPair();
     await mkdir(join(root, hostId), { recursive: true, mode: 0o700 });
     const { tcti } = await ensureTestbedTpm(tpmSpec(hostId, tpmPort));
+    ends.push(() => ensureTestbedTpmStopped(tpmSpec(hostId, tpmPort)));
     const listen = { host: '127.0.0.1', port: options.channelTap ? await freePortPair() : 0 };
     const advertise = await options.channelTap?.({ hostId, listen });
     const configFile = join(root, hostId, 'host.json');
@@ -212,6 +232,12 @@ async function guestDocument({ root, guestDir }: TestbedOptions, vmId: string, o
     disks: [{ id: 'disk0', path: disk, format: 'raw' }],
     vtpm: hasVtpm ? { model: 'tpm-crb' } : null,
   });
+}
+
+/** As Promise.all, but a failure is told only when nothing is being started any more. */
+async function allOf<T extends readonly unknown[]>(starting: readonly [...{ [K in keyof T]: Promise<T[K]> }]): Promise<T> {
+  await Promise.allSettled(starting);
+  return Promise.all(starting) as Promise<unknown> as Promise<T>;
 }
 
 /** VMs outlive workers by design; a testbed's end does not. */

@@ -13,7 +13,8 @@ import type { HostTpm } from '../../tpm/port.js';
 import { parseSizedBuffers, splitAttestation } from '../../tpm/structures.js';
 import { certificationCounters, checkAttestationKey, checkWrappingKey, parseQuote, verifyQuoteOver, verifySignature } from '../../tpm/verify.js';
 import { wrapSecrets } from '../../tpm/wrap.js';
-import { type TpmTestbed, access, freePortPair, hostId, startTpmTestbed } from './tpm-testbed.js';
+import { freePortPair } from '../../infra/testbed/ports.js';
+import { type TpmTestbed, access, hostId, startTpmTestbed } from './tpm-testbed.js';
 
 const PCRS = [0, 7, 11];
 const context = Buffer.from('{"purpose":"secrets"}');
@@ -137,7 +138,7 @@ describe('a wrapping key', () => {
     const key = await tpm.createWrappingKey(PCRS);
     const quote = await tpm.quote(PCRS, randomBytes(32));
     expect(checkWrappingKey({ ak, evidence: key.evidence, pcrs: PCRS, pcrValues: quote.pcrValues })).toBeNull();
-    expect(certificationCounters(key.evidence)).toEqual({ resetCount: parseQuote(quote).resetCount, restartCount: parseQuote(quote).restartCount });
+    expect(certificationCounters(key.evidence.certification)).toEqual({ resetCount: parseQuote(quote).resetCount, restartCount: parseQuote(quote).restartCount });
 
     const wrapped = wrapSecrets(key.evidence.publicArea, secret, context);
     expect(await key.unwrap(wrapped, context)).toEqual(secret);

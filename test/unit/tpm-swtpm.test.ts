@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { createSwtpmManager } from '../../tpm/swtpm.js';
-import { access, freePortPair, hostId } from './tpm-testbed.js';
+import { freePortPair } from '../../infra/testbed/ports.js';
+import { access, hostId } from './tpm-testbed.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'korora-vtpm-'));
 const vtpms = createSwtpmManager({ access, hostId, caDir: join(folder, 'ca') });

@@ -4,11 +4,11 @@
  */
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HostId } from '../../domain/ids.js';
 import { createLocalHost } from '../../host/local.js';
+import { freePortPair } from '../../infra/testbed/ports.js';
 import { ensureTestbedTpm, ensureTestbedTpmStopped } from '../../tpm/testbed-tpm.js';
 
 export const hostId = HostId.parse('test-host');
@@ -55,27 +55,4 @@ export async function startTpmTestbed(): Promise<TpmTestbed> {
       await rm(folder, { recursive: true, force: true });
     },
   };
-}
-
-/** A free port of 127.0.0.1 whose successor is free too: swtpm's data and control channel. */
-export async function freePortPair(): Promise<number> {
-  for (;;) {
-    const first = await listenOn(0);
-    const second = await listenOn(first.port + 1).catch(() => null);
-    await first.close();
-    await second?.close();
-    if (second) return first.port;
-  }
-}
-
-function listenOn(port: number): Promise<{ port: number; close(): Promise<void> }> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(port, '127.0.0.1', () => {
-      const address = server.address();
-      const close = () => new Promise<void>((done) => server.close(() => done()));
-      resolve({ port: typeof address === 'object' && address ? address.port : port, close });
-    });
-  });
 }

@@ -137,7 +137,7 @@ describe('verifyQuoteOver', () => {
 describe('checkWrappingKey', () => {
   it('accepts a certified key under these PCRs', () => {
     expect(problemOf(wrappingKey())).toBeNull();
-    expect(certificationCounters(wrappingKey())).toEqual({ resetCount: 3, restartCount: 1 });
+    expect(certificationCounters(wrappingKey().certification)).toEqual({ resetCount: 3, restartCount: 1 });
   });
 
   it.each(Array.from({ length: 32 }, (_, bit) => bit))('attribute bit %i the other way round', (bit) => {
