@@ -12,6 +12,7 @@ import { admit } from './admission.js';
 import type { MoveRequest } from './preflight.js';
 import type { HostServices } from './services.js';
 import { appraisedPeer, secretsOf, sessionOf } from './session.js';
+import { type VtpmKeys, sealKeys } from './vtpm-keys.js';
 
 export function createPreparation(services: HostServices) {
   const { hostId, tpm, vtpms, hypervisor, channels, sessions, ownership, vms } = services;
@@ -32,12 +33,12 @@ export function createPreparation(services: HostServices) {
     await hypervisor.ensureDestroyed(order.vmId, runDir);
     await vtpms.ensureStopped(runDir);
     await vms.erase(order.vmId);
-    const stateKey = randomBytes(32);
+    const keys: VtpmKeys = { stateKey: randomBytes(32), migrationKey: secrets.vtpmMigrationKey };
     const startWaitingCopy = async () => {
-      const vtpm = await vtpms.ensureRunning({ stateDir: vms.vtpmStateDirOf(order.vmId), runDir, stateKey, migrationKey: secrets.vtpmMigrationKey });
+      const vtpm = await vtpms.ensureRunning({ stateDir: vms.vtpmStateDirOf(order.vmId), runDir, ...keys });
       return hypervisor.openIncoming(vm, { runDir, vtpmControlSocketPath: vtpm.controlSocketPath });
     };
-    const [image] = await Promise.all([startWaitingCopy(), install(vm, { identity: secrets.vtpmIdentity, stateKey, migrationKey: secrets.vtpmMigrationKey })]);
+    const [image] = await Promise.all([startWaitingCopy(), install(vm, secrets.vtpmIdentity, keys)]);
     // Last, so that no step after it can fail and leave the door open.
     const listener = await channels.listen(services.channelListen, {
       migrationId: order.migrationId,
@@ -49,9 +50,8 @@ export function createPreparation(services: HostServices) {
     return { address: advertised(listener.address) };
   }
 
-  async function install(vm: VmDocument, vtpm: { readonly identity: string; readonly stateKey: Buffer; readonly migrationKey: Buffer }) {
-    const [stateKey, migrationKey] = await Promise.all([tpm.sealAtRest(vtpm.stateKey), tpm.sealAtRest(vtpm.migrationKey)]);
-    await vms.write(vm.vmId, { version: 1, vm, vtpm: { identity: vtpm.identity, stateKey, migrationKey } });
+  async function install(vm: VmDocument, identity: string, keys: VtpmKeys) {
+    await vms.write(vm.vmId, { version: 1, vm, vtpm: { identity, keys: await sealKeys(tpm, keys) } });
   }
 
   function advertised(bound: NetworkAddress): NetworkAddress {

@@ -13,6 +13,7 @@ import type { Order } from '../domain/order.js';
 import { admit } from './admission.js';
 import type { HostServices } from './services.js';
 import { type MoveSecrets, type Session, appraisedPeer, sessionOf } from './session.js';
+import { unsealKeys } from './vtpm-keys.js';
 
 /** The plaintext of the wrapping. */
 const SecretsDocument = z.strictObject({
@@ -52,9 +53,11 @@ export function createSealing(services: HostServices) {
     if (!installed) throw refuse('VM_UNKNOWN', { vm: order.vmId });
     if (!installed.vtpm) throw refuse('VM_WITHOUT_VTPM', { vm: order.vmId });
     if (record.state !== 'owner') throw refuse('VM_NOT_OWNED', { host: hostId, vm: order.vmId, state: record.state });
+    const { stateKey, migrationKey } = await unsealKeys(tpm, hostId, installed.vtpm.keys);
+    stateKey.fill(0);
     return {
       sessionKey: randomBytes(32),
-      vtpmMigrationKey: await tpm.unsealAtRest(installed.vtpm.migrationKey),
+      vtpmMigrationKey: migrationKey,
       epoch: Epoch.parse(record.epoch + 1),
       vtpmIdentity: installed.vtpm.identity,
     };

@@ -7,6 +7,7 @@ import { type Failure, KororaError, failure, refuse } from '../domain/failures.j
 import type { VmId } from '../domain/ids.js';
 import { mayRun } from '../domain/ownership.js';
 import { hypervisorRules } from '../domain/preflight.js';
+import { sealKeys, unsealKeys } from './vtpm-keys.js';
 import type { HostSurvey, VmSurvey } from '../domain/status.js';
 import { hostIn } from '../domain/trust-bundle.js';
 import { VmDocument } from '../domain/vm.js';
@@ -44,21 +45,17 @@ export function createVmActivities(services: HostServices) {
   }
 
   async function manufactureVtpm(vmId: VmId): Promise<NonNullable<InstalledVm['vtpm']>> {
-    const [stateKey, migrationKey] = [randomBytes(32), randomBytes(32)];
+    const keys = { stateKey: randomBytes(32), migrationKey: randomBytes(32) };
     const stateDir = vms.vtpmStateDirOf(vmId);
     await access.remove(stateDir);
-    const { ekCertificateSha256 } = await vtpms.manufacture({ stateDir, stateKey, name: vmId });
-    return {
-      identity: ekCertificateSha256,
-      stateKey: await tpm.sealAtRest(stateKey),
-      migrationKey: await tpm.sealAtRest(migrationKey),
-    };
+    const { ekCertificateSha256 } = await vtpms.manufacture({ stateDir, stateKey: keys.stateKey, name: vmId });
+    return { identity: ekCertificateSha256, keys: await sealKeys(tpm, keys) };
   }
 
   async function startVtpm(vmId: VmId, { vtpm }: InstalledVm): Promise<string | null> {
     if (!vtpm) return null;
-    const [stateKey, migrationKey] = [await tpm.unsealAtRest(vtpm.stateKey), await tpm.unsealAtRest(vtpm.migrationKey)];
-    const running = await vtpms.ensureRunning({ stateDir: vms.vtpmStateDirOf(vmId), runDir: vms.runDirOf(vmId), stateKey, migrationKey });
+    const keys = await unsealKeys(tpm, hostId, vtpm.keys);
+    const running = await vtpms.ensureRunning({ stateDir: vms.vtpmStateDirOf(vmId), runDir: vms.runDirOf(vmId), ...keys });
     return running.controlSocketPath;
   }
 

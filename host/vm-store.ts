@@ -14,7 +14,7 @@ import { Base64, Sha256Hex, type VmId } from '../domain/ids.js';
 import { VmDocument } from '../domain/vm.js';
 import type { HostAccess } from './port.js';
 
-const SealedKey = z.strictObject({ publicArea: Base64, privateArea: Base64 });
+const SealedKeys = z.strictObject({ publicArea: Base64, privateArea: Base64 });
 
 export const InstalledVm = z.strictObject({
   version: z.literal(1),
@@ -24,10 +24,8 @@ export const InstalledVm = z.strictObject({
     .strictObject({
       /** SHA-256 of its EK certificates; travels with the vTPM. */
       identity: Sha256Hex,
-      /** Encrypts the state at rest; made by and for this host. */
-      stateKey: SealedKey,
-      /** Encrypts the state inside a migration stream; travels with the vTPM. */
-      migrationKey: SealedKey,
+      /** State key and migration key (activities/vtpm-keys.ts), sealed by and for this host's TPM. */
+      keys: SealedKeys,
     })
     .nullable(),
 });

@@ -12,7 +12,8 @@
  */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { refuse } from '../domain/failures.js';
+import { KororaError, refuse } from '../domain/failures.js';
+import type { HostAccess } from '../host/port.js';
 import type { VtpmManager } from './port.js';
 import { type SwtpmHost, ensureSwtpmStopped, manufactureSwtpm, runningPid, startSwtpm } from './swtpm-process.js';
 
@@ -22,10 +23,11 @@ const KEY_BYTES = 32;
 
 export function createSwtpmManager(host: SwtpmHost): VtpmManager {
   const { access, hostId } = host;
+  /** Asked once: a host's swtpm does not change under a worker without a restart. */
+  let installed: string | null = null;
   return {
     async version() {
-      const { exitCode, stdout } = await access.run('bash', ['-c', 'command -v swtpm > /dev/null && swtpm --version']);
-      return exitCode === 0 ? (/version (\d+\.\d+\.\d+)/.exec(stdout.toString())?.[1] ?? null) : null;
+      return (installed ??= await findVersion(access));
     },
 
     async manufacture({ stateDir, stateKey, name }) {
@@ -75,4 +77,15 @@ function pidFileIn(runDir: string): string {
 
 function assertKey(name: string, key: Buffer): void {
   if (key.length !== KEY_BYTES) throw new RangeError(`${name} has ${key.length} bytes, ${KEY_BYTES} expected`);
+}
+
+/** Null where there is no swtpm that can be run. */
+async function findVersion(access: HostAccess): Promise<string | null> {
+  try {
+    const { stdout } = await access.run('swtpm', ['--version']);
+    return /version (\d+\.\d+\.\d+)/.exec(stdout.toString())?.[1] ?? null;
+  } catch (error) {
+    if (error instanceof KororaError) return null;
+    throw error;
+  }
 }

@@ -62,7 +62,7 @@ export function createTpmTools({ access, hostId, tcti, stateDir }: TpmToolsOptio
     if (hasResourceManager) return command;
     if (!isStateDirThere) await access.ensureDirectory(stateDir);
     isStateDirThere = true;
-    return ['flock', join(stateDir, 'tpm.lock'), ...command];
+    return ['flock', '--no-fork', join(stateDir, 'tpm.lock'), ...command];
   };
 
   const once = async (tool: string, args: readonly string[], input?: Buffer): Promise<ToolOutcome | 'unreachable' | 'disturbed'> => {

@@ -177,8 +177,7 @@ export const samples = {
     vm,
     vtpm: {
       identity: digest(0x71),
-      stateKey: { publicArea: base64('state key, public'), privateArea: base64('state key, private') },
-      migrationKey: { publicArea: base64('migration key, public'), privateArea: base64('migration key, private') },
+      keys: { publicArea: base64('keys, public'), privateArea: base64('keys, private') },
     },
   },
 };
