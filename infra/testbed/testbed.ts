@@ -183,10 +183,20 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
     return { access: createLocalHost(HostId.parse(hostId)), hostId, stateDir: join(root, hostId, 'tpm'), port };
   }
 
-  async function setUpHost(hostId: 'host-a' | 'host-b') {
+  /** Another process may take a free port before swtpm does. */
+  async function startTpm(hostId: string, attempts = 5): Promise<{ readonly tcti: string; readonly tpmPort: number }> {
     const tpmPort = await freePortPair();
+    try {
+      return { ...(await ensureTestbedTpm(tpmSpec(hostId, tpmPort))), tpmPort };
+    } catch (error) {
+      if (attempts === 1) throw error;
+      return startTpm(hostId, attempts - 1);
+    }
+  }
+
+  async function setUpHost(hostId: 'host-a' | 'host-b') {
     await mkdir(join(root, hostId), { recursive: true, mode: 0o700 });
-    const { tcti } = await ensureTestbedTpm(tpmSpec(hostId, tpmPort));
+    const { tcti, tpmPort } = await startTpm(hostId);
     ends.push(() => ensureTestbedTpmStopped(tpmSpec(hostId, tpmPort)));
     const listen = { host: '127.0.0.1', port: options.channelTap ? await freePortPair() : 0 };
     const advertise = await options.channelTap?.({ hostId, listen });

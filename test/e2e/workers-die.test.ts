@@ -10,6 +10,24 @@ beforeAll(async () => {
 });
 afterAll(() => testbed?.stop());
 
+it('a host that must answer and stays silent is the next action, until it is back', async () => {
+  const vmId = 'patient';
+  const { console: guest } = await startGuest(testbed, vmId, 'host-a');
+  await guest.close();
+  const { runId } = await testbed.client.migrate({ vmId, destination: 'host-b', limits: { bandwidthBytesPerSecond: 8 * 1024 * 1024 } });
+  await untilCopying(testbed, vmId);
+  await testbed.hosts['host-b'].worker.kill();
+  for await (const { status, hasEnded } of testbed.client.watch(vmId, runId)) {
+    expect(hasEnded).toBe(false);
+    if (status.nextAction === null) continue;
+    expect(status.nextAction).toBe('Bring the worker of host-b back: the move waits for its answer, and nobody else can give it.');
+    break;
+  }
+  await testbed.restartWorker('host-b');
+  const { result } = await failedMove(testbed.client.result(vmId, runId));
+  expect(result?.outcome).toMatchObject({ kind: 'source-resumed', runsOn: 'host-a' });
+});
+
 it.each<{ readonly killed: HostName; readonly vmId: string }>([
   { killed: 'host-a', vmId: 'orphan-a' },
   { killed: 'host-b', vmId: 'orphan-b' },
