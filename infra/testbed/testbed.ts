@@ -30,6 +30,17 @@ const HOST_CLASS = 'testbed';
 /** The built command, also where this file runs from source under the test runner. */
 const KORORA = fileURLToPath(new URL(import.meta.url.includes('/dist/') ? '../../cli/main.js' : '../../dist/cli/main.js', import.meta.url));
 
+/**
+ * Runs $0 with the other words as its own, in a mount namespace from which nothing gets out. In a chroot the root cannot be
+ * made private; that is as good where nothing is shared.
+ */
+const OWN_MOUNTS = `
+if unshare --mount true 2> /dev/null; then propagation=private
+elif ! grep -q ' shared:' /proc/self/mountinfo; then propagation=unchanged
+else echo 'this machine lets no process have mounts of its own' >&2; exit 1
+fi
+exec unshare --mount --propagation "$propagation" bash -ec "$0" bash "$@"`;
+
 export interface TestbedOptions {
   /** Short: unix sockets live below it. Removed and made anew. */
   readonly root: string;
@@ -169,7 +180,7 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
   function startKorora(name: string, args: readonly string[], mounts: Readonly<Record<string, string>> = {}): Promise<TestbedProcess> {
     const bind = Object.entries(mounts).map(([path, instead]) => `mount --bind '${instead}' '${path}'`);
     const korora = [KORORA, ...args];
-    const [command = '', ...rest] = bind.length === 0 ? korora : ['unshare', '--mount', 'bash', '-ec', [...bind, 'exec "$@"'].join('\n'), 'bash', ...korora];
+    const [command = '', ...rest] = bind.length === 0 ? korora : ['bash', '-ec', OWN_MOUNTS, [...bind, 'exec "$@"'].join('\n'), ...korora];
     return ending(startProcess({ name, command, args: rest, environment, logFile: join(root, `logs/${name}.log`), readyText: ' ready' }));
   }
 
