@@ -36,15 +36,18 @@ export function toTemporal(error: unknown): Error {
   });
 }
 
-/** How often a long activity says that it lives; its cancellation arrives on the reply. */
-const HEARTBEAT_MS = 200;
+/**
+ * How often a long activity says that it lives; its cancellation arrives on the reply. Only one of the three that run
+ * at once needs to hear of an abort soon: it ends the copy, and the other two see that.
+ */
+export const HEARTBEAT_MS = { soon: 200, calm: 1000 } as const;
 
 /**
  * Runs `work` with heartbeats that carry the newest `details`; a slow answer delays no heartbeat.
  * The signal aborts when Temporal cancels the activity; `work` then ends in its own time, since the
  * VM must be brought to a known state first.
  */
-export async function withHeartbeats<T>(details: () => Promise<unknown>, work: (cancelled: AbortSignal) => Promise<T>): Promise<T> {
+export async function withHeartbeats<T>(everyMs: number, details: () => Promise<unknown>, work: (cancelled: AbortSignal) => Promise<T>): Promise<T> {
   const context = Context.current();
   let newest: unknown;
   let isAsking = false;
@@ -57,7 +60,7 @@ export async function withHeartbeats<T>(details: () => Promise<unknown>, work: (
   const timer = setInterval(() => {
     context.heartbeat(newest);
     void ask();
-  }, HEARTBEAT_MS);
+  }, everyMs);
   try {
     return await work(context.cancellationSignal);
   } finally {

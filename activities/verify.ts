@@ -10,7 +10,7 @@ import type { Order } from '../domain/order.js';
 import { decisionOn } from '../domain/ownership.js';
 import type { IncomingChannel, StreamSummary } from '../channel/port.js';
 import { admit } from './admission.js';
-import { withHeartbeats } from './edge.js';
+import { HEARTBEAT_MS, withHeartbeats } from './edge.js';
 import type { HostServices } from './services.js';
 import { type MoveSecrets, type Session, secretsOf, sessionOf } from './session.js';
 import type { Settlement } from './settle.js';
@@ -36,6 +36,7 @@ export function createVerification(services: HostServices, settlement: Settlemen
     const session = sessionOf(sessions, order, 'destination', orderDigest, hostId);
     const secrets = secretsOf(session, hostId, 'taking the image');
     return withHeartbeats(
+      HEARTBEAT_MS.calm,
       async () => null,
       (cancelled) => receive(session, secrets, cancelled),
     );
