@@ -30,7 +30,7 @@ packages=(
   libtss2-tcti-device0   # … to /dev/tpmrm0
   busybox-static cpio    # the guest's userland and its initramfs
   openssl                # certificates for the testbed
-  iproute2 procps        # ss, ps
+  iproute2 procps mount  # ss, ps; mounts of a worker's own, in tests
   ca-certificates
 )
 
