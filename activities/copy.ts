@@ -6,7 +6,7 @@ import { NetworkAddress } from '../domain/ids.js';
 import type { Order } from '../domain/order.js';
 import { CopyLimits, type CopyProgress } from '../domain/progress.js';
 import { admit } from './admission.js';
-import { HEARTBEAT_MS, withHeartbeats } from './edge.js';
+import { cancellable, reporting } from './edge.js';
 import { type Handover, type OutgoingMove, createOutgoingMove } from './outgoing-move.js';
 import type { HostServices } from './services.js';
 import { appraisedPeer, secretsOf, sessionOf } from './session.js';
@@ -31,10 +31,13 @@ export function createCopying(services: HostServices, settlement: Settlement) {
    */
   async function copyMemory(request: MoveAddress): Promise<{ readonly rounds: readonly RoundRecord[] }> {
     const move = await moveOf(request);
-    await untilDone(move, HEARTBEAT_MS.soon, async () => {
-      await move.paused;
-      await move.handedOver;
-    });
+    const progress = async (): Promise<CopyHeartbeat> => ({ progress: await move.progress() });
+    await untilDone(move, () =>
+      reporting(progress, async () => {
+        await move.paused;
+        await move.handedOver;
+      }),
+    );
     return { rounds: move.rounds.filter(Boolean).map(roundRecord) };
   }
 
@@ -44,7 +47,7 @@ export function createCopying(services: HostServices, settlement: Settlement) {
    */
   async function stopAndCopy(request: MoveAddress): Promise<Handover> {
     const move = await moveOf(request);
-    const handover = await untilDone(move, HEARTBEAT_MS.calm, () => move.finish());
+    const handover = await untilDone(move, () => move.finish());
     if (handover.verdict.verdict === 'accepted') return handover;
     await settlement.bringBack(request.order.vmId);
     throw refuse('DESTINATION_REJECTED', { reason: handover.verdict.reason ?? 'no reason given' });
@@ -72,21 +75,8 @@ export function createCopying(services: HostServices, settlement: Settlement) {
     return session.outgoing;
   }
 
-  async function untilDone<T>(move: OutgoingMove, everyMs: number, work: () => Promise<T>): Promise<T> {
-    return withHeartbeats(
-      everyMs,
-      async (): Promise<CopyHeartbeat> => ({ progress: await move.progress() }),
-      async (cancelled) => {
-        const onCancel = () => move.abort('it was cancelled');
-        if (cancelled.aborted) onCancel();
-        cancelled.addEventListener('abort', onCancel, { once: true });
-        try {
-          return await work();
-        } finally {
-          cancelled.removeEventListener('abort', onCancel);
-        }
-      },
-    );
+  function untilDone<T>(move: OutgoingMove, work: () => Promise<T>): Promise<T> {
+    return cancellable(hostId, move.abort, work);
   }
 
   return { copyMemory, stopAndCopy, tuneCopy };

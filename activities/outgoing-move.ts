@@ -36,7 +36,7 @@ export interface OutgoingMove {
   /** Lets the copy begin, waits for the pause, hands over. The same promise for every caller. */
   finish(): Promise<Handover>;
   /** Asks the copy to end; without effect once relinquished. */
-  abort(reason: string): void;
+  abort(why: KororaError): void;
   /** Resolves when nothing of this copy is going on any more, however it ended. */
   readonly ended: Promise<void>;
 }
@@ -192,7 +192,7 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
       await copy?.image.setLimits(limitsNow());
     },
     finish: () => (handover ??= handOver()),
-    abort: (reason) => stop.abort(refuse('ABORTED', { reason })),
+    abort: (why) => stop.abort(why),
     get ended() {
       return Promise.allSettled([paused, handover]).then(() => undefined);
     },

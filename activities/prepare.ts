@@ -46,7 +46,7 @@ export function createPreparation(services: HostServices) {
       peerSpkiSha256: peer.evidence.binding.tlsSpkiSha256,
       sessionKey: secrets.sessionKey,
     });
-    session.incoming = { image, listener };
+    session.incoming = { image, listener, giveUp: new AbortController(), verification: null };
     return { address: advertised(listener.address) };
   }
 

@@ -11,6 +11,7 @@ import type { ChannelIdentity, ChannelListener } from '../channel/port.js';
 import type { IncomingImage } from '../hypervisor/port.js';
 import type { WrappingKeyHandle } from '../tpm/port.js';
 import type { OutgoingMove } from './outgoing-move.js';
+import type { Verification } from './verify.js';
 
 /** Made by the source, opened by the destination's TPM. */
 export interface MoveSecrets {
@@ -21,6 +22,16 @@ export interface MoveSecrets {
   /** The epoch that the destination will own. */
   readonly epoch: Epoch;
   readonly vtpmIdentity: Sha256Hex;
+}
+
+/** The destination's waiting copy. */
+export interface IncomingMove {
+  readonly image: IncomingImage;
+  readonly listener: ChannelListener;
+  /** Ends the receiving; its reason is the KororaError that says why. */
+  readonly giveUp: AbortController;
+  /** The one receiving of the image, which a repeated verifyImage joins. */
+  verification: Promise<Verification> | null;
 }
 
 export interface Session {
@@ -37,7 +48,7 @@ export interface Session {
   secrets: MoveSecrets | null;
   /** Secrets on their way out of the source's TPM; not wrapped, nor used, before the peer is appraised. */
   gathering: Promise<MoveSecrets> | null;
-  incoming: { readonly image: IncomingImage; readonly listener: ChannelListener } | null;
+  incoming: IncomingMove | null;
   outgoing: OutgoingMove | null;
 }
 

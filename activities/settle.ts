@@ -98,7 +98,7 @@ export function createSettlement(services: HostServices) {
     const { order } = openOrder(value);
     const { migrationId, vmId } = order;
     const running = sessions.find(migrationId)?.outgoing;
-    running?.abort(reason);
+    running?.abort(refuse('ABORTED', { reason }));
     await running?.ended;
     const record = await ownership.read(vmId);
     const epoch = record.epoch + 1;

@@ -10,9 +10,9 @@ import type { Order } from '../domain/order.js';
 import { decisionOn } from '../domain/ownership.js';
 import type { IncomingChannel, StreamSummary } from '../channel/port.js';
 import { admit } from './admission.js';
-import { HEARTBEAT_MS, withHeartbeats } from './edge.js';
+import { cancellable } from './edge.js';
 import type { HostServices } from './services.js';
-import { type MoveSecrets, type Session, secretsOf, sessionOf } from './session.js';
+import { type IncomingMove, type MoveSecrets, type Session, secretsOf, sessionOf } from './session.js';
 import type { Settlement } from './settle.js';
 
 export interface Verification {
@@ -35,25 +35,25 @@ export function createVerification(services: HostServices, settlement: Settlemen
     }
     const session = sessionOf(sessions, order, 'destination', orderDigest, hostId);
     const secrets = secretsOf(session, hostId, 'taking the image');
-    return withHeartbeats(
-      HEARTBEAT_MS.calm,
-      async () => null,
-      (cancelled) => receive(session, secrets, cancelled),
+    const { incoming } = session;
+    if (!incoming) throw refuse('SESSION_LOST', { host: hostId });
+    return cancellable(
+      hostId,
+      (why) => incoming.giveUp.abort(why),
+      () => (incoming.verification ??= receive(session, secrets, incoming)),
     );
   }
 
-  async function receive(session: Session, secrets: MoveSecrets, cancelled: AbortSignal): Promise<Verification> {
-    const { order, incoming } = session;
-    if (!incoming) throw refuse('SESSION_LOST', { host: hostId });
-    const { image, listener } = incoming;
+  async function receive({ order }: Session, secrets: MoveSecrets, incoming: IncomingMove): Promise<Verification> {
+    const { image, listener, giveUp } = incoming;
     let channel: IncomingChannel | null = null;
     let manifest: Manifest | null = null;
-    const giveUp = () => {
+    const onGiveUp = () => {
       channel?.abort('the destination gave up');
       void listener.close();
     };
-    if (cancelled.aborted) giveUp();
-    cancelled.addEventListener('abort', giveUp, { once: true });
+    if (giveUp.signal.aborted) onGiveUp();
+    giveUp.signal.addEventListener('abort', onGiveUp, { once: true });
     try {
       channel = await listener.accept();
       const received = await channel.receiveImage(image.sink).catch((error: unknown) => {
@@ -76,9 +76,8 @@ export function createVerification(services: HostServices, settlement: Settlemen
       await image.close();
       return { statement: await settlement.sign(verdict), manifest, timings: { manifestAtMs, loadedAtMs, decidedAtMs, runningAtMs } };
     } catch (error) {
-      return await settleAfter(error, session, secrets, channel, manifest);
+      return await settleAfter(giveUp.signal.aborted ? giveUp.signal.reason : error, order, secrets, incoming, channel, manifest);
     } finally {
-      cancelled.removeEventListener('abort', giveUp);
       await channel?.close();
       await listener.close();
     }
@@ -87,14 +86,14 @@ export function createVerification(services: HostServices, settlement: Settlemen
   /** Rejects, unless it had accepted already: then the VM must run here. */
   async function settleAfter(
     error: unknown,
-    session: Session,
+    order: Order,
     secrets: MoveSecrets,
+    { image }: IncomingMove,
     channel: IncomingChannel | null,
     manifest: Manifest | null,
   ): Promise<Verification> {
-    const { order, incoming } = session;
     const reason = error instanceof KororaError ? error.message : problemOf(error);
-    await incoming?.image.close();
+    await image.close();
     const decision = await settlement.decide(order, secrets.epoch, reason);
     await channel?.sendVerdict(decision).catch(() => undefined);
     if (decision.verdict === 'accepted') await hypervisor.ensureRunning(order.vmId, vms.runDirOf(order.vmId));

@@ -106,6 +106,7 @@ export const FAILURES = {
   OWNERSHIP_REFUSED: row.never('{host} refuses {event} for VM {vm}: its record says {state}', 'See `korora vm show {vm}`; the record is right until evidence says otherwise.'),
   RECORD_UNREADABLE: row.never('the ownership record of VM {vm} on {host} cannot be read: {problem}', 'Do not start the VM here. Restore the record from {host} only with its TPM counter, or fence the host.'),
   ABORTED: row.never('the move was aborted: {reason}', 'The VM runs on the source. Order the move again when you want it.'),
+  STEP_GIVEN_UP: row.never('{host} gave up its step of the move: {problem}', 'Look at the load of {host} and at its connection to Temporal, then order the move again.'),
   PAST_POINT_OF_NO_RETURN: row.never('the source of VM {vm} has stopped: the move can no longer be aborted', 'Wait for the verdict with `korora watch {vm}`.'),
   NOT_COPYING: row.never('VM {vm} is not in its memory rounds (phase {phase})', 'Limits can be changed only while rounds run.'),
   LIMITS_INVALID: row.never('the limits are not valid: {problem}', 'Give a positive bandwidth and a downtime limit between 1 and 10000 ms.'),

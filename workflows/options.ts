@@ -5,6 +5,8 @@
 import { ActivityCancellationType, type ActivityOptions } from '@temporalio/workflow';
 import { hostQueue } from '../domain/steps.js';
 
+/** Every activity says that it lives (activities/edge.ts): a dead worker is noticed at any step. */
+const HEARTBEAT_TIMEOUT = '5 s';
 const retry = { initialInterval: '200 ms', backoffCoefficient: 2, maximumInterval: '5 s' } as const;
 
 /** A step before the point of no return. A worker that does not take it in time is gone. */
@@ -13,16 +15,16 @@ export const stepOptions = (hostId: string): ActivityOptions => ({
   summary: `on ${hostId}`,
   scheduleToStartTimeout: '10 s',
   startToCloseTimeout: '60 s',
+  heartbeatTimeout: HEARTBEAT_TIMEOUT,
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
   retry: { ...retry, maximumAttempts: 3 },
 });
 
-/** A step that lasts as long as the copy does and says that it lives. */
+/** A step that lasts as long as the copy does. */
 export const copyOptions = (hostId: string): ActivityOptions => ({
   ...stepOptions(hostId),
   scheduleToStartTimeout: '15 s',
   startToCloseTimeout: '24 h',
-  heartbeatTimeout: '5 s',
 });
 
 /** Undo, and forward-only steps: no limit; only evidence ends them. */
@@ -30,6 +32,7 @@ export const ensureOptions = (hostId: string): ActivityOptions => ({
   taskQueue: hostQueue(hostId),
   summary: `on ${hostId}`,
   startToCloseTimeout: '5 min',
+  heartbeatTimeout: HEARTBEAT_TIMEOUT,
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
   retry: { ...retry, maximumAttempts: Number.POSITIVE_INFINITY },
 });
@@ -37,6 +40,7 @@ export const ensureOptions = (hostId: string): ActivityOptions => ({
 /** Activities without a host, on the workflow's own queue. */
 export const controlOptions: ActivityOptions = {
   startToCloseTimeout: '30 s',
+  heartbeatTimeout: HEARTBEAT_TIMEOUT,
   retry: { ...retry, maximumAttempts: Number.POSITIVE_INFINITY },
 };
 
@@ -46,5 +50,6 @@ export const surveyOptions = (hostId: string): ActivityOptions => ({
   summary: `on ${hostId}`,
   scheduleToStartTimeout: '3 s',
   startToCloseTimeout: '30 s',
+  heartbeatTimeout: HEARTBEAT_TIMEOUT,
   retry: { maximumAttempts: 1 },
 });

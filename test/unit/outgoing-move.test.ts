@@ -2,6 +2,7 @@
  * activities/outgoing-move.ts in the order of its steps, over stand-ins for hypervisor, channel and record that do
  * what a test tells them. No claim about a move rests on them: those are test/e2e's, on the real parts.
  */
+import { refuse } from '../../domain/failures.js';
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { createOutgoingMove } from '../../activities/outgoing-move.js';
@@ -114,7 +115,7 @@ describe('an outgoing move', () => {
       const { move, done, turn, imageOpens, breaks } = newMove();
       const handover = move.finish();
       await turn();
-      move.abort('a test wanted it');
+      move.abort(refuse('ABORTED', { reason: 'a test wanted it' }));
       imageOpens.resolve();
       await expect(handover).rejects.toMatchObject({ code: 'ABORTED' });
       breaks.reject(new Error('the channel ends after it was aborted'));

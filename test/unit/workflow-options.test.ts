@@ -31,13 +31,13 @@ function sent(options: ActivityOptions) {
 }
 
 describe('a step', () => {
-  it('gives its host 10 s to take it, is tried three times, and is waited for when cancelled', () => {
+  it('gives its host 10 s to take it, dies when it is silent for 5 s, is tried three times, and is waited for when cancelled', () => {
     expect(sent(stepOptions('host-a'))).toEqual({
-      taskQueue: 'host-host-a', scheduleToStartMs: 10 * SECOND, scheduleToCloseMs: null, startToCloseMs: MINUTE, heartbeatMs: null, cancellationType: WAIT, attempts: 3, backoff: BACKOFF,
+      taskQueue: 'host-host-a', scheduleToStartMs: 10 * SECOND, scheduleToCloseMs: null, startToCloseMs: MINUTE, heartbeatMs: 5 * SECOND, cancellationType: WAIT, attempts: 3, backoff: BACKOFF,
     });
   });
 
-  it('that copies may last a day and dies when it is silent for 5 s', () => {
+  it('that copies may last a day', () => {
     expect(sent(copyOptions('host-a'))).toEqual({
       taskQueue: 'host-host-a', scheduleToStartMs: 15 * SECOND, scheduleToCloseMs: null, startToCloseMs: 24 * HOUR, heartbeatMs: 5 * SECOND, cancellationType: WAIT, attempts: 3, backoff: BACKOFF,
     });
@@ -47,7 +47,7 @@ describe('a step', () => {
 describe('an undo or a forward-only step', () => {
   it('waits for its host for ever, is tried for ever, and is waited for when cancelled', () => {
     expect(sent(ensureOptions('host-a'))).toEqual({
-      taskQueue: 'host-host-a', scheduleToStartMs: null, scheduleToCloseMs: null, startToCloseMs: 5 * MINUTE, heartbeatMs: null, cancellationType: WAIT, attempts: null, backoff: BACKOFF,
+      taskQueue: 'host-host-a', scheduleToStartMs: null, scheduleToCloseMs: null, startToCloseMs: 5 * MINUTE, heartbeatMs: 5 * SECOND, cancellationType: WAIT, attempts: null, backoff: BACKOFF,
     });
   });
 });
@@ -55,14 +55,14 @@ describe('an undo or a forward-only step', () => {
 describe('an activity without host', () => {
   it('runs on the queue of its workflow and is tried for ever', () => {
     expect(sent(controlOptions)).toEqual({
-      taskQueue: null, scheduleToStartMs: null, scheduleToCloseMs: null, startToCloseMs: 30 * SECOND, heartbeatMs: null, cancellationType: null, attempts: null, backoff: BACKOFF,
+      taskQueue: null, scheduleToStartMs: null, scheduleToCloseMs: null, startToCloseMs: 30 * SECOND, heartbeatMs: 5 * SECOND, cancellationType: null, attempts: null, backoff: BACKOFF,
     });
   });
 });
 
 describe('a question that people wait for', () => {
   it('is asked once and gives its host 3 s to take it', () => {
-    expect(sent(surveyOptions('host-a'))).toMatchObject({ taskQueue: 'host-host-a', scheduleToStartMs: 3 * SECOND, scheduleToCloseMs: null, startToCloseMs: 30 * SECOND, heartbeatMs: null, attempts: 1 });
+    expect(sent(surveyOptions('host-a'))).toMatchObject({ taskQueue: 'host-host-a', scheduleToStartMs: 3 * SECOND, scheduleToCloseMs: null, startToCloseMs: 30 * SECOND, heartbeatMs: 5 * SECOND, attempts: 1 });
   });
 });
 
