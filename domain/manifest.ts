@@ -1,5 +1,5 @@
 /**
- * What ends a stream, and what the destination answers. The states and messages are this
+ * What ends a stream, what the destination answers, and what an owner says of itself. The states and messages are this
  * project's own design (docs/theory-of-operation.md).
  */
 import { z } from 'zod';
@@ -44,3 +44,19 @@ export type Verdict = Readonly<z.infer<typeof Verdict>>;
  */
 export const VerdictStatement = z.strictObject({ verdict: Verdict, quote: SignedAttestation });
 export type VerdictStatement = Readonly<z.infer<typeof VerdictStatement>>;
+
+/** An owner's word that it owns the VM: what ends the record of a fenced host that comes back. */
+export const Claim = z.strictObject({
+  protocol: z.literal('korora/1'),
+  purpose: z.literal('claim'),
+  vmId: VmId,
+  hostId: HostId,
+  epoch: Epoch,
+  /** The settled move by which it came to own this epoch. */
+  migrationId: MigrationId,
+});
+export type Claim = Readonly<z.infer<typeof Claim>>;
+
+/** As VerdictStatement, by the AK of the claiming host. */
+export const ClaimStatement = z.strictObject({ claim: Claim, quote: SignedAttestation });
+export type ClaimStatement = Readonly<z.infer<typeof ClaimStatement>>;

@@ -7,6 +7,7 @@
  *                    └─────────────┴─────────────────┘ or an operator's fence (then owner(e+2))
  *   destination:  none | retired ─► incoming(e+1,m) ─► owner(e+1)       accept: the point of no return
  *                                        └───────────► what it was before, m settled as rejected
+ *   any host:     a proven claim of a later epoch elsewhere ends what it holds (a fenced host that comes back)
  *
  * Settlements are tombstones: a migration that was withdrawn, rejected or accepted here is never
  * taken up again. They are kept while their epoch is not below the one owned here; below it the
@@ -15,7 +16,7 @@
 import { z } from 'zod';
 import { type Failure, failure } from './failures.js';
 import { HostId, MigrationId, Sha256Hex, VmId, assertNever } from './ids.js';
-import type { Verdict } from './manifest.js';
+import type { Claim, Verdict } from './manifest.js';
 
 /** A migration that is decided here. `epoch` is the one it would have made or made. */
 const Settlement = z.strictObject({
@@ -62,12 +63,19 @@ export interface ProvenVerdict {
   readonly proof: 'channel' | 'quote';
 }
 
+/** A claim that the AK of the claiming host signed. */
+export interface ProvenClaim {
+  readonly claim: Claim;
+  readonly proof: 'quote';
+}
+
 export type OwnershipEvent =
   | { readonly type: 'create' }
   | { readonly type: 'offer'; readonly migrationId: MigrationId; readonly destination: HostId; readonly epoch: number }
   | { readonly type: 'withdraw'; readonly migrationId: MigrationId }
   | { readonly type: 'relinquish'; readonly migrationId: MigrationId }
   | { readonly type: 'learn-verdict'; readonly proven: ProvenVerdict }
+  | { readonly type: 'learn-claim'; readonly proven: ProvenClaim }
   | { readonly type: 'fence'; readonly migrationId: MigrationId; readonly reason: string }
   | { readonly type: 'expect'; readonly migrationId: MigrationId; readonly source: HostId; readonly epoch: number }
   | { readonly type: 'accept'; readonly migrationId: MigrationId; readonly epoch: number; readonly manifestDigest: Sha256Hex }
@@ -124,6 +132,8 @@ export function applyOwnershipEvent(record: OwnershipRecord, event: OwnershipEve
       return become(record, { state: 'relinquished', epoch: record.epoch, migrationId: record.migrationId, peer: record.peer });
     case 'learn-verdict':
       return learnVerdict(record, event);
+    case 'learn-claim':
+      return learnClaim(record, event);
     case 'fence':
       return fence(record, event);
     case 'expect':
@@ -169,6 +179,29 @@ function learnVerdict(record: OwnershipRecord, event: EventOf<'learn-verdict'>):
   if (record.state === 'owner' && settlementOf(record, verdict.migrationId)?.outcome === 'rejected') return same(record);
   if (!isMove(record, 'relinquished', verdict.migrationId) || !fits(record, verdict)) return no(record, event);
   return become(record, { state: 'owner', epoch: record.epoch }, settlement(verdict.migrationId, verdict.epoch, 'rejected', { reason: verdict.reason }));
+}
+
+/**
+ * Another host owns a later epoch: what this one holds of an earlier is over. Says nothing against a move that goes on
+ * from here: a host that relinquished waits for its own verdict.
+ */
+function learnClaim(record: OwnershipRecord, event: EventOf<'learn-claim'>): Transition {
+  const { claim } = event.proven;
+  if (claim.vmId !== record.vmId || claim.hostId === record.hostId || claim.epoch <= record.epoch) return no(record, event);
+  switch (record.state) {
+    case 'none':
+    case 'retired':
+      return same(record);
+    case 'owner':
+    case 'offering':
+      return become(record, { state: 'retired', epoch: record.epoch, migrationId: claim.migrationId, peer: claim.hostId });
+    case 'incoming':
+      return reject(record, { type: 'reject', migrationId: record.migrationId, epoch: record.epoch, reason: `${claim.hostId} owns epoch ${claim.epoch}` });
+    case 'relinquished':
+      return no(record, event);
+    default:
+      return assertNever(record);
+  }
 }
 
 /** The destination is known to be off for good: the source takes the VM back above any epoch the destination can hold. */

@@ -5,7 +5,7 @@
  */
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { HostId, MigrationId } from '../../domain/ids.js';
-import type { Verdict } from '../../domain/manifest.js';
+import { Claim, type Verdict } from '../../domain/manifest.js';
 import {
   type OwnershipEvent, OwnershipRecord, type OwnershipState, applyOwnershipEvent, decisionOn, mayRun, noRecord, ownedEpoch, settlementOf,
 } from '../../domain/ownership.js';
@@ -45,6 +45,10 @@ const RECORDS = {
 type RecordName = keyof typeof RECORDS;
 
 const third = 'host-c' as HostId;
+const claimed = (epoch: number, other: Partial<Record<'hostId' | 'vmId', string>> = {}): OwnershipEvent => ({
+  type: 'learn-claim',
+  proven: { proof: 'quote', claim: Claim.parse({ protocol: 'korora/1', purpose: 'claim', vmId: VM, hostId: third, epoch, migrationId: m2, ...other }) },
+});
 const EVENTS = {
   'create': { type: 'create' },
   'offer m1': { type: 'offer', migrationId: m1, destination: DESTINATION, epoch: 2 },
@@ -66,6 +70,11 @@ const EVENTS = {
   'learn m1 rejected elsewhere': learn(rejectionOf({ destination: third })),
   'learn m1 rejected of another VM': learn(rejectionOf({ vmId: 'web-2' })),
   'learn m2 rejected 2': learn(rejectionOf({ migrationId: m2 })),
+  'claim 2': claimed(2),
+  'claim 3': claimed(3),
+  'claim 4': claimed(4),
+  'claim 4 of its own': claimed(4, { hostId: SOURCE }),
+  'claim 4 of another VM': claimed(4, { vmId: 'web-2' }),
   'fence m1': { type: 'fence', migrationId: m1, reason: 'burnt' },
   'fence m2': { type: 'fence', migrationId: m2, reason: 'burnt' },
   'expect m1 1': { type: 'expect', migrationId: m1, source: DESTINATION, epoch: 1 },
@@ -91,6 +100,9 @@ type EventName = keyof typeof EVENTS;
  */
 const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
   'none': {
+    'claim 2': 'same',
+    'claim 3': 'same',
+    'claim 4': 'same',
     'create': 'owner 1',
     'expect m1 1': 'incoming 1 m1',
     'expect m1 2': 'incoming 2 m1',
@@ -104,6 +116,9 @@ const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
     'reject m2 4': 'none, m2 rejected 4',
   },
   'none, m1 rejected 2': {
+    'claim 2': 'same',
+    'claim 3': 'same',
+    'claim 4': 'same',
     'expect m2 2': 'incoming 2 m2, m1 rejected 2',
     'reject m1 1': 'none, m1 rejected 1',
     'reject m1 2': 'same',
@@ -112,6 +127,9 @@ const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
     'reject m2 4': 'none, m1 rejected 2, m2 rejected 4',
   },
   'owner 1': {
+    'claim 2': 'retired 1 m2 to host-c',
+    'claim 3': 'retired 1 m2 to host-c',
+    'claim 4': 'retired 1 m2 to host-c',
     'offer m1': 'offering 1 m1',
     'offer m1 elsewhere': 'offering 1 m1 to host-c',
     'offer m2': 'offering 1 m2',
@@ -123,6 +141,9 @@ const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
     'reject m2 4': 'owner 1, m2 rejected 4',
   },
   'owner 1, m1 withdrawn 2': {
+    'claim 2': 'retired 1 m2 to host-c, m1 withdrawn 2',
+    'claim 3': 'retired 1 m2 to host-c, m1 withdrawn 2',
+    'claim 4': 'retired 1 m2 to host-c, m1 withdrawn 2',
     'offer m2': 'offering 1 m2, m1 withdrawn 2',
     'withdraw m1': 'same',
     'withdraw m2': 'owner 1, m1 withdrawn 2, m2 withdrawn 2',
@@ -132,6 +153,9 @@ const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
     'reject m2 4': 'owner 1, m1 withdrawn 2, m2 rejected 4',
   },
   'owner 1, m1 rejected 2': {
+    'claim 2': 'retired 1 m2 to host-c, m1 rejected 2',
+    'claim 3': 'retired 1 m2 to host-c, m1 rejected 2',
+    'claim 4': 'retired 1 m2 to host-c, m1 rejected 2',
     'offer m2': 'offering 1 m2, m1 rejected 2',
     'withdraw m1': 'same',
     'withdraw m2': 'owner 1, m1 rejected 2, m2 withdrawn 2',
@@ -144,6 +168,8 @@ const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
     'reject m2 4': 'owner 1, m1 rejected 2, m2 rejected 4',
   },
   'owner 2, m1 accepted 2': {
+    'claim 3': 'retired 2 m2 to host-c, m1 accepted 2',
+    'claim 4': 'retired 2 m2 to host-c, m1 accepted 2',
     'offer m2 3': 'offering 2 m2, m1 accepted 2',
     'withdraw m2': 'owner 2, m1 accepted 2, m2 withdrawn 3',
     'accept m1 2': 'same',
@@ -151,6 +177,7 @@ const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
     'reject m2 4': 'owner 2, m1 accepted 2, m2 rejected 4',
   },
   'owner 3, m1 fenced 3': {
+    'claim 4': 'retired 3 m2 to host-c, m1 fenced 3',
     'offer m2 4': 'offering 3 m2, m1 fenced 3',
     'withdraw m1': 'same',
     'withdraw m2': 'owner 3, m1 fenced 3, m2 withdrawn 4',
@@ -159,6 +186,9 @@ const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
     'reject m2 4': 'owner 3, m1 fenced 3, m2 rejected 4',
   },
   'offering 1 m1': {
+    'claim 2': 'retired 1 m2 to host-c',
+    'claim 3': 'retired 1 m2 to host-c',
+    'claim 4': 'retired 1 m2 to host-c',
     'offer m1': 'same',
     'withdraw m1': 'owner 1, m1 withdrawn 2',
     'relinquish m1': 'relinquished 1 m1',
@@ -174,6 +204,9 @@ const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
     'reject m2 4': 'relinquished 1 m1, m2 rejected 4',
   },
   'retired 1 m0': {
+    'claim 2': 'same',
+    'claim 3': 'same',
+    'claim 4': 'same',
     'learn m0 accepted 2': 'same',
     'expect m1 2': 'incoming 2 m1 after retired 1 m0',
     'expect m1 2 from elsewhere': 'incoming 2 m1 from host-c after retired 1 m0',
@@ -185,6 +218,8 @@ const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
     'reject m2 4': 'retired 1 m0, m2 rejected 4',
   },
   'incoming 2 m1': {
+    'claim 3': 'none, m1 rejected 2',
+    'claim 4': 'none, m1 rejected 2',
     'expect m1 2': 'same',
     'accept m1 2': 'owner 2, m1 accepted 2',
     'accept m1 2, another image': 'owner 2, m1 accepted 2',
@@ -193,6 +228,7 @@ const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
     'reject m2 4': 'incoming 2 m1, m2 rejected 4',
   },
   'incoming 3 m1 after retired 1 m0': {
+    'claim 4': 'retired 1 m0, m1 rejected 3',
     'expect m1 3': 'same',
     'accept m1 3': 'owner 3, m1 accepted 3',
     'reject m1 3': 'retired 1 m0, m1 rejected 3',
@@ -215,7 +251,7 @@ describe('what a record makes of an event', () => {
   it('has every state in its rows and every kind of event in its columns', () => {
     expect(new Set(Object.values(RECORDS).map((r) => r.state))).toEqual(new Set<OwnershipState>(['none', 'owner', 'offering', 'relinquished', 'retired', 'incoming']));
     expect(new Set(Object.values(EVENTS).map((e) => e.type))).toEqual(
-      new Set<OwnershipEvent['type']>(['create', 'offer', 'withdraw', 'relinquish', 'learn-verdict', 'fence', 'expect', 'accept', 'reject']),
+      new Set<OwnershipEvent['type']>(['create', 'offer', 'withdraw', 'relinquish', 'learn-verdict', 'learn-claim', 'fence', 'expect', 'accept', 'reject']),
     );
   });
 
