@@ -1,5 +1,6 @@
 /** The two sets of activities, by where they run. Workflows import the types only. */
 import { createAttestation } from './attest.js';
+import { createClaims } from './claims.js';
 import { createCopying } from './copy.js';
 import { atTheEdge } from './edge.js';
 import { createPreflight } from './preflight.js';
@@ -24,6 +25,7 @@ export function createHostActivities(services: HostServices) {
     ...createCopying(services, settlement),
     ...createVerification(services, settlement),
     ...createVmActivities(services),
+    ...createClaims(services, settlement),
     settleDestination,
     settleSource,
     resolveSource,

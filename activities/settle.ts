@@ -2,16 +2,15 @@
  * Settling a move: what takes it back, and what ends it. Every activity here means "ensure": it
  * may run at any time, any number of times, and decides by the ownership record alone.
  */
-import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
 import { refuse } from '../domain/failures.js';
 import type { VmId } from '../domain/ids.js';
 import { type Verdict, VerdictStatement } from '../domain/manifest.js';
 import type { Order } from '../domain/order.js';
 import { decisionOn, mayRun, settlementOf } from '../domain/ownership.js';
-import { hostIn } from '../domain/trust-bundle.js';
 import { openOrder } from './admission.js';
 import type { HostServices } from './services.js';
+import { createStatements } from './statements.js';
 
 export interface SourceSettlement {
   /**
@@ -26,7 +25,8 @@ export interface SourceSettlement {
 export type Settlement = ReturnType<typeof createSettlement>;
 
 export function createSettlement(services: HostServices) {
-  const { hostId, tpm, vtpms, verifier, hypervisor, sessions, ownership, vms } = services;
+  const { hostId, vtpms, hypervisor, sessions, ownership, vms } = services;
+  const statements = createStatements(services);
 
   /** The durable decision: rejects unless this migration was accepted here. */
   async function decide(order: Order, epoch: number, reason: string): Promise<Verdict> {
@@ -53,10 +53,7 @@ export function createSettlement(services: HostServices) {
 
   /** The AK signs the verdict, so that it may travel through Temporal. */
   async function sign(verdict: Verdict): Promise<VerdictStatement> {
-    const { bundle } = await services.installedBundle();
-    const pcrs = bundle.classes[hostIn(bundle, hostId).class]?.pcrs ?? [];
-    const { attest, signature } = await tpm.quote(pcrs, Buffer.from(digestOf(verdict), 'hex'));
-    return { verdict, quote: { attest, signature } };
+    return { verdict, quote: await statements.sign(verdict) };
   }
 
   /** Destroys a waiting copy. Only where the record says that nothing may run here. */
@@ -75,9 +72,11 @@ export function createSettlement(services: HostServices) {
     return sign(verdict);
   }
 
-  /** Lets the VM run on here, where its process still is. The record must allow it. */
+  /** Lets the VM run on here, where its process still is. VM_NOT_OWNED where the record does not allow it. */
   async function bringBack(vmId: VmId): Promise<'runs' | 'absent'> {
     const runDir = vms.runDirOf(vmId);
+    const record = await ownership.read(vmId);
+    if (!mayRun(record)) throw refuse('VM_NOT_OWNED', { host: hostId, vm: vmId, state: record.state });
     if ((await hypervisor.status(vmId, runDir)) === 'absent') return 'absent';
     await hypervisor.ensureNotMoving(vmId, runDir);
     await hypervisor.ensureRunning(vmId, runDir);
@@ -125,11 +124,10 @@ export function createSettlement(services: HostServices) {
   }
 
   async function proveVerdict(order: Order, { verdict, quote }: VerdictStatement): Promise<void> {
-    const { bundle } = await services.installedBundle();
     const host = order.destination;
     const problem = (text: string) => refuse('VERDICT_UNPROVEN', { host, problem: text });
     if (verdict.migrationId !== order.migrationId || verdict.destination !== host) throw problem('it is of another move');
-    const unproven = verifier.quoteProblem({ ak: hostIn(bundle, host).attestationKey, signed: quote, qualifyingData: Buffer.from(digestOf(verdict), 'hex') });
+    const unproven = await statements.problem(host, verdict, quote);
     if (unproven) throw problem(unproven);
   }
 

@@ -6,13 +6,15 @@ import { type Client, WorkflowIdConflictPolicy, WorkflowIdReusePolicy, type Work
 import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
 import { refuse } from '../domain/failures.js';
+import { Fence } from '../domain/fence.js';
 import { type HostId, VmId } from '../domain/ids.js';
 import type { CopyLimits } from '../domain/progress.js';
 import type { HostSurvey, MigrationResult, MigrationStatus, VmSurvey } from '../domain/status.js';
 import { CONTROL_QUEUE } from '../domain/steps.js';
 import { type InstalledBundle, hostIn } from '../domain/trust-bundle.js';
 import { VmDocument } from '../domain/vm.js';
-import type { secureMigration, startVm as startVmWorkflow, surveyHosts } from '../workflows/index.js';
+import type { reconcileVm, secureMigration, startVm as startVmWorkflow, surveyHosts } from '../workflows/index.js';
+import type { Reconciliation } from '../workflows/reconcile.js';
 import { fromTemporal } from './errors.js';
 import { type OrderRequest, buildOrder } from './order.js';
 import { type MigrationView, watchMigration } from './watch.js';
@@ -51,6 +53,10 @@ export interface KororaClient {
   result(vmId: string, runId?: string): Promise<MigrationResult>;
   /** PAST_POINT_OF_NO_RETURN once the source has stopped. */
   abort(vmId: string, reason: string): Promise<void>;
+  /** Ends the wait of a move for a host that is powered off. NOTHING_TO_FENCE unless it waits for that host; FENCE_REFUSED where it answers after all. */
+  fence(vmId: string, fence: { readonly host: string; readonly by: string; readonly reason: string }): Promise<void>;
+  /** Lets hosts whose record of the VM is of an earlier epoch give it up. TWO_OWNERS. */
+  reconcile(vmId: string): Promise<Reconciliation>;
   /** NOT_COPYING unless rounds run; LIMITS_INVALID. Answers with the limits in force. */
   setLimits(vmId: string, change: Partial<CopyLimits>): Promise<CopyLimits>;
 }
@@ -123,6 +129,22 @@ export function createKororaClient({ client, bundle, taskQueue = CONTROL_QUEUE }
     watch: (vmId, runId) => watchMigration(handleOf(vmId, runId), vmId),
     result: (vmId, runId) => translating(vmId, () => handleOf(vmId, runId).result()),
     abort: (vmId, reason) => translating(vmId, () => handleOf(vmId).executeUpdate<void, [{ readonly reason: string }]>('abort', { args: [{ reason }] })),
+    fence: (vmId, value) => {
+      const fence = parseDocument(Fence, value, 'ORDER_INVALID');
+      return translating(vmId, () => handleOf(vmId).executeUpdate<void, [Fence]>('fence', { args: [fence] }));
+    },
+    reconcile: (value) => {
+      const vmId = parseDocument(VmId, value, 'ORDER_INVALID');
+      return translating(vmId, () =>
+        client.workflow.execute<typeof reconcileVm>('reconcileVm', {
+          taskQueue,
+          workflowId: `reconcile-${vmId}`,
+          workflowIdConflictPolicy: WorkflowIdConflictPolicy.USE_EXISTING,
+          args: [{ vmId, hostIds }],
+          staticSummary: `Brings the records of VM ${vmId} together`,
+        }),
+      );
+    },
     setLimits: (vmId, change) => translating(vmId, () => handleOf(vmId).executeUpdate<CopyLimits, [Partial<CopyLimits>]>('setLimits', { args: [change] })),
   };
 }

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { HostEvidence } from './attestation.js';
+import { FenceRecord } from './fence.js';
 import { Epoch, HostId, Sha256Hex } from './ids.js';
 import { Manifest, VerdictStatement } from './manifest.js';
 import { Order } from './order.js';
@@ -63,6 +64,8 @@ export const Evidence = z.strictObject({
   manifest: Manifest.nullable(),
   verdict: VerdictStatement.nullable(),
   rounds: z.array(RoundRecord),
+  /** Hosts that an operator declared powered off during the move. */
+  fences: z.array(FenceRecord).default([]),
   timings: z.strictObject({
     startedAtMs: z.number(),
     endedAtMs: z.number(),

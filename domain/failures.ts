@@ -105,6 +105,11 @@ export const FAILURES = {
   // Ownership and outcome
   OWNERSHIP_REFUSED: row.never('{host} refuses {event} for VM {vm}: its record says {state}', 'See `korora vm show {vm}`; the record is right until evidence says otherwise.'),
   RECORD_UNREADABLE: row.never('the ownership record of VM {vm} on {host} cannot be read: {problem}', 'Do not start the VM here. Restore the record from {host} only with its TPM counter, or fence the host.'),
+  CLAIM_UNPROVEN: row.never('the claim of {host} is not signed by its AK: {problem}', 'Ask {host} again; believe no claim that its TPM did not sign.'),
+  TWO_OWNERS: row.never('{first} and {second} both own VM {vm} in epoch {epoch}', 'Stop the VM on both and treat their records as evidence: this cannot come about by the protocol.'),
+  NOTHING_TO_FENCE: row.never('the move of VM {vm} does not wait for {host}', 'A host is fenced only while the move waits for it in vain; see `korora watch {vm}`.'),
+  FENCE_REFUSED: row.never('{host} answered while it was being fenced for VM {vm}: it is not powered off', 'Go by its answer; see `korora watch {vm}`.'),
+  HOST_FENCED: row.never('{host} was declared powered off by {by} while VM {vm} moved: {reason}', 'Once the worker of {host} runs again: `korora vm reconcile {vm}`.'),
   ABORTED: row.never('the move was aborted: {reason}', 'The VM runs on the source. Order the move again when you want it.'),
   STEP_GIVEN_UP: row.never('{host} gave up its step of the move: {problem}', 'Look at the load of {host} and at its connection to Temporal, then order the move again.'),
   PAST_POINT_OF_NO_RETURN: row.never('the source of VM {vm} has stopped: the move can no longer be aborted', 'Wait for the verdict with `korora watch {vm}`.'),

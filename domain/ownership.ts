@@ -182,8 +182,8 @@ function learnVerdict(record: OwnershipRecord, event: EventOf<'learn-verdict'>):
 }
 
 /**
- * Another host owns a later epoch: what this one holds of an earlier is over. Says nothing against a move that goes on
- * from here: a host that relinquished waits for its own verdict.
+ * Another host owns a later epoch: what this one holds of an earlier is over. To a host that relinquished, an owner of
+ * the epoch to come that is its peer, or of any later one, proves that the peer accepted.
  */
 function learnClaim(record: OwnershipRecord, event: EventOf<'learn-claim'>): Transition {
   const { claim } = event.proven;
@@ -195,10 +195,11 @@ function learnClaim(record: OwnershipRecord, event: EventOf<'learn-claim'>): Tra
     case 'owner':
     case 'offering':
       return become(record, { state: 'retired', epoch: record.epoch, migrationId: claim.migrationId, peer: claim.hostId });
+    case 'relinquished':
+      if (claim.epoch === record.epoch + 1 && claim.hostId !== record.peer) return no(record, event);
+      return become(record, { state: 'retired', epoch: record.epoch, migrationId: record.migrationId, peer: record.peer });
     case 'incoming':
       return reject(record, { type: 'reject', migrationId: record.migrationId, epoch: record.epoch, reason: `${claim.hostId} owns epoch ${claim.epoch}` });
-    case 'relinquished':
-      return no(record, event);
     default:
       return assertNever(record);
   }

@@ -65,8 +65,9 @@ export const STEPS = {
       { on: 'source', activity: 'settleSource' },
       { on: 'destination', activity: 'settleDestination' },
       { on: 'source', activity: 'resolveSource' },
+      { on: 'source', activity: 'fenceDestination' },
     ],
-    because: 'A source that has not relinquished resumes by itself; one that has needs the proven rejection of the destination.',
+    because: 'A source that has not relinquished resumes by itself; one that has needs the proven rejection of the destination, or an operator who fences it.',
   },
   retire: {
     phase: 'retired',

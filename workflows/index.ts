@@ -1,4 +1,5 @@
 /** The workflows of a control worker. */
+export { reconcileVm } from './reconcile.js';
 export { secureMigration } from './secure-migration.js';
 export { startVm } from './start-vm.js';
 export { surveyHosts } from './survey.js';

@@ -6,17 +6,17 @@
  *   preflight ─ attest ─ seal ─ prepare ─ move ─┬─ accepted: retire ─ record
  *        └──────────┴──────┴───────┴────────────┴─ else: settle, last in first out ─ record ─ fail
  */
-import { CancellationScope, proxyActivities, setCurrentDetails, setHandler, sleep, workflowInfo } from '@temporalio/workflow';
+import { CancellationScope, proxyActivities, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
 import type { ControlActivities } from '../activities/index.js';
 import type { Handover } from '../activities/outgoing-move.js';
 import type { SourceSettlement } from '../activities/settle.js';
 import type { Verification } from '../activities/verify.js';
 import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
+import { Fence } from '../domain/fence.js';
 import type { Evidence } from '../domain/evidence.js';
 import { type Failure, KororaError, failure } from '../domain/failures.js';
 import { type Manifest, type VerdictStatement } from '../domain/manifest.js';
-import type { HostId } from '../domain/ids.js';
 import { Order } from '../domain/order.js';
 import { type CopyLimits, CopyLimits as CopyLimitsSchema } from '../domain/progress.js';
 import { planMove } from '../domain/preflight.js';
@@ -25,8 +25,9 @@ import type { Phase } from '../domain/steps.js';
 import { VmDocument } from '../domain/vm.js';
 import { failuresOf, toApplicationFailure } from './failures.js';
 import { callsOf } from './hosts.js';
-import { abortUpdate, setLimitsUpdate, statusQuery } from './messages.js';
+import { abortUpdate, fenceUpdate, setLimitsUpdate, statusQuery } from './messages.js';
 import { controlOptions } from './options.js';
+import { Patience } from './patience.js';
 import { Saga } from './saga.js';
 
 export interface MigrationInput {
@@ -36,21 +37,18 @@ export interface MigrationInput {
 
 const ABORTABLE: readonly Phase[] = ['requested', 'admitted', 'attested', 'sealed', 'copying'];
 
-/** How long a host that must answer may be silent before people are told. */
-const SILENT_AFTER = '5 s';
-
 export async function secureMigration(input: MigrationInput): Promise<MigrationResult> {
   const { order, vm } = openInput(input);
   const source = callsOf(order.source);
   const destination = callsOf(order.destination);
   const control = proxyActivities<ControlActivities>(controlOptions);
   const saga = new Saga();
+  const patience = new Patience(order.vmId, () => setCurrentDetails(details()));
   const startedAtMs = workflowInfo().startTime.getTime();
 
   let phase: Phase = 'requested';
   let limits = order.limits;
   let failures: readonly Failure[] = [];
-  let nextAction: string | null = null;
   let abortReason = 'it was cancelled';
   /** From `prepare` on something may have changed on a host. */
   let isUnderWay = false;
@@ -71,6 +69,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   setHandler(statusQuery, status);
   setHandler(abortUpdate, abort, { validator: validateAbort });
   setHandler(setLimitsUpdate, setLimits, { validator: validateLimits });
+  setHandler(fenceUpdate, (fence) => patience.fence(fence), { validator: validateFence });
   reach('requested');
 
   try {
@@ -126,7 +125,8 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
     isUnderWay = true;
     saga.undoWith('prepare', async () => {
       if (accepted) return;
-      await insist(order.destination, destination.ensure.settleDestination({ order, epoch: epochToCome(), reason: why() }));
+      if (isFenced(order.destination)) return;
+      await patience.insist(order.destination, () => destination.ensure.settleDestination({ order, epoch: epochToCome(), reason: why() }));
     });
     const { address } = await destination.step.prepareDestination({ order, vm });
     reach('copying');
@@ -169,63 +169,56 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   function reasonsOf(error: unknown): readonly [Failure, ...Failure[]] {
     const reasons = failuresOf(error ?? new Error('the move ended without a verdict'), abortReason);
     const said = seen.verdict?.verdict.reason;
-    if (!said || reasons.some((r) => r.code === 'DESTINATION_REJECTED' || r.code === 'ABORTED')) return reasons;
+    // A destination that was told to give up has no reason of its own.
+    if (!said || said.startsWith('ABORTED:') || reasons.some((r) => r.code === 'DESTINATION_REJECTED' || r.code === 'ABORTED')) return reasons;
     return [failure('DESTINATION_REJECTED', { reason: said }), ...reasons];
   }
 
-  /** Undo of move. The source decides alone where it can; else by the destination's signed verdict. */
+  /** Undo of move. The source decides alone where it can; else by the destination's signed verdict, or by an operator's fence. */
   async function settleMove(): Promise<void> {
-    const settled = await insist(order.source, source.ensure.settleSource({ order, reason: why() }));
-    if (settled.state === 'runs' || settled.state === 'absent') return noteSource(settled);
-    const statement = seen.verdict ?? (await askDestination(settled.epoch));
-    seen.verdict = statement;
-    if (statement.verdict.verdict === 'accepted') accepted = statement;
-    else noteSource(await insist(order.source, source.ensure.resolveSource({ order, statement })));
+    const settled = await patience.insist(order.source, () => source.ensure.settleSource({ order, reason: why() }));
+    if (settled?.state === 'runs' || settled?.state === 'absent') return noteSource(settled);
+    seen.verdict ??= await askDestination(settled?.epoch ?? epochToCome());
+    const statement = seen.verdict;
+    if (statement?.verdict.verdict === 'accepted') accepted = statement;
+    else noteSource(isFenced(order.source) ? null : await patience.insist(order.source, () => takeBack(statement)));
   }
 
-  /** A source whose hypervisor died meanwhile: owned there, running nowhere. */
-  function noteSource({ state }: SourceSettlement): void {
-    isSourceGone = state === 'absent';
-    if (isSourceGone) failures = [...failures, failure('VM_NOT_RUNNING', { vm: order.vmId, host: order.source, status: state })];
+  /** By the proven rejection; without one the destination is fenced. */
+  function takeBack(statement: VerdictStatement | null): Promise<SourceSettlement> {
+    if (statement) return source.ensure.resolveSource({ order, statement });
+    const fence = patience.fences.find(({ host }) => host === order.destination);
+    if (!fence) throw new KororaError([failure('INTERNAL', { problem: 'neither a verdict nor a fence' })]);
+    const { host, by, reason } = fence;
+    return source.ensure.fenceDestination({ order, fence: { host, by, reason } });
   }
 
-  /** A silent destination leaves the move in doubt; no timeout ever resumes the source. */
-  async function askDestination(epoch: number): Promise<VerdictStatement> {
-    const asking = destination.ensure.settleDestination({ order, epoch, reason: why() });
-    const statement = await insist(order.destination, asking, () => reach('in-doubt'));
+  /** A source whose hypervisor died meanwhile, or that is fenced: owned there, running nowhere. */
+  function noteSource(settled: SourceSettlement | null): void {
+    isSourceGone = settled === null || settled.state === 'absent';
+    if (isSourceGone) failures = [...failures, failure('VM_NOT_RUNNING', { vm: order.vmId, host: order.source, status: settled?.state ?? 'nothing: it is fenced' })];
+  }
+
+  /** A silent destination leaves the move in doubt; no timeout ever resumes the source. Null where it was fenced. */
+  async function askDestination(epoch: number): Promise<VerdictStatement | null> {
+    const asking = () => destination.ensure.settleDestination({ order, epoch, reason: why() });
+    const statement = await patience.insist(order.destination, asking, () => reach('in-doubt'));
     if (phase === 'in-doubt') reach('compensating');
     return statement;
-  }
-
-  /** Waits as long as it takes. A host that stays silent is what people are told to look at. */
-  async function insist<T>(host: HostId, answer: Promise<T>, whenSilent: () => void = () => undefined): Promise<T> {
-    const patience = new CancellationScope();
-    const silence = patience.run(() => sleep(SILENT_AFTER)).then(() => 'silent', () => 'answered');
-    try {
-      if ((await Promise.race([answer.then(() => 'answered'), silence])) === 'silent') {
-        nextAction = `Bring the worker of ${host} back: the move waits for its answer, and nobody else can give it.`;
-        whenSilent();
-        setCurrentDetails(details());
-      }
-      return await answer;
-    } finally {
-      patience.cancel();
-      nextAction = null;
-      setCurrentDetails(details());
-    }
   }
 
   async function compensate(): Promise<void> {
     reach('compensating');
     const failed = await saga.unwind();
-    failures = [...failures, ...failed.flatMap(({ error }) => failuresOf(error, abortReason))];
+    const fenced = patience.fences.map(({ host, by, reason }) => failure('HOST_FENCED', { host, by, reason, vm: order.vmId }));
+    failures = [...failures, ...failed.flatMap(({ error }) => failuresOf(error, abortReason)), ...fenced];
   }
 
   /** A worker that does not answer has no session any more, or will lose it: nothing to wait for. */
   async function closeSessions(): Promise<void> {
     await Promise.allSettled([
-      source.step.closeSession({ order, role: 'source' }),
-      destination.step.closeSession({ order, role: 'destination' }),
+      ...(isFenced(order.source) ? [] : [source.step.closeSession({ order, role: 'source' })]),
+      ...(isFenced(order.destination) ? [] : [destination.step.closeSession({ order, role: 'destination' })]),
     ]);
   }
 
@@ -234,7 +227,8 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
     if (accepted) {
       failures = [];
       closing = closeSessions();
-      await insist(order.source, source.ensure.resolveSource({ order, statement: accepted }));
+      const statement = accepted;
+      if (!isFenced(order.source)) await patience.insist(order.source, () => source.ensure.resolveSource({ order, statement }));
       reach('retired');
     } else {
       reach(isUnderWay ? 'source-resumed' : 'refused');
@@ -266,6 +260,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
       manifest: seen.manifest,
       verdict: seen.verdict,
       rounds: seen.rounds,
+      fences: patience.fences,
       timings: { startedAtMs, endedAtMs: Date.now(), phases, source: seen.source, destination: seen.destination },
       outcome: {
         kind: accepted ? 'moved' : isUnderWay ? 'source-resumed' : 'refused',
@@ -295,7 +290,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
       phases,
       rounds: seen.rounds,
       failures,
-      nextAction,
+      nextAction: patience.nextAction,
     };
   }
 
@@ -324,6 +319,16 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
     return limits;
   }
 
+  function validateFence(value: Fence): void {
+    const parsed = Fence.safeParse(value);
+    if (!parsed.success) throw toApplicationFailure([failure('ORDER_INVALID', { problem: parsed.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`).join('; ') })]);
+    if (!patience.isWaitingFor(parsed.data.host)) throw toApplicationFailure([failure('NOTHING_TO_FENCE', { vm: order.vmId, host: parsed.data.host })]);
+  }
+
+  function isFenced(host: string): boolean {
+    return patience.fences.some((fence) => fence.host === host);
+  }
+
   function reach(next: Phase): void {
     phase = next;
     phases[next] ??= Date.now() - startedAtMs;
@@ -333,7 +338,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   function details(): string {
     const lines = [`**${phase}** — VM \`${order.vmId}\` from \`${order.source}\` to \`${order.destination}\``];
     for (const { code, message, remedy } of failures) lines.push(`- \`${code}\` ${message} — ${remedy}`);
-    if (nextAction) lines.push(`**Next action:** ${nextAction}`);
+    if (patience.nextAction) lines.push(`**Next action:** ${patience.nextAction}`);
     return lines.join('\n');
   }
 

@@ -5,6 +5,7 @@ import type { VmSurvey } from '../domain/status.js';
 import type { VmDocument } from '../domain/vm.js';
 import { failuresOf, toApplicationFailure } from './failures.js';
 import { callsOf } from './hosts.js';
+import { settleClaims } from './reconcile.js';
 
 export interface StartVmInput {
   readonly vm: VmDocument;
@@ -16,8 +17,10 @@ export interface StartVmInput {
 /** Refused where a host does not answer: it could be the one that runs the VM. */
 export async function startVm({ vm, hostId, others }: StartVmInput): Promise<VmSurvey> {
   try {
-    const surveys = await Promise.all(others.map((other) => callsOf(other).survey.surveyHost()));
-    const claims = surveys.flatMap((survey) => (survey.reachable ? survey.vms : [])).filter((known) => known.vmId === vm.vmId && known.ownership !== 'retired' && known.ownership !== 'none');
+    const surveys = await Promise.all([hostId, ...others].map((host) => callsOf(host).survey.surveyHost()));
+    // A host that was fenced may come back and think that it owns the VM.
+    await settleClaims(vm.vmId, surveys);
+    const claims = surveys.flatMap((survey) => (survey.reachable ? survey.vms : [])).filter((known) => known.vmId === vm.vmId && known.hostId !== hostId && known.ownership !== 'retired' && known.ownership !== 'none');
     const [claim] = claims;
     if (claim) throw toApplicationFailure([failure('VM_EXISTS', { host: claim.hostId, vm: vm.vmId, state: claim.ownership })]);
     return await callsOf(hostId).step.startVm({ vm });

@@ -1,4 +1,4 @@
-/** `korora migrate|watch|abort|limits`: order a move, follow it, end it, tune it. */
+/** `korora migrate|watch|abort|fence|limits`: order a move, follow it, end it, tune it. */
 import { type Command, InvalidArgumentError } from 'commander';
 import { type KororaClient, MigrationFailedError } from '../../client/index.js';
 import type { CopyLimits } from '../../domain/progress.js';
@@ -44,6 +44,18 @@ export function addMigrateCommands(program: Command): void {
     .action(command(globals, async (vmId: string, options: { reason: string }) => {
       await withClient(globals(), (client) => client.abort(vmId, options.reason));
       print(globals(), { aborted: vmId }, () => `abort of ${vmId} is under way; see \`korora watch ${vmId}\``);
+    }));
+
+  program
+    .command('fence')
+    .description('say that a host is powered off, so that a move which waits for it in vain can end without it')
+    .argument('<vm>')
+    .requiredOption('--host <host>', 'the host; it must be off, and stay off until its worker is started again')
+    .requiredOption('--by <name>', 'who says so, for the record')
+    .requiredOption('--reason <text>', 'how you know, for the record')
+    .action(command(globals, async (vmId: string, { host, by, reason }: { host: string; by: string; reason: string }) => {
+      await withClient(globals(), (client) => client.fence(vmId, { host, by, reason }));
+      print(globals(), { fenced: host, vmId }, () => `the move of ${vmId} goes on without ${host}; see \`korora watch ${vmId}\``);
     }));
 
   withLimits(program.command('limits'))

@@ -1,4 +1,4 @@
-/** `korora vm …`: start VMs and see where they are. */
+/** `korora vm …`: start VMs, see where they are, and bring their records together. */
 import type { Command } from 'commander';
 import { refuse } from '../../domain/failures.js';
 import { type GlobalOptions, command, print, readJsonFile, withClient } from '../context.js';
@@ -23,6 +23,20 @@ export function addVmCommands(program: Command): void {
     .action(command(globals, async () => {
       const vms = await withClient(globals(), (client) => client.vms());
       print(globals(), vms, () => renderVms(vms));
+    }));
+
+  vm.command('reconcile')
+    .description('after a fenced host came back: let it give up what it holds of the VM, on the word of the owner')
+    .argument('<vm>')
+    .action(command(globals, async (vmId: string) => {
+      const reconciled = await withClient(globals(), (client) => client.reconcile(vmId));
+      const { owner, yielded, silent } = reconciled;
+      const said = [
+        owner ? `${owner} owns ${vmId}` : `no host that answers owns ${vmId}`,
+        yielded.length > 0 ? `${yielded.join(', ')} gave it up` : 'nothing had to be given up',
+        ...(silent.length > 0 ? [`no answer from ${silent.join(', ')}: reconcile again once it is back`] : []),
+      ];
+      print(globals(), reconciled, () => said.join('; '));
     }));
 
   vm.command('show')

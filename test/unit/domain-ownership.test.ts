@@ -71,6 +71,7 @@ const EVENTS = {
   'learn m1 rejected of another VM': learn(rejectionOf({ vmId: 'web-2' })),
   'learn m2 rejected 2': learn(rejectionOf({ migrationId: m2 })),
   'claim 2': claimed(2),
+  'claim 2 of its peer': claimed(2, { hostId: DESTINATION }),
   'claim 3': claimed(3),
   'claim 4': claimed(4),
   'claim 4 of its own': claimed(4, { hostId: SOURCE }),
@@ -101,6 +102,7 @@ type EventName = keyof typeof EVENTS;
 const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
   'none': {
     'claim 2': 'same',
+    'claim 2 of its peer': 'same',
     'claim 3': 'same',
     'claim 4': 'same',
     'create': 'owner 1',
@@ -117,6 +119,7 @@ const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
   },
   'none, m1 rejected 2': {
     'claim 2': 'same',
+    'claim 2 of its peer': 'same',
     'claim 3': 'same',
     'claim 4': 'same',
     'expect m2 2': 'incoming 2 m2, m1 rejected 2',
@@ -128,6 +131,7 @@ const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
   },
   'owner 1': {
     'claim 2': 'retired 1 m2 to host-c',
+    'claim 2 of its peer': 'retired 1 m2',
     'claim 3': 'retired 1 m2 to host-c',
     'claim 4': 'retired 1 m2 to host-c',
     'offer m1': 'offering 1 m1',
@@ -142,6 +146,7 @@ const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
   },
   'owner 1, m1 withdrawn 2': {
     'claim 2': 'retired 1 m2 to host-c, m1 withdrawn 2',
+    'claim 2 of its peer': 'retired 1 m2, m1 withdrawn 2',
     'claim 3': 'retired 1 m2 to host-c, m1 withdrawn 2',
     'claim 4': 'retired 1 m2 to host-c, m1 withdrawn 2',
     'offer m2': 'offering 1 m2, m1 withdrawn 2',
@@ -154,6 +159,7 @@ const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
   },
   'owner 1, m1 rejected 2': {
     'claim 2': 'retired 1 m2 to host-c, m1 rejected 2',
+    'claim 2 of its peer': 'retired 1 m2, m1 rejected 2',
     'claim 3': 'retired 1 m2 to host-c, m1 rejected 2',
     'claim 4': 'retired 1 m2 to host-c, m1 rejected 2',
     'offer m2': 'offering 1 m2, m1 rejected 2',
@@ -187,6 +193,7 @@ const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
   },
   'offering 1 m1': {
     'claim 2': 'retired 1 m2 to host-c',
+    'claim 2 of its peer': 'retired 1 m2',
     'claim 3': 'retired 1 m2 to host-c',
     'claim 4': 'retired 1 m2 to host-c',
     'offer m1': 'same',
@@ -196,6 +203,9 @@ const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
     'reject m2 4': 'offering 1 m1, m2 rejected 4',
   },
   'relinquished 1 m1': {
+    'claim 2 of its peer': 'retired 1 m1',
+    'claim 3': 'retired 1 m1',
+    'claim 4': 'retired 1 m1',
     'relinquish m1': 'same',
     'learn m1 accepted 2': 'retired 1 m1',
     'learn m1 rejected 2': 'owner 1, m1 rejected 2',
@@ -205,6 +215,7 @@ const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
   },
   'retired 1 m0': {
     'claim 2': 'same',
+    'claim 2 of its peer': 'same',
     'claim 3': 'same',
     'claim 4': 'same',
     'learn m0 accepted 2': 'same',

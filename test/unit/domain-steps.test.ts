@@ -37,13 +37,13 @@ describe('the table of steps', () => {
     expect(Object.fromEntries(steps.flatMap(([name, { undo }]) => (undo.length > 0 ? [[name, undo.map((u) => `${u.on}: ${u.activity}`)]] : [])))).toEqual({
       openSessions: ['source: closeSession', 'destination: closeSession'],
       prepare: ['destination: settleDestination'],
-      move: ['source: settleSource', 'destination: settleDestination', 'source: resolveSource'],
+      move: ['source: settleSource', 'destination: settleDestination', 'source: resolveSource', 'source: fenceDestination'],
     });
   });
 
   it('leaves out only activities that no move schedules by itself', () => {
     const used = new Set(steps.flatMap(([, { does, undo }]) => [...does, ...undo].map((a) => a.activity)));
-    expect([...onHosts, ...onControl].filter((name) => !used.has(name)).sort()).toEqual(['startVm', 'surveyHost', 'tuneCopy']);
+    expect([...onHosts, ...onControl].filter((name) => !used.has(name)).sort()).toEqual(['startVm', 'stateClaim', 'surveyHost', 'tuneCopy', 'yieldToClaim']);
   });
 
   it('has no undo behind the point of no return', () => {
