@@ -1,7 +1,7 @@
 /** The control worker: workflows, and the activities that touch no host. Trusted for availability only. */
 import { fileURLToPath } from 'node:url';
 import { Worker } from '@temporalio/worker';
-import { createControlActivities } from '../activities/index.js';
+import { type ControlActivities, createControlActivities } from '../activities/index.js';
 import { connectWorker, runWorker } from './temporal.js';
 
 export interface ControlOptions {
@@ -9,13 +9,15 @@ export interface ControlOptions {
   readonly evidenceDir: string;
 }
 
-export async function runControlWorker({ taskQueue, evidenceDir }: ControlOptions): Promise<void> {
+/** `wrap` stands around the activities: for whoever starts a worker from a program, as HostWrapper does. */
+export async function runControlWorker({ taskQueue, evidenceDir }: ControlOptions, wrap?: (built: ControlActivities) => ControlActivities): Promise<void> {
+  const activities = createControlActivities({ evidenceDir });
   const place = await connectWorker();
   const worker = await Worker.create({
     ...place,
     taskQueue,
     workflowsPath: fileURLToPath(new URL('../workflows/index.js', import.meta.url)),
-    activities: createControlActivities({ evidenceDir }),
+    activities: wrap?.(activities) ?? activities,
     shutdownGraceTime: '10 s',
   });
   await runWorker(worker, place, `korora control worker ready on queue ${taskQueue}`);

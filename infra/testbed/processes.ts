@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, readdir, rm, writeFile } from 'node:fs/promises';
 
 export interface TestbedProcess {
   readonly name: string;
@@ -77,6 +77,17 @@ export async function endWrittenDown(file: string): Promise<void> {
 export async function commandLineOf(pid: number): Promise<string | null> {
   const text = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
   return text === '' ? null : text;
+}
+
+/** Processes of QEMU, swtpm and Temporal whose command lines name `root`. */
+export async function pidsBelow(root: string): Promise<number[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
+  const isOurs = async (pid: number) => {
+    const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    return pid !== process.pid && line.includes(`${root}/`) && /qemu-system|swtpm|temporal/.test(line.split('\0')[0] ?? '');
+  };
+  const ours = await Promise.all(pids.map(isOurs));
+  return pids.filter((_, i) => ours[i]);
 }
 
 async function untilReady(spec: ProcessSpec, child: ChildProcess, exited: Promise<number | null>): Promise<void> {

@@ -6,7 +6,7 @@
  *   <root>/<hostId>/{host.json,state/,tpm/}   <root>/run/<hostId>/   <root>/shared/ (both hosts' storage)
  *   <root>/{trust.json,temporal.db,evidence/,logs/,processes.json}
  */
-import { mkdir, open, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Client, Connection } from '@temporalio/client';
@@ -21,14 +21,19 @@ import { createSwtpmManager } from '../../tpm/swtpm.js';
 import { ensureTestbedTpm, ensureTestbedTpmStopped } from '../../tpm/testbed-tpm.js';
 import { type HostConfig, loadHostConfig } from '../../workers/config.js';
 import { enrolHost } from '../../workers/enrol.js';
-import { startTemporalServer, type TemporalServer } from '../temporal/start-server.mjs';
-import { type TestbedProcess, endWrittenDown, leaveRunning, startProcess, writeDown } from './processes.js';
+import { startTemporalServer, type TemporalServer, type TemporalServerOptions } from '../temporal/start-server.mjs';
+import { type TestbedProcess, endWrittenDown, leaveRunning, pidsBelow, startProcess, writeDown } from './processes.js';
 import { freePortPair } from './ports.js';
 
+export { pidsBelow };
 export const TESTBED_PCRS = [0, 2, 4, 7, 14] as const;
 const HOST_CLASS = 'testbed';
 /** The built command, also where this file runs from source under the test runner. */
 const KORORA = fileURLToPath(new URL(import.meta.url.includes('/dist/') ? '../../cli/main.js' : '../../dist/cli/main.js', import.meta.url));
+const KORORA_WORKERS: NonNullable<TestbedOptions['workerCommands']> = {
+  host: (configFile) => [KORORA, 'worker', 'host', '--config', configFile],
+  control: (evidenceDir) => [KORORA, 'worker', 'control', '--evidence-dir', evidenceDir],
+};
 
 /**
  * Runs $0 with the other words as its own, in a mount namespace from which nothing gets out. In a chroot the root cannot be
@@ -52,6 +57,8 @@ export interface TestbedOptions {
   /** Puts something between the source and a host's channel. Returns where peers are told to connect. */
   readonly channelTap?: (host: { readonly hostId: string; readonly listen: NetworkAddress }) => Promise<NetworkAddress>;
   readonly uiPort?: number;
+  /** Command lines of other programs in the place of `korora worker host` and `korora worker control`. */
+  readonly workerCommands?: { readonly host: (configFile: string) => readonly string[]; readonly control: (evidenceDir: string) => readonly string[] };
 }
 
 export interface TestbedHost {
@@ -67,7 +74,7 @@ export interface Testbed {
   readonly root: string;
   readonly client: KororaClient;
   readonly temporal: Client;
-  readonly server: TemporalServer;
+  server: TemporalServer;
   readonly bundle: InstalledBundle;
   readonly hosts: Readonly<Record<'host-a' | 'host-b', TestbedHost>>;
   readonly environment: Readonly<Record<string, string>>;
@@ -78,6 +85,8 @@ export interface Testbed {
   restartWorker(hostId: 'host-a' | 'host-b', mounts?: Readonly<Record<string, string>>): Promise<void>;
   /** As restartWorker, for the control worker. */
   restartControl(): Promise<void>;
+  /** SIGKILL of the Temporal server, and another one on the same database and ports. */
+  replaceServer(): Promise<void>;
   /** `tpm2_pcrextend` on the host's own TPM, as a changed boot or an attacker would. */
   extendPcr(hostId: 'host-a' | 'host-b', pcr: number): Promise<void>;
   /** Installs another bundle on both hosts and in the client. */
@@ -92,6 +101,7 @@ export interface GuestOptions {
   readonly memoryMib?: number;
   readonly dirtyMibPerSecond?: number;
   readonly dirtySetMib?: number;
+  readonly unsealEveryS?: number;
   readonly hasVtpm?: boolean;
   readonly cpuModel?: string;
 }
@@ -117,7 +127,7 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
   const trustFile = join(root, 'trust.json');
 
   const [server, a, b] = await allOf([
-    ending(startTemporalServer({ binary: options.temporalBinary, databaseFile: join(root, 'temporal.db'), logFile: join(root, 'logs/temporal.log'), ...(options.uiPort ? { uiPort: options.uiPort } : {}) })),
+    ending(startServer(options.uiPort ? { uiPort: options.uiPort } : {})),
     setUpHost('host-a'),
     setUpHost('host-b'),
   ]);
@@ -127,8 +137,9 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
 
   const environment = { TEMPORAL_ADDRESS: server.address, KORORA_TRUST: trustFile };
   const configs = { 'host-a': a, 'host-b': b };
-  const startWorker = (hostId: 'host-a' | 'host-b', mounts = {}) => startKorora(hostId, ['worker', 'host', '--config', configs[hostId].configFile], mounts);
-  const startControl = () => startKorora('control', ['worker', 'control', '--evidence-dir', join(root, 'evidence')]);
+  const commands = options.workerCommands ?? KORORA_WORKERS;
+  const startWorker = (hostId: 'host-a' | 'host-b', mounts = {}) => startKorora(hostId, commands.host(configs[hostId].configFile), mounts);
+  const startControl = () => startKorora('control', commands.control(join(root, 'evidence')));
   const [control, workerA, workerB, connection] = await allOf([startControl(), startWorker('host-a'), startWorker('host-b'), Connection.connect({ address: server.address })]);
   const temporal = new Client({ connection });
 
@@ -149,6 +160,12 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
       await testbed.control.stop();
       testbed.control = await startControl();
     },
+    async replaceServer() {
+      const [port, uiPort] = [testbed.server.address, testbed.server.uiUrl].map((address) => Number(address?.split(':').at(-1)));
+      process.kill(testbed.server.pid, 'SIGKILL');
+      await testbed.server.stop();
+      testbed.server = await startServer({ port, uiPort });
+    },
     guest: (vmId, guestOptions) => guestDocument(options, vmId, guestOptions),
     async extendPcr(hostId, pcr) {
       const access = createLocalHost(HostId.parse(hostId));
@@ -165,23 +182,26 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
       await connection.close();
       for (const host of Object.values(testbed.hosts)) await endVms(host);
       for (const { config, tpmPort } of Object.values(testbed.hosts)) await ensureTestbedTpmStopped(tpmSpec(config.hostId, tpmPort));
-      await server.stop();
+      await testbed.server.stop();
     },
     async keep() {
       const processes = [testbed.control, ...Object.values(testbed.hosts).map((h) => h.worker)];
       processes.forEach(leaveRunning);
-      const pids = [server.pid, ...processes.map((p) => p.pid), ...(await pidsBelow(root))];
+      const pids = [testbed.server.pid, ...processes.map((p) => p.pid), ...(await pidsBelow(root))];
       await writeDown(join(root, 'processes.json'), [...new Set(pids)]);
       await connection.close();
     },
   };
   return testbed;
 
-  function startKorora(name: string, args: readonly string[], mounts: Readonly<Record<string, string>> = {}): Promise<TestbedProcess> {
+  function startKorora(name: string, korora: readonly string[], mounts: Readonly<Record<string, string>> = {}): Promise<TestbedProcess> {
     const bind = Object.entries(mounts).map(([path, instead]) => `mount --bind '${instead}' '${path}'`);
-    const korora = [KORORA, ...args];
     const [command = '', ...rest] = bind.length === 0 ? korora : ['bash', '-ec', OWN_MOUNTS, [...bind, 'exec "$@"'].join('\n'), ...korora];
     return ending(startProcess({ name, command, args: rest, environment, logFile: join(root, `logs/${name}.log`), readyText: ' ready' }));
+  }
+
+  function startServer(ports: Pick<TemporalServerOptions, 'port' | 'uiPort'>): Promise<TemporalServer> {
+    return startTemporalServer({ binary: options.temporalBinary, databaseFile: join(root, 'temporal.db'), logFile: join(root, 'logs/temporal.log'), ...ports });
   }
 
   async function ending<T extends { stop(): Promise<void> }>(starting: Promise<T>): Promise<T> {
@@ -230,7 +250,7 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
 }
 
 async function guestDocument({ root, guestDir }: TestbedOptions, vmId: string, options: GuestOptions = {}): Promise<VmDocument> {
-  const { memoryMib = 256, dirtyMibPerSecond = 0, dirtySetMib = 32, hasVtpm = true, cpuModel = 'max' } = options;
+  const { memoryMib = 256, dirtyMibPerSecond = 0, dirtySetMib = 32, unsealEveryS = 3, hasVtpm = true, cpuModel = 'max' } = options;
   const commandLine = (await readFile(join(guestDir, 'cmdline'), 'utf8')).trim();
   const disk = join(root, 'shared', `${vmId}.raw`);
   const file = await open(disk, 'w');
@@ -248,7 +268,7 @@ async function guestDocument({ root, guestDir }: TestbedOptions, vmId: string, o
     boot: {
       kernel: join(guestDir, 'vmlinuz'),
       initrd: join(guestDir, 'initramfs.cpio'),
-      commandLine: `${commandLine} korora.dirty_mib_per_s=${dirtyMibPerSecond} korora.dirty_set_mib=${dirtySetMib}`,
+      commandLine: `${commandLine} korora.dirty_mib_per_s=${dirtyMibPerSecond} korora.dirty_set_mib=${dirtySetMib} korora.unseal_every_s=${unsealEveryS}`,
     },
     disks: [{ id: 'disk0', path: disk, format: 'raw' }],
     vtpm: hasVtpm ? { model: 'tpm-crb' } : null,
@@ -273,15 +293,4 @@ async function endVms({ config }: TestbedHost): Promise<void> {
     await qemu.ensureDestroyed(vmId, `${runDir}/${vmId}`);
     await vtpms.ensureStopped(`${runDir}/${vmId}`);
   }
-}
-
-/** Processes of QEMU, swtpm and Temporal whose command lines name `root`. */
-export async function pidsBelow(root: string): Promise<number[]> {
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
-  const isOurs = async (pid: number) => {
-    const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-    return pid !== process.pid && line.includes(`${root}/`) && /qemu-system|swtpm|temporal/.test(line.split('\0')[0] ?? '');
-  };
-  const ours = await Promise.all(pids.map(isOurs));
-  return pids.filter((_, i) => ours[i]);
 }

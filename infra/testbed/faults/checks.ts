@@ -1,0 +1,111 @@
+/** What must be so after every cell, whatever broke: each check says what is not so. */
+import { readFile } from 'node:fs/promises';
+import { isDeepStrictEqual } from 'node:util';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Evidence } from '../../../domain/evidence.js';
+import type { MigrationResult } from '../../../domain/status.js';
+import { hostQueue } from '../../../domain/steps.js';
+import { CONTROL_QUEUE } from '../../../domain/steps.js';
+import { firstGap } from '../guest-console.js';
+import type { Testbed } from '../testbed.js';
+import type { Cell } from './cells.js';
+import type { TestedGuest, Unsealing } from './guest.js';
+import type { StepRun } from './history.js';
+import { HOSTS, type HostName, type Move, otherHost } from './move.js';
+import type { ScriptedFault } from './script.js';
+
+const GUEST_LIMIT_MS = 60_000;
+const POLL_MS = 50;
+/** Numbers said after all is over, so that "it counts on" is no echo. */
+const COUNTS_ON = 3;
+
+export type Problems = readonly string[];
+
+/** Faults that the history must show as a failed, timed out, cancelled or repeated step. */
+const QUIET_FAULTS: readonly Cell['fault'][] = ['runs-twice', 'undo-runs-twice', 'control-killed', 'aborted'];
+
+export function faultProblems(cell: Cell, move: Move, fault: ScriptedFault, steps: readonly StepRun[]): Problems {
+  if (!fault.isCaused()) return [`what was to break first did not: ${cell.cause}`];
+  if (!fault.isInjected()) return ['the fault was not injected: the move never came there'];
+  if (QUIET_FAULTS.includes(cell.fault)) return [];
+  const queue = cell.on === 'control' ? CONTROL_QUEUE : hostQueue(move[cell.on]);
+  // The end of a channel is seen by its other end, too.
+  const seen = steps.filter((step) => (cell.kind === 'activity' ? step.activity === cell.place && step.queue === queue : cell.fault === 'lost' || step.queue === queue));
+  return seen.some(({ attempts, end }) => attempts > 1 || end !== 'completed') ? [] : ['the history shows no step that broke'];
+}
+
+export function outcomeProblems(cell: Cell, move: Move, fault: ScriptedFault, result: MigrationResult, codes: readonly string[]): Problems {
+  const { kind, runsOn } = result.outcome;
+  const problems: string[] = [];
+  if (!cell.outcomes.includes(kind)) problems.push(`the move ended ${kind} (${codes.join(', ')}), not ${cell.outcomes.join(' or ')}`);
+  const expected = kind === 'moved' ? move.destination : move.source;
+  if (runsOn !== expected) problems.push(`the result says that it runs on ${runsOn}, not ${expected}`);
+  if (cell.fault !== 'aborted') return problems;
+  const answer = fault.abortAnswer();
+  // An undo goes on, and what moved is moved; anything else is taken back.
+  const isTooLate = cell.isUndo || (cell.outcomes.length === 1 && cell.outcomes[0] === 'moved');
+  if (isTooLate && answer !== 'PAST_POINT_OF_NO_RETURN') problems.push(`the abort came too late and was answered ${answer}`);
+  if (!isTooLate && answer !== null) problems.push(`the abort was refused with ${answer}`);
+  if (!isTooLate && kind !== 'moved' && !isDeepStrictEqual(codes, ['ABORTED'])) problems.push(`an aborted move says ${codes.join(', ')}`);
+  return problems;
+}
+
+export async function evidenceProblems(result: MigrationResult): Promise<Problems> {
+  const evidence = Evidence.safeParse(JSON.parse(await readFile(result.evidencePath, 'utf8')));
+  if (!evidence.success) return ['the evidence file is not valid'];
+  return isDeepStrictEqual(evidence.data.outcome, result.outcome) ? [] : ['the evidence tells another outcome than the result'];
+}
+
+/** One record that may run, on the host that runs it; one hypervisor and one vTPM in all. */
+export async function copyProblems(testbed: Testbed, guest: TestedGuest, owner: HostName): Promise<Problems> {
+  const vms = (await testbed.client.vms()).filter((vm) => vm.vmId === guest.vmId);
+  const [own, other] = [vms.find((vm) => vm.hostId === owner), vms.find((vm) => vm.hostId === otherHost(owner))];
+  const processes = await guest.processes();
+  const whole = ['hypervisor', 'vtpm'].map((kind) => `${kind} on ${owner}`);
+  const found = processes.map(({ host, kind }) => `${kind} on ${host}`).sort();
+  return [
+    ...(own?.ownership === 'owner' && own.mayRun && own.status === 'running' ? [] : [`${owner} says ${own?.ownership}, ${own?.status}`]),
+    ...(other === undefined || (!other.mayRun && other.status === 'absent' && ['none', 'retired'].includes(other.ownership)) ? [] : [`${otherHost(owner)} says ${other.ownership}, ${other.status}`]),
+    ...(isDeepStrictEqual(found, whole) ? [] : [`of the VM there are: ${found.join(', ')}`]),
+  ];
+}
+
+export interface GuestState {
+  readonly lastCount: number;
+  readonly unsealed: Unsealing;
+}
+
+/**
+ * Waits until the guest counted on and unsealed on `owner`. `ran` are the hosts where it ran since the mark, in order; it must have
+ * said nothing anywhere else.
+ */
+export async function guestProblems(guest: TestedGuest, ran: readonly HostName[], before: GuestState): Promise<{ readonly problems: Problems; readonly state: GuestState }> {
+  const countsThen = (await guest.said(ran)).counts.length;
+  const deadline = performance.now() + GUEST_LIMIT_MS;
+  for (;;) {
+    const { counts, unsealings } = await guest.said(ran);
+    const unsealed = unsealings.findLast(({ count }) => count > (counts[countsThen - 1] ?? before.lastCount));
+    const lastCount = counts.at(-1) ?? before.lastCount;
+    if (unsealed && counts.length >= countsThen + COUNTS_ON) {
+      const diskCount = await guest.diskCount();
+      const gap = firstGap([before.lastCount, ...counts]);
+      const elsewhere = (await guest.said(HOSTS.filter((host) => !ran.includes(host)))).counts;
+      return {
+        state: { lastCount, unsealed },
+        problems: [
+          ...(gap ? [`it counted ${gap.came} after ${gap.after}`] : []),
+          ...(unsealed.secret === before.unsealed.secret && unsealed.vtpm === before.unsealed.vtpm ? [] : ['it unsealed something else, or with another vTPM']),
+          ...(diskCount >= lastCount ? [] : [`its disk says ${diskCount}, its console ${lastCount}`]),
+          ...(elsewhere.length === 0 ? [] : [`it ran on another host, too: it said ${elsewhere.join(' ')} there`]),
+        ],
+      };
+    }
+    if (performance.now() > deadline) return { state: before, problems: [`it does not go on: ${counts.length - countsThen} numbers and ${unsealed ? 'an' : 'no'} unsealing in ${GUEST_LIMIT_MS / 1000} s`] };
+    await delay(POLL_MS);
+  }
+}
+
+export function workerProblems(testbed: Testbed): Problems {
+  const processes = [testbed.control, ...HOSTS.map((host) => testbed.hosts[host].worker)];
+  return processes.filter(({ child }) => child.exitCode !== null || child.signalCode !== null).map(({ name, child }) => `the worker ${name} ended by itself: ${child.signalCode ?? child.exitCode}`);
+}

@@ -1,0 +1,46 @@
+/** A move as its history tells it: which steps broke, and whether today's workflow code would do the same again. */
+import type { Client } from '@temporalio/client';
+import { DefaultLogger, Runtime, Worker, type WorkflowBundleWithSourceMap, bundleWorkflowCode } from '@temporalio/worker';
+import { built } from './built.js';
+
+export interface StepRun {
+  readonly activity: string;
+  readonly queue: string;
+  /** Of the attempt that ended it. */
+  readonly attempts: number;
+  readonly end: 'completed' | 'failed' | 'timed-out' | 'cancelled' | 'open';
+}
+
+type History = Awaited<ReturnType<ReturnType<Client['workflow']['getHandle']>['fetchHistory']>>;
+
+export function stepsOf({ events }: History): readonly StepRun[] {
+  const steps = new Map<string, { -readonly [K in keyof StepRun]: StepRun[K] }>();
+  const find = (id: unknown) => steps.get(String(id));
+  for (const event of events ?? []) {
+    const scheduled = event.activityTaskScheduledEventAttributes;
+    if (scheduled) steps.set(String(event.eventId), { activity: scheduled.activityType?.name ?? '', queue: scheduled.taskQueue?.name ?? '', attempts: 0, end: 'open' });
+    const started = event.activityTaskStartedEventAttributes;
+    const run = find(started?.scheduledEventId);
+    if (run) run.attempts = started?.attempt ?? 0;
+    const ends = [
+      [event.activityTaskCompletedEventAttributes, 'completed'],
+      [event.activityTaskFailedEventAttributes, 'failed'],
+      [event.activityTaskTimedOutEventAttributes, 'timed-out'],
+      [event.activityTaskCanceledEventAttributes, 'cancelled'],
+    ] as const;
+    for (const [attributes, end] of ends) {
+      const ended = find(attributes?.scheduledEventId);
+      if (ended) ended.end = end;
+    }
+  }
+  return [...steps.values()];
+}
+
+let bundle: Promise<WorkflowBundleWithSourceMap> | null = null;
+
+/** Throws where it would not. */
+export async function replay(history: History, workflowId: string): Promise<void> {
+  if (!bundle) Runtime.install({ logger: new DefaultLogger('ERROR', () => undefined) });
+  bundle ??= bundleWorkflowCode({ workflowsPath: built('workflows/index.js'), logger: new DefaultLogger('ERROR', () => undefined) });
+  await Worker.runReplayHistory({ workflowBundle: await bundle }, history, workflowId);
+}

@@ -1,0 +1,19 @@
+/**
+ * A host worker that asks the fault matrix at every point what is to happen there. A program of its own, which only the
+ * testbed starts: nothing that `korora` can reach imports this folder (test/unit/faults-out-of-reach.test.ts).
+ *
+ *   node host-worker.js CONFIG SOCKET
+ */
+import { loadHostConfig } from '../../../workers/config.js';
+import { runHostWorker } from '../../../workers/host.js';
+import { connectToHarness } from './ask.js';
+import { wrapActivities } from './wrap-activities.js';
+import { wrapServices } from './wrap-services.js';
+
+const [, , configFile = '', socketPath = ''] = process.argv;
+const config = await loadHostConfig(configFile);
+const ask = await connectToHarness(socketPath);
+await runHostWorker(config, {
+  services: (built) => wrapServices(built, ask),
+  activities: (built) => wrapActivities(built, config.hostId, ask),
+});

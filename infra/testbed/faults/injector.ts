@@ -1,0 +1,60 @@
+/** The harness's end of the socket: every point that a worker reaches goes to the script of the cell that runs. */
+import { type Server, type Socket, createServer } from 'node:net';
+import { createInterface } from 'node:readline';
+import type { Answer, Point, Question, Reply } from './points.js';
+
+export type Script = (point: Point) => Promise<Answer>;
+
+export interface Injector {
+  /** Takes effect for every point that is reached from now on; null lets everything pass. */
+  follow(script: Script | null): void;
+  /** What a script threw: an accident of the harness, not of the product. */
+  takeError(): unknown;
+  close(): Promise<void>;
+}
+
+export async function startInjector(socketPath: string): Promise<Injector> {
+  let script: Script | null = null;
+  let error: unknown = null;
+  const workers = new Set<Socket>();
+  const server = createServer((socket) => {
+    workers.add(socket);
+    socket.on('error', () => undefined).on('close', () => workers.delete(socket));
+    createInterface({ input: socket }).on('line', (line) => {
+      const { id, point } = JSON.parse(line) as Question;
+      answerTo(point).then((answer) => {
+        const reply: Reply = { id, answer };
+        if (!socket.destroyed) socket.write(`${JSON.stringify(reply)}\n`);
+      }, () => undefined);
+    });
+  });
+  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(socketPath, resolve));
+
+  async function answerTo(point: Point): Promise<Answer> {
+    try {
+      return (await script?.(point)) ?? 'pass';
+    } catch (thrown) {
+      error ??= thrown;
+      return 'pass';
+    }
+  }
+
+  return {
+    follow(next) {
+      script = next;
+    },
+    takeError() {
+      const taken = error;
+      error = null;
+      return taken;
+    },
+    async close() {
+      for (const socket of workers) socket.destroy();
+      await closed(server);
+    },
+  };
+}
+
+function closed(server: Server): Promise<void> {
+  return new Promise((resolve) => server.close(() => resolve()));
+}

@@ -1,0 +1,75 @@
+/** What a cell's faults may do to a move: the powers of whoever pulls plugs. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { KororaError } from '../../../domain/failures.js';
+import type { Testbed } from '../testbed.js';
+import type { TestedGuest } from './guest.js';
+
+const POLL_MS = 200;
+
+export const HOSTS = ['host-a', 'host-b'] as const;
+export type HostName = (typeof HOSTS)[number];
+
+export interface Move {
+  readonly source: HostName;
+  readonly destination: HostName;
+  /** SIGKILL, and a new one as a supervisor would start it. */
+  killWorker(host: HostName): Promise<void>;
+  killControl(): Promise<void>;
+  /** All three at once. */
+  killWorkers(): Promise<void>;
+  killTemporal(): Promise<void>;
+  /** SIGKILL of the host's worker and of all that runs the VM there, and nobody starts anything. */
+  powerOff(host: HostName): Promise<void>;
+  /** As an operator does it: once the move names the host as silent. */
+  fence(host: HostName): Promise<void>;
+  /** Its worker comes back, and the operator has it give up what it holds. */
+  powerOn(host: HostName): Promise<void>;
+  /** The code it was refused with; null where it was taken. */
+  abort(): Promise<string | null>;
+}
+
+export function moveOf(testbed: Testbed, guest: TestedGuest, source: HostName): Move {
+  const { vmId } = guest;
+  const killWorker = async (host: HostName) => {
+    await testbed.hosts[host].worker.kill();
+    await testbed.restartWorker(host);
+  };
+  const killControl = async () => {
+    await testbed.control.kill();
+    await testbed.restartControl();
+  };
+  return {
+    source,
+    destination: otherHost(source),
+    killWorker,
+    killControl,
+    async killWorkers() {
+      await Promise.all([killControl(), ...HOSTS.map(killWorker)]);
+    },
+    killTemporal: () => testbed.replaceServer(),
+    async powerOff(host) {
+      await testbed.hosts[host].worker.kill();
+      for (const running of await guest.processes()) if (running.host === host) process.kill(running.pid, 'SIGKILL');
+    },
+    async fence(host) {
+      while (!(await testbed.client.status(vmId)).nextAction?.includes(`--host ${host}`)) await delay(POLL_MS);
+      await testbed.client.fence(vmId, { host, by: 'the fault matrix', reason: 'it is powered off' });
+    },
+    async powerOn(host) {
+      await testbed.restartWorker(host);
+      await testbed.client.reconcile(vmId);
+    },
+    abort: () =>
+      testbed.client.abort(vmId, 'the fault matrix wanted it').then(
+        () => null,
+        (error: unknown) => {
+          if (error instanceof KororaError) return error.code;
+          throw error;
+        },
+      ),
+  };
+}
+
+export function otherHost(host: HostName): HostName {
+  return host === 'host-a' ? 'host-b' : 'host-a';
+}

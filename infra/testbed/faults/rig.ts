@@ -1,0 +1,201 @@
+/**
+ * Where the cells of the fault matrix run, one after the other: one testbed whose workers ask at every point, one VM that is
+ * wherever the cell before left it. A cell is a move with a fault, all checks, and a move without.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { MigrationFailedError } from '../../../client/index.js';
+import { KororaError, problemOf } from '../../../domain/failures.js';
+import type { MigrationResult } from '../../../domain/status.js';
+import { diagnose } from '../diagnosis.js';
+import { type Testbed, type TestbedOptions, startTestbed } from '../testbed.js';
+import { built } from './built.js';
+import type { Cell, OutcomeKind } from './cells.js';
+import { type GuestState, type Problems, copyProblems, evidenceProblems, faultProblems, guestProblems, outcomeProblems, workerProblems } from './checks.js';
+import type { TestedGuest, Unsealing } from './guest.js';
+import { replay, stepsOf } from './history.js';
+import { type Injector, startInjector } from './injector.js';
+import { type HostName, moveOf, otherHost } from './move.js';
+import { QEMU_GUEST, qemuGuest } from './qemu-guest.js';
+import { type Baseline, baselineOf, remainsOf } from './remains.js';
+import { type Death, deathOf } from './orchestrator.js';
+import { scriptOf } from './script.js';
+
+const VM = 'tried';
+const CELL_LIMIT_MS = 180_000;
+const BOOT_LIMIT_MS = 120_000;
+
+export type Trial = Cell | Death;
+
+export interface CellResult {
+  readonly cell: Trial;
+  /** Null where the move did not end. */
+  readonly outcome: OutcomeKind | null;
+  readonly problems: Problems;
+  /** Of a cell that failed: what the testbed looked like. */
+  readonly diagnosis: string | null;
+  readonly elapsedMs: number;
+}
+
+export interface Rig {
+  /** Never throws: what goes wrong is in the result, and the next cell gets a new testbed. */
+  run(cell: Trial): Promise<CellResult>;
+  close(): Promise<void>;
+}
+
+export type RigParts = Pick<TestbedOptions, 'guestDir' | 'temporalBinary'>;
+
+export function createRig(parts: RigParts): Rig {
+  let stage: Stage | null = null;
+  return {
+    async run(cell) {
+      const startedAt = performance.now();
+      let diagnosis: string | null = null;
+      let ended: { outcome: OutcomeKind | null; problems: Problems };
+      try {
+        stage ??= await openStage(parts);
+        ended = await within(CELL_LIMIT_MS, runTrial(stage, cell));
+      } catch (error) {
+        ended = { outcome: null, problems: [problemOf(error)] };
+      }
+      if (ended.problems.length > 0 && stage) {
+        diagnosis = await diagnose(stage.testbed);
+        await stage.close();
+        stage = null;
+      }
+      return { cell, ...ended, diagnosis, elapsedMs: performance.now() - startedAt };
+    },
+    async close() {
+      await stage?.close();
+      stage = null;
+    },
+  };
+}
+
+interface Stage {
+  readonly testbed: Testbed;
+  readonly injector: Injector;
+  readonly guest: TestedGuest;
+  readonly baseline: Baseline;
+  owner: HostName;
+  state: GuestState;
+  close(): Promise<void>;
+}
+
+async function openStage(parts: RigParts): Promise<Stage> {
+  const root = await mkdtemp('/tmp/kr-');
+  const socketPath = `${root}.sock`;
+  const injector = await startInjector(socketPath);
+  const worker = (name: string, argument: string) => [process.execPath, '--single-threaded-gc', built(`infra/testbed/faults/${name}.js`), argument, socketPath];
+  const workerCommands = { host: (configFile: string) => worker('host-worker', configFile), control: (evidenceDir: string) => worker('control-worker', evidenceDir) };
+  const testbed = await startTestbed({ root, ...parts, workerCommands });
+  const vm = await testbed.guest(VM, QEMU_GUEST);
+  const guest = qemuGuest(testbed, vm);
+  const close = async () => {
+    injector.follow(null);
+    await guest.close();
+    await testbed.stop();
+    await injector.close();
+    await rm(root, { recursive: true, force: true });
+    await rm(socketPath, { force: true });
+  };
+  try {
+    await testbed.client.startVm(vm, 'host-a');
+    const unsealed = await firstUnsealing(guest, 'host-a');
+    return { testbed, injector, guest, baseline: await baselineOf(testbed.hosts), owner: 'host-a', state: { lastCount: 0, unsealed }, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function firstUnsealing(guest: TestedGuest, host: HostName): Promise<Unsealing> {
+  const deadline = performance.now() + BOOT_LIMIT_MS;
+  for (;;) {
+    const [first] = (await guest.said([host])).unsealings;
+    if (first) return first;
+    if (performance.now() > deadline) throw new Error('the guest unsealed nothing');
+    await delay(100);
+  }
+}
+
+async function runTrial(stage: Stage, trial: Trial): Promise<{ outcome: OutcomeKind; problems: Problems }> {
+  const { testbed, injector } = stage;
+  const move = moveOf(testbed, stage.guest, stage.owner);
+  await markHere(stage);
+  const death = trial.kind === 'orchestrator' ? deathOf(trial, move) : null;
+  const fault = trial.kind === 'orchestrator' ? null : scriptOf(trial, move);
+  injector.follow(death?.script ?? fault?.script ?? null);
+  const { result, codes, runId } = await moveAndWait(stage, move.destination);
+  injector.follow(null);
+  await death?.over();
+  await fault?.over();
+  const harnessError = injector.takeError();
+  if (harnessError) throw harnessError;
+
+  stage.owner = result.outcome.kind === 'moved' ? move.destination : move.source;
+  const history = await testbed.temporal.workflow.getHandle(`migrate-${VM}`, runId).fetchHistory();
+  const problems = [
+    ...(fault && trial.kind !== 'orchestrator' ? [...faultProblems(trial, move, fault, stepsOf(history)), ...outcomeProblems(trial, move, fault, result, codes)] : []),
+    ...(death && !death.hasHappened() ? ['nothing died: the move has fewer points'] : []),
+    ...(await evidenceProblems(result)),
+    ...(await stateProblems(stage, move.source)),
+    ...(await replayProblems(history)),
+  ];
+  if (problems.length > 0) return { outcome: result.outcome.kind, problems };
+  return { outcome: result.outcome.kind, problems: (await moveOn(stage)).map((problem) => `in the move after it: ${problem}`) };
+}
+
+/** It moves again, with no fault. */
+async function moveOn(stage: Stage): Promise<Problems> {
+  await markHere(stage);
+  const from = stage.owner;
+  const { result, codes } = await moveAndWait(stage, otherHost(from));
+  if (result.outcome.kind !== 'moved') return [`it ended ${result.outcome.kind}: ${codes.join(', ')}`];
+  stage.owner = otherHost(from);
+  return stateProblems(stage, from);
+}
+
+/** Everything that must be so whatever happened. */
+async function stateProblems(stage: Stage, from: HostName): Promise<Problems> {
+  const { testbed, guest, owner, baseline } = stage;
+  const works = await guestProblems(guest, from === owner ? [owner] : [from, owner], stage.state);
+  stage.state = works.state;
+  return [
+    ...works.problems,
+    ...(await copyProblems(testbed, guest, owner)),
+    ...(await remainsOf(testbed.hosts, guest.vmId, owner, baseline)),
+    ...workerProblems(testbed),
+  ];
+}
+
+async function markHere(stage: Stage): Promise<void> {
+  stage.state = { ...stage.state, lastCount: await stage.guest.mark(stage.owner) };
+}
+
+async function moveAndWait({ testbed }: Stage, destination: HostName): Promise<{ result: MigrationResult; codes: readonly string[]; runId: string }> {
+  const { runId } = await testbed.client.migrate({ vmId: VM, destination });
+  for (;;) {
+    try {
+      return { result: await testbed.client.result(VM, runId), codes: [], runId };
+    } catch (error) {
+      // A Temporal server that is being replaced.
+      if (error instanceof KororaError && error.code === 'TEMPORAL_UNREACHABLE') continue;
+      if (!(error instanceof MigrationFailedError) || !error.result) throw error;
+      return { result: error.result, codes: error.failures.map((f) => f.code), runId };
+    }
+  }
+}
+
+async function replayProblems(history: Parameters<typeof replay>[0]): Promise<Problems> {
+  return replay(history, `migrate-${VM}`).then(() => [], (error: unknown) => [`its history does not replay: ${String(error)}`]);
+}
+
+async function within<T>(limitMs: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`the cell did not end in ${limitMs / 1000} s`)), limitMs);
+  });
+  work.catch(() => undefined);
+  return Promise.race([work, late]).finally(() => clearTimeout(timer));
+}
