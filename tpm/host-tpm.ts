@@ -44,7 +44,8 @@ const SEALED_BYTES_MAX = 128;
 /** NV indices of EK certificates in order of preference: ECC P-384, ECC P-256, RSA 2048 (TCG EK Credential Profile §2.2.1.4). */
 const EK_CERTIFICATE_INDICES = ['0x1C00016', '0x1C0000A', '0x1C00002'];
 
-const FOLDER_PREFIX = 'wrapping-';
+/** Of the folders of key contexts: of a move's wrapping key, and of one operation. */
+const FOLDER_PREFIX = { wrapping: 'wrapping-', operation: 'tmp-' } as const;
 
 export function createHostTpm({ access, hostId, tcti, stateDir }: HostTpmOptions): HostTpm {
   const tools = createTpmTools({ access, hostId, tcti, stateDir });
@@ -75,7 +76,7 @@ export function createHostTpm({ access, hostId, tcti, stateDir }: HostTpmOptions
   };
 
   const withFolder = async <T>(work: (folder: string) => Promise<T>): Promise<T> => {
-    const folder = join(stateDir, `tmp-${randomUUID()}`);
+    const folder = join(stateDir, `${FOLDER_PREFIX.operation}${randomUUID()}`);
     await access.ensureDirectory(folder);
     try {
       return await work(folder);
@@ -92,9 +93,6 @@ export function createHostTpm({ access, hostId, tcti, stateDir }: HostTpmOptions
     return key;
   });
   const storageKey = memo(() => ensurePersistent(STORAGE_KEY));
-  const removeLeftovers = memo(async () => {
-    for (const name of await access.list(stateDir)) if (name.startsWith(FOLDER_PREFIX)) await access.remove(join(stateDir, name));
-  });
 
   const readPcrs = (pcrs: readonly number[]) =>
     output('tpm2_pcrread', [selection(pcrs), '-F', 'values', '-o', STDOUT, '-Q'], (stdout) => valuesIn(pcrs, stdout));
@@ -169,6 +167,13 @@ export function createHostTpm({ access, hostId, tcti, stateDir }: HostTpmOptions
   };
 
   return {
+    removeLeftovers: () =>
+      tools.exclusive(async () => {
+        await tools.flush('objects', 'sessions');
+        const prefixes = Object.values(FOLDER_PREFIX);
+        for (const name of await access.list(stateDir)) if (prefixes.some((prefix) => name.startsWith(prefix))) await access.remove(join(stateDir, name));
+      }),
+
     ensureAttestationKey: () => tools.exclusive(attestationKey),
 
     ekCertificateSha256: () =>
@@ -190,10 +195,9 @@ export function createHostTpm({ access, hostId, tcti, stateDir }: HostTpmOptions
 
     createWrappingKey: (pcrs) =>
       tools.exclusive(async () => {
-        await removeLeftovers();
         await attestationKey();
         await storageKey();
-        const folder = join(stateDir, `${FOLDER_PREFIX}${randomUUID()}`);
+        const folder = join(stateDir, `${FOLDER_PREFIX.wrapping}${randomUUID()}`);
         await access.ensureDirectory(folder);
         try {
           return await createWrappingKey(pcrs, folder);

@@ -9,6 +9,8 @@ import type { ParsedQuote, TpmCounters } from '../domain/appraisal.js';
 import type { AttestationKeyPublic, PcrValues, SignedAttestation, WrappedSecrets, WrappingKeyEvidence } from '../domain/attestation.js';
 
 export interface HostTpm {
+  /** Removes the key contexts that a worker left when it died, and unloads what it had loaded. For the one worker of a host, before it works. */
+  removeLeftovers(): Promise<void>;
   /** Creates and persists the AK on the first call; the same key ever after. TPM_UNREACHABLE, TPM_COMMAND_FAILED. */
   ensureAttestationKey(): Promise<AttestationKeyPublic>;
   /** SHA-256 (hex) of the DER EK certificate in NV; null where the TPM has none. */

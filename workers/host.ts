@@ -25,6 +25,7 @@ export async function runHostWorker(config: HostConfig, wrapper?: HostWrapper): 
   await services.access.ensureDirectory(config.runDir);
   const lock = await lockHost(config.hostId, `${config.runDir}/worker.sock`);
   try {
+    await services.tpm.removeLeftovers();
     await services.installedBundle();
     const place = await connectWorker();
     const worker = await Worker.create({

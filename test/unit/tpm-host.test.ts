@@ -2,7 +2,7 @@
  * The host TPM against a real software TPM; tpm2_checkquote is the oracle for quotes.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { SignedAttestation } from '../../domain/attestation.js';
@@ -216,10 +216,11 @@ describe('a wrapping key', () => {
 
   it('of a worker that died is removed by the next one', async () => {
     await tpm.createWrappingKey(PCRS);
-    const [left = ''] = foldersLeft();
-    const key = await open().createWrappingKey(PCRS);
-    expect(existsSync(join(stateDir(), left))).toBe(false);
-    await key.forget();
+    // As one of an operation that did not end.
+    mkdirSync(join(stateDir(), 'tmp-of-a-test'));
+    expect(foldersLeft().length).toBe(2);
+    await open().removeLeftovers();
+    expect(foldersLeft()).toEqual([]);
   });
 });
 
