@@ -40,13 +40,14 @@ export function createPreflight(services: HostServices) {
   }
 
   async function commonFacts(order: Order, vm: VmDocument, role: Role) {
-    const [failures, facts, swtpmVersion, disks] = await Promise.all([
+    const [failures, facts, swtpmVersion, strangers, disks] = await Promise.all([
       ownFailures(order, role),
       hypervisorFacts(),
       vtpms.version(),
+      hypervisor.strangers(vm),
       Promise.all(vm.disks.map(diskFacts)),
     ]);
-    return { hostId, failures, hypervisor: facts, swtpmVersion, disks };
+    return { hostId, failures, hypervisor: facts, swtpmVersion, strangers, disks };
   }
 
   /** Order, bundle and TPM, each as reasons rather than an error, so that all are listed. */

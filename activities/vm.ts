@@ -62,6 +62,8 @@ export function createVmActivities(services: HostServices) {
   /** All reasons at once why this host cannot run the VM. */
   async function refuseUnfit(vm: VmDocument): Promise<void> {
     const failures = hypervisorRules(vm, hostId, await hypervisor.facts());
+    const strangers = await hypervisor.strangers(vm);
+    failures.push(...strangers.map((what) => failure('STRANGER_FOUND', { host: hostId, vm: vm.vmId, what })));
     for (const disk of vm.disks) {
       if (!(await access.stat(disk.path))) failures.push(failure('DISK_NOT_VISIBLE', { host: hostId, disk: disk.id, path: disk.path }));
     }
@@ -124,6 +126,7 @@ export function createVmActivities(services: HostServices) {
       availableMemoryBytes: memory,
       vms: surveyed.filter((vm) => vm !== null),
       failures,
+      findings: services.findings,
     };
   }
 

@@ -58,6 +58,7 @@ export const FAILURES = {
   SWTPM_UNSUPPORTED: row.never('{host} has swtpm {version}, at least {minimum} is needed', 'Install a supported swtpm on {host}.'),
   SWTPM_OLDER: row.never('{destination} has swtpm {destinationVersion}, older than {sourceVersion} on {source}', 'Upgrade swtpm on {destination}: it may not read the state of a newer one.'),
   LEFTOVER_FOUND: row.never('{host} has a leftover of an earlier attempt for VM {vm}: {what}', 'Look at it with `korora vm show {vm}`; remove it on {host} once you know that it is surplus.'),
+  STRANGER_FOUND: row.never('{host} runs a process that looks like VM {vm} and that Kororā did not start: {what}', 'Find out who started it; end it on {host} once you know that it is surplus. VM {vm} must run once.'),
   HYPERVISOR_UNSUPPORTED: row.never('{host} has no driver for hypervisor {hypervisor}', 'Choose a host of that hypervisor.'),
   MIGRATION_IN_PROGRESS: row.never('VM {vm} is being moved already', 'Watch it with `korora watch {vm}`, or abort it first.'),
   START_IN_PROGRESS: row.never('VM {vm} is being started already', 'Wait for it, then see `korora vm show {vm}`.'),

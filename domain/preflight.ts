@@ -38,6 +38,8 @@ interface HostFacts {
   readonly hypervisor: HypervisorSummary | null;
   /** Null where swtpm is not installed. */
   readonly swtpmVersion: string | null;
+  /** Processes here that look like this VM and that no worker started, in words. */
+  readonly strangers: readonly string[];
   readonly disks: readonly DiskFacts[];
 }
 
@@ -61,6 +63,7 @@ export function planMove(order: Order, vm: VmDocument, source: SourceFacts, dest
     ...source.failures,
     ...destination.failures,
     ...(order.source === order.destination ? [failure('SOURCE_IS_DESTINATION', { vm: vm.vmId, host: order.source })] : []),
+    ...[source, destination].flatMap(({ hostId, strangers }) => strangers.map((what) => failure('STRANGER_FOUND', { host: hostId, vm: vm.vmId, what }))),
     ...sourceRules(order, vm, source),
     ...destinationRules(vm, destination),
     ...pairRules(vm, source, destination),

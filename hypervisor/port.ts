@@ -39,6 +39,10 @@ export interface Hypervisor {
   start(vm: VmDocument, place: VmPlace): Promise<void>;
   /** Runs vCPUs of a paused or moved-out VM; idempotent on a running one. */
   ensureRunning(vmId: VmId, runDir: string): Promise<void>;
+  /** Stops vCPUs; idempotent, and nothing where there is no process. */
+  ensurePaused(vmId: VmId, runDir: string): Promise<void>;
+  /** Processes of this host that look like the VM (its name, identity, or a disk of it) and are no VM that a worker keeps; for people. */
+  strangers(vm: VmDocument): Promise<readonly string[]>;
   /** Ends the copy that runs, if one does, and waits until the VM is back in `running`, `paused` or `moved-out`. */
   ensureNotMoving(vmId: VmId, runDir: string): Promise<void>;
   /** Ends the process and removes what it left in runDir; idempotent. */

@@ -14,7 +14,7 @@ import { createSwtpmManager } from '../tpm/swtpm.js';
 import { createEvidenceVerifier } from '../tpm/evidence-verifier.js';
 import type { HostConfig } from './config.js';
 
-export function buildHostServices(config: HostConfig): HostServices {
+export function buildHostServices(config: HostConfig): Omit<HostServices, 'findings'> {
   const { hostId, stateDir, runDir, tcti } = config;
   const access = createLocalHost(hostId);
   const vmsDir = `${stateDir}/vms`;

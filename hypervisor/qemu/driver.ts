@@ -15,6 +15,7 @@ import { commandLine } from './command-line.js';
 import { findFacts } from './facts.js';
 import { openIncoming } from './incoming.js';
 import { openOutgoing } from './outgoing.js';
+import { findStrangers } from './strangers.js';
 import { commandFailed, ensureGone, findProcess, launch, saying, withControl, type QemuHost } from './process.js';
 import { isUnderWay, queryMigration, queryRunState, vmStatusOf } from './qapi.js';
 import { QmpError, type Qmp } from './qmp.js';
@@ -73,6 +74,13 @@ export function createQemu(options: QemuOptions): Hypervisor {
         await qmp.execute('cont');
         if ((await queryRunState(qmp)) !== 'running') throw new QmpError('the VM does not run after cont');
       }),
+
+    async ensurePaused(vmId, runDir) {
+      if ((await findProcess(host, vmId, runDir)) === null) return;
+      await withControl(host, vmId, runDir, 'stop', (qmp) => qmp.execute('stop'));
+    },
+
+    strangers: (vm) => findStrangers(host, vm),
 
     async ensureNotMoving(vmId, runDir) {
       if ((await findProcess(host, vmId, runDir)) === null) return;

@@ -159,6 +159,7 @@ export const samples = {
     manifest,
     verdict: verdictStatement,
     rounds: [{ round: 1, sentBytes: 200_000_000, remainingBytes: 4_000_000, dirtyBytesPerSecond: 1_000_000.5, elapsedMs: 900 }],
+    fences: [],
     timings: {
       startedAtMs: 1_000,
       endedAtMs: 4_000,

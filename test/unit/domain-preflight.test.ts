@@ -15,7 +15,7 @@ const order = orderOf();
 const vm = vmDocument();
 const hypervisor = { kind: 'qemu', version: '7.2.22', accelerator: 'kvm', machineTypes: ['pc-q35-7.1', 'pc-q35-7.2'], cpuModels: ['qemu64', 'Westmere'] };
 const disks = vm.disks.map(({ id }, i) => ({ id, identity: { inode: `10${i}`, birthTimeNs: `170000000000000000${i}`, sizeBytes: 1000 + i } }));
-const common = { failures: [], hypervisor, swtpmVersion: '0.7.1', disks };
+const common = { failures: [], hypervisor, swtpmVersion: '0.7.1', strangers: [], disks };
 const source: SourceFacts = { ...common, hostId: SOURCE, ownership: { state: 'owner', epoch: 1 }, vmStatus: 'running', vmDigest: order.vmDigest };
 const destination: DestinationFacts = { ...common, hostId: DESTINATION, availableMemoryBytes: (256 + 128) * MIB, missingBootFiles: [], leftovers: [] };
 
