@@ -9,6 +9,7 @@ import { copyFile, readFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Evidence } from '../../domain/evidence.js';
@@ -202,7 +203,7 @@ describe.skipIf(obstacle !== null)('a guest with a client and a disk', () => {
     const seen: number[] = [];
     let isOn = true;
     const watching = (async () => {
-      while (isOn) seen.push(await counterOn(vm));
+      for (; isOn; await delay(5)) seen.push(await counterOn(vm));
     })();
     watching.catch(() => undefined);
     return {
