@@ -88,15 +88,11 @@ export async function announce(qmp: Qmp): Promise<void> {
   await qmp.execute('announce-self', { initial: 50, max: 550, rounds: 5, step: 50 }).catch(() => undefined);
 }
 
-/** Ends the rounds of an announcement: they go by QEMU's own clock and would go on while the VM is stopped. */
-export async function ceaseAnnouncing(qmp: Qmp): Promise<void> {
-  await qmp.execute('announce-self', { initial: 0, max: 0, rounds: 0, step: 0 });
-}
-
 /**
- * For a copy before its load. QEMU announces at the end of every load, of a VM that is stopped too, hence before the image
- * is verified. With no rounds it sends nothing, neither then nor, for the guest's own part, at `cont`
- * (net/announce.c, qemu_announce_self; hw/net/virtio-net.c, virtio_net_post_load_device).
+ * For a copy before its load. QEMU announces at the end of every load, whatever the VM's state, hence before the image is
+ * verified. That QEMU 7.2 then keeps the frame back until the VM runs (net/net.c, qemu_can_send_packet) is no
+ * promise of its interface; with no rounds there is no frame to keep back, nor an announcement that the guest would make
+ * on its own at `cont` (net/announce.c, qemu_announce_self; hw/net/virtio-net.c, virtio_net_post_load_device).
  */
 export async function announceNothingOnLoad(qmp: Qmp): Promise<void> {
   await qmp.execute('migrate-set-parameters', { 'announce-rounds': 0 });

@@ -21,7 +21,6 @@ import type { CopyLimits } from '../../domain/progress.js';
 import { settleable } from '../../domain/settleable.js';
 import type { OutgoingImage, PauseFacts } from '../port.js';
 import { runFiles } from './command-line.js';
-import { ceaseAnnouncing } from './network.js';
 import { logTail, openCopyConnection, saying, type QemuHost } from './process.js';
 import { progressOf, queryMigration, queryRunState, setCapabilities, setLimits } from './qapi.js';
 import type { QmpEvent } from './qmp.js';
@@ -36,7 +35,6 @@ export async function openOutgoing(host: QemuHost, runDir: string, limits: CopyL
   const listener = await saying(host, 'prepare a copy', async () => {
     await setCapabilities(qmp, CAPABILITIES);
     await setLimits(qmp, limits);
-    await ceaseAnnouncing(qmp);
     return host.access.listenUnixSocket(path);
   }).catch((error: unknown) => {
     qmp.close();

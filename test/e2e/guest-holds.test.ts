@@ -123,8 +123,8 @@ describe.skipIf(obstacle !== null)('a guest with a client and a disk', () => {
       expect(evidence.verdict?.verdict.verdict).toBe('rejected');
     });
     it('answers every line on the same connection', () => expectEveryLine());
-    it('sends no frame from host-b, and is announced again from host-a', () => {
-      expect(frames['host-b'].fromVm()).toEqual([]);
+    it('sends no frame from host-b', () => expect(frames['host-b'].fromVm()).toEqual([]));
+    it('is announced again from host-a', () => {
       expect(frames['host-a'].fromVm().filter((f) => f.type === RARP).length).toBeGreaterThan(0);
     });
     it('leaves no tap on host-b, and the switch as it was', async () => {
@@ -160,12 +160,13 @@ describe.skipIf(obstacle !== null)('a guest with a client and a disk', () => {
 
     it('runs on host-b', () => expect(evidence.outcome).toMatchObject({ kind: 'moved', runsOn: 'host-b' }));
     it('answers every line on the same connection', () => expectEveryLine());
-    it('sends no frame from host-b before it was accepted there, and is announced then', () => {
+    it('sends no frame from host-b before it was accepted there', () => {
       const acceptedAtMs = evidence.timings.destination?.decidedAtMs ?? Infinity;
       const sent = frames['host-b'].fromVm();
+      expect(sent.length).toBeGreaterThan(0);
       expect(sent.filter((frame) => frame.atMs < acceptedAtMs)).toEqual([]);
-      expect(sent.filter((frame) => frame.type === RARP).length).toBeGreaterThan(0);
     });
+    it('is announced from host-b', () => expect(frames['host-b'].fromVm().filter((frame) => frame.type === RARP).length).toBeGreaterThan(0));
     it('is behind host-b for the switch, and has no tap on host-a', async () => {
       expect(await network.portOf(MAC)).toBe(SWITCH_PORTS['host-b']);
       expect(await tapsOn('host-a')).toEqual([]);
