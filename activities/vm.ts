@@ -6,7 +6,8 @@ import { parseDocument } from '../domain/documents.js';
 import { type Failure, KororaError, failure, refuse } from '../domain/failures.js';
 import type { VmId } from '../domain/ids.js';
 import { mayRun } from '../domain/ownership.js';
-import { hypervisorRules } from '../domain/preflight.js';
+import { hypervisorRules, networkRules } from '../domain/preflight.js';
+import { networkFacts } from './networks.js';
 import { sealKeys, unsealKeys } from './vtpm-keys.js';
 import type { HostSurvey, VmSurvey } from '../domain/status.js';
 import { hostIn } from '../domain/trust-bundle.js';
@@ -67,6 +68,7 @@ export function createVmActivities(services: HostServices) {
     for (const disk of vm.disks) {
       if (!(await access.stat(disk.path))) failures.push(failure('DISK_NOT_VISIBLE', { host: hostId, disk: disk.id, path: disk.path }));
     }
+    failures.push(...networkRules(vm, hostId, await networkFacts(access, vm)));
     for (const path of [vm.boot.kernel, vm.boot.initrd]) {
       if (!(await access.stat(path))) failures.push(failure('BOOT_FILE_NOT_VISIBLE', { host: hostId, path }));
     }

@@ -45,6 +45,7 @@ export const FAILURES = {
   VM_EXISTS: row.never('{host} already has a record of VM {vm}: {state}', 'Choose another name, or see `korora vm show {vm}`.'),
   DISK_NOT_VISIBLE: row.never('{host} does not see disk {disk} at {path}', 'Mount the shared storage on {host} at the same path.'),
   DISK_NOT_SAME: row.never('disk {disk} at {path} is another file on {destination} than on {source}', 'Mount the same storage on both hosts; a copy of the disk is not the disk.'),
+  NETWORK_NOT_VISIBLE: row.never('{host} has no bridge {bridge} for network {network}', 'Make the bridge {bridge} on {host} and join it to the same network, or change the VM document.'),
   BOOT_FILE_NOT_VISIBLE: row.never('{host} does not see the boot file {path}', 'Put the file on {host} at the same path.'),
   MEMORY_INSUFFICIENT: row.never('{host} has {available} bytes of memory free, VM {vm} needs {needed}', 'Free memory on {host} or choose another destination.'),
   MACHINE_TYPE_UNSUPPORTED: row.never('{host} does not offer machine type {machine}', 'Choose a destination with the QEMU version of this machine type.'),

@@ -31,6 +31,12 @@ export interface DiskFacts {
   readonly identity: { readonly inode: string; readonly birthTimeNs: string; readonly sizeBytes: number } | null;
 }
 
+export interface NetworkFacts {
+  readonly id: string;
+  /** Whether the host has the bridge. That it leads to the same network as elsewhere cannot be seen. */
+  readonly isVisible: boolean;
+}
+
 interface HostFacts {
   readonly hostId: string;
   /** What the host itself refuses: order, bundle, TPM. */
@@ -41,6 +47,7 @@ interface HostFacts {
   /** Processes here that look like this VM and that no worker started, in words. */
   readonly strangers: readonly string[];
   readonly disks: readonly DiskFacts[];
+  readonly networks: readonly NetworkFacts[];
 }
 
 export interface SourceFacts extends HostFacts {
@@ -127,7 +134,10 @@ export function hypervisorRules(vm: VmDocument, host: string, hypervisor: Hyperv
 }
 
 function pairRules(vm: VmDocument, source: SourceFacts, destination: DestinationFacts): Failure[] {
-  const failures = vm.disks.flatMap((disk) => diskRules(disk, source, destination));
+  const failures = [
+    ...vm.disks.flatMap((disk) => diskRules(disk, source, destination)),
+    ...[source, destination].flatMap(({ hostId, networks }) => networkRules(vm, hostId, networks)),
+  ];
   const [from, to] = [source.hypervisor?.accelerator, destination.hypervisor?.accelerator];
   if (from && to && from !== to) {
     failures.push(
@@ -145,6 +155,12 @@ function pairRules(vm: VmDocument, source: SourceFacts, destination: Destination
     );
   }
   return failures;
+}
+
+/** A network that a host says nothing of counts as one it does not have; for a start as for a move. */
+export function networkRules(vm: VmDocument, host: string, facts: readonly NetworkFacts[]): Failure[] {
+  const unseen = vm.networks.filter(({ id }) => facts.find((f) => f.id === id)?.isVisible !== true);
+  return unseen.map(({ id, bridge }) => failure('NETWORK_NOT_VISIBLE', { host, network: id, bridge }));
 }
 
 /** Same inode number, time of birth and size: a copy of a disk has another inode or another birth. */

@@ -23,23 +23,14 @@ import { type HostConfig, loadHostConfig } from '../../workers/config.js';
 import { enrolHost } from '../../workers/enrol.js';
 import { startTemporalServer, type TemporalServer } from '../temporal/start-server.mjs';
 import { type TestbedProcess, endWrittenDown, leaveRunning, startProcess, writeDown } from './processes.js';
+import type { HostPlace } from './namespaces.js';
+import { inNetwork, withOwnMounts } from './own-mounts.js';
 import { freePortPair } from './ports.js';
 
 export const TESTBED_PCRS = [0, 2, 4, 7, 14] as const;
 const HOST_CLASS = 'testbed';
 /** The built command, also where this file runs from source under the test runner. */
 const KORORA = fileURLToPath(new URL(import.meta.url.includes('/dist/') ? '../../cli/main.js' : '../../dist/cli/main.js', import.meta.url));
-
-/**
- * Runs $0 with the other words as its own, in a mount namespace from which nothing gets out. In a chroot the root cannot be
- * made private; that is as good where nothing is shared.
- */
-const OWN_MOUNTS = `
-if unshare --mount true 2> /dev/null; then propagation=private
-elif ! grep -q ' shared:' /proc/self/mountinfo; then propagation=unchanged
-else echo 'this machine lets no process have mounts of its own' >&2; exit 1
-fi
-exec unshare --mount --propagation "$propagation" bash -ec "$0" bash "$@"`;
 
 export interface TestbedOptions {
   /** Short: unix sockets live below it. Removed and made anew. */
@@ -51,6 +42,8 @@ export interface TestbedOptions {
   readonly tpmTap?: (host: { readonly hostId: string; readonly tcti: string }) => Promise<string>;
   /** Puts something between the source and a host's channel. Returns where peers are told to connect. */
   readonly channelTap?: (host: { readonly hostId: string; readonly listen: NetworkAddress }) => Promise<NetworkAddress>;
+  /** Puts each host into a network of its own (namespaces.ts), whose `channelTap` then goes here too; left out, all are on loopback. */
+  readonly places?: Readonly<Record<'host-a' | 'host-b', HostPlace>>;
   readonly uiPort?: number;
 }
 
@@ -94,6 +87,10 @@ export interface GuestOptions {
   readonly dirtySetMib?: number;
   readonly hasVtpm?: boolean;
   readonly cpuModel?: string;
+  /** `address` is A.B.C.D/BITS; the guest gives back on TCP port 7 what it gets. */
+  readonly network?: { readonly mac: string; readonly bridge: string; readonly address: string };
+  /** The guest flushes its record to the disk before it says the number. */
+  readonly isFlushing?: boolean;
 }
 
 /** What runs already is ended when something after it fails. */
@@ -127,7 +124,9 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
 
   const environment = { TEMPORAL_ADDRESS: server.address, KORORA_TRUST: trustFile };
   const configs = { 'host-a': a, 'host-b': b };
-  const startWorker = (hostId: 'host-a' | 'host-b', mounts = {}) => startKorora(hostId, ['worker', 'host', '--config', configs[hostId].configFile], mounts);
+  const temporalPort = Number(server.address.split(':').at(-1));
+  const reached = { 'host-a': await options.places?.['host-a'].reach(temporalPort), 'host-b': await options.places?.['host-b'].reach(temporalPort) };
+  const startWorker = (hostId: 'host-a' | 'host-b', mounts = {}) => startKorora(hostId, ['worker', 'host', '--config', configs[hostId].configFile], mounts, hostId);
   const startControl = () => startKorora('control', ['worker', 'control', '--evidence-dir', join(root, 'evidence')]);
   const [control, workerA, workerB, connection] = await allOf([startControl(), startWorker('host-a'), startWorker('host-b'), Connection.connect({ address: server.address })]);
   const temporal = new Client({ connection });
@@ -177,11 +176,13 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
   };
   return testbed;
 
-  function startKorora(name: string, args: readonly string[], mounts: Readonly<Record<string, string>> = {}): Promise<TestbedProcess> {
-    const bind = Object.entries(mounts).map(([path, instead]) => `mount --bind '${instead}' '${path}'`);
+  function startKorora(name: string, args: readonly string[], mounts: Readonly<Record<string, string>> = {}, host: 'host-a' | 'host-b' | null = null): Promise<TestbedProcess> {
+    const binds = Object.entries(mounts).map(([path, instead]) => `mount --bind '${instead}' '${path}'`);
+    const place = host && options.places?.[host];
+    const temporalAddress = host && reached[host] ? `${reached[host].host}:${reached[host].port}` : server.address;
     const korora = [KORORA, ...args];
-    const [command = '', ...rest] = bind.length === 0 ? korora : ['bash', '-ec', OWN_MOUNTS, [...bind, 'exec "$@"'].join('\n'), ...korora];
-    return ending(startProcess({ name, command, args: rest, environment, logFile: join(root, `logs/${name}.log`), readyText: ' ready' }));
+    const [command = '', ...rest] = place ? inNetwork(place.namespace, binds, korora) : binds.length === 0 ? korora : withOwnMounts(binds, korora);
+    return ending(startProcess({ name, command, args: rest, environment: { ...environment, TEMPORAL_ADDRESS: temporalAddress }, logFile: join(root, `logs/${name}.log`), readyText: ' ready' }));
   }
 
   async function ending<T extends { stop(): Promise<void> }>(starting: Promise<T>): Promise<T> {
@@ -209,7 +210,10 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
     await mkdir(join(root, hostId), { recursive: true, mode: 0o700 });
     const { tcti, tpmPort } = await startTpm(hostId);
     ends.push(() => ensureTestbedTpmStopped(tpmSpec(hostId, tpmPort)));
-    const listen = { host: '127.0.0.1', port: options.channelTap ? await freePortPair() : 0 };
+    const place = options.places?.[hostId];
+    await Promise.all([place?.reach(tpmPort), place?.reach(tpmPort + 1)]);
+    const reachedTcti = place ? `swtpm:host=${place.gateway},port=${tpmPort}` : tcti;
+    const listen = { host: place?.address ?? '127.0.0.1', port: options.channelTap ? await freePortPair() : 0 };
     const advertise = await options.channelTap?.({ hostId, listen });
     const configFile = join(root, hostId, 'host.json');
     const document = {
@@ -221,7 +225,7 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
       stateDir: 'state',
       runDir: join(root, 'run', hostId),
       trustBundle: '../trust.json',
-      tcti: (await options.tpmTap?.({ hostId, tcti })) ?? tcti,
+      tcti: (await options.tpmTap?.({ hostId, tcti })) ?? reachedTcti,
       channel: { listen, ...(advertise ? { advertise } : {}) },
     };
     await writeFile(configFile, `${JSON.stringify(document, null, 2)}\n`);
@@ -230,7 +234,8 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
 }
 
 async function guestDocument({ root, guestDir }: TestbedOptions, vmId: string, options: GuestOptions = {}): Promise<VmDocument> {
-  const { memoryMib = 256, dirtyMibPerSecond = 0, dirtySetMib = 32, hasVtpm = true, cpuModel = 'max' } = options;
+  const { memoryMib = 256, dirtyMibPerSecond = 0, dirtySetMib = 32, hasVtpm = true, cpuModel = 'max', network, isFlushing = false } = options;
+  const words = [`korora.dirty_mib_per_s=${dirtyMibPerSecond}`, `korora.dirty_set_mib=${dirtySetMib}`, ...(isFlushing ? ['korora.flush=1'] : []), ...(network ? [`korora.address=${network.address}`] : [])];
   const commandLine = (await readFile(join(guestDir, 'cmdline'), 'utf8')).trim();
   const disk = join(root, 'shared', `${vmId}.raw`);
   const file = await open(disk, 'w');
@@ -248,9 +253,10 @@ async function guestDocument({ root, guestDir }: TestbedOptions, vmId: string, o
     boot: {
       kernel: join(guestDir, 'vmlinuz'),
       initrd: join(guestDir, 'initramfs.cpio'),
-      commandLine: `${commandLine} korora.dirty_mib_per_s=${dirtyMibPerSecond} korora.dirty_set_mib=${dirtySetMib}`,
+      commandLine: [commandLine, ...words].join(' '),
     },
     disks: [{ id: 'disk0', path: disk, format: 'raw' }],
+    networks: network ? [{ id: 'net0', mac: network.mac, bridge: network.bridge }] : [],
     vtpm: hasVtpm ? { model: 'tpm-crb' } : null,
   });
 }

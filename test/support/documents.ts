@@ -44,6 +44,7 @@ const vm = {
     { id: 'root', path: '/srv/shared/web-1-root.qcow2', format: 'qcow2' },
     { id: 'data', path: '/srv/shared/web-1-data.raw', format: 'raw' },
   ],
+  networks: [{ id: 'lan', mac: '52:54:00:00:00:01', bridge: 'br0' }],
   vtpm: { model: 'tpm-crb' },
 };
 

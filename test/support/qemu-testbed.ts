@@ -34,7 +34,7 @@ export interface QemuTestbed {
   readonly folder: string;
   readonly a: QemuSide;
   readonly b: QemuSide;
-  readonly vm: (changes?: { readonly kernelWords?: string; readonly disks?: VmDocument['disks'] }) => VmDocument;
+  readonly vm: (changes?: { readonly kernelWords?: string; readonly disks?: VmDocument['disks']; readonly networks?: VmDocument['networks'] }) => VmDocument;
   readonly close: () => Promise<void>;
 }
 
@@ -55,12 +55,12 @@ export async function createQemuTestbed(): Promise<QemuTestbed> {
     folder,
     a,
     b,
-    vm: ({ kernelWords = '', disks = [] } = {}) =>
+    vm: ({ kernelWords = '', disks = [], networks = [] } = {}) =>
       VmDocument.parse({
         kind: 'korora/vm', version: 1, vmId: 'guest', hypervisor: 'qemu', machine: 'pc-q35-7.2',
         cpu: { model: 'max', count: 1 }, memoryBytes: 256 * 1024 * 1024 - 8192,
         boot: { kernel: join(guest, 'vmlinuz'), initrd: join(guest, 'initramfs.cpio'), commandLine: `console=ttyS0 quiet panic=-1 korora.tick_ms=20 ${kernelWords}` },
-        disks, vtpm: { model: 'tpm-crb' },
+        disks, networks, vtpm: { model: 'tpm-crb' },
       }),
     async close() {
       await a.reset();
