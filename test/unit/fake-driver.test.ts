@@ -90,6 +90,18 @@ describe('a guest', () => {
     await incoming.close();
   });
 
+  it('that changes its pages all the time arrives with every one of them', async () => {
+    const { a, b } = bed();
+    const vm = await boot(a, 'korora.unseal_every_s=0 korora.dirty_mib_per_s=64');
+    const { incoming, outgoing, loaded } = await carry(vm, untouched());
+    await loaded;
+    await incoming.activate();
+    await eventually('unsealings', async () => unsealsIn(await b.consoleLog()).length > 2);
+    expect(await b.consoleLog()).not.toMatch(/memory-wrong|unseal-failed/);
+    await outgoing.close();
+    await incoming.close();
+  });
+
   it('that changes its pages faster than they are sent is in its rounds until the limits let it pause', async () => {
     const { a } = bed();
     const vm = await boot(a, 'korora.memory_mib=1 korora.dirty_mib_per_s=64');
