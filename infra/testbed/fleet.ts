@@ -57,6 +57,7 @@ function problemsSeen({ host }: FleetVm, surveys: readonly VmSurvey[]): string[]
 }
 
 async function problemsHeardFrom({ vmId, console, said }: FleetVm): Promise<string[]> {
+  await console.until(() => true, 'reading what it has said');
   const last = console.counts().at(-1) ?? 0;
   const goesOn = console.until((c) => (c.counts().at(-1) ?? 0) > last + 1 && c.unseals().some((u) => u.count > last), `${vmId} going on`);
   const stuck = await goesOn.then(() => [], (error: Error) => [error.message]);
