@@ -81,14 +81,14 @@ async function scale({ vms, atOnce, rounds }: Sizes, temporalBinary: string): Pr
   }
 }
 
-/** In the order of the list, never more than `atOnce` at a time. */
+/** In the order of the list, never more than `atOnce` at a time; a failure is told only when nothing is under way any more. */
 async function inParallel<T>(atOnce: number, list: readonly T[], work: (item: T, index: number) => Promise<void>): Promise<void> {
   const entries = list.entries();
-  await Promise.all(
-    Array.from({ length: atOnce }, async () => {
-      for (const [index, item] of entries) await work(item, index);
-    }),
-  );
+  const lanes = Array.from({ length: atOnce }, async () => {
+    for (const [index, item] of entries) await work(item, index);
+  });
+  await Promise.allSettled(lanes);
+  await Promise.all(lanes);
 }
 
 function quantileMs(values: readonly number[], share: number): string {
