@@ -122,16 +122,22 @@ function softwareRules(vm: VmDocument, { hostId: host, hypervisor, swtpmVersion 
 /** Why this VM cannot run under the hypervisor of this host; for a start as for a move. */
 export function hypervisorRules(vm: VmDocument, host: string, hypervisor: HypervisorSummary | null): Failure[] {
   if (hypervisor === null || hypervisor.kind !== vm.hypervisor) return [failure('HYPERVISOR_UNSUPPORTED', { host, hypervisor: vm.hypervisor })];
-  const { version, accelerator, machineTypes, cpuModels } = hypervisor;
-  const failures: Failure[] = [];
-  if (!isAtLeast(version, MINIMUM_QEMU)) failures.push(failure('QEMU_UNSUPPORTED', { host, version, minimum: MINIMUM_QEMU }));
-  else if (accelerator !== 'kvm' && !isAtLeast(version, LOSSLESS_TCG.version) && vm.memoryBytes % LOSSLESS_TCG.wordBytes === 0) {
-    failures.push(failure('QEMU_LOSES_MEMORY', { host, version, vm: vm.vmId, memory: vm.memoryBytes }));
-  }
+  const { machineTypes, cpuModels } = hypervisor;
+  const failures = OWN_RULES[vm.hypervisor](vm, host, hypervisor);
   if (!machineTypes.includes(vm.machine)) failures.push(failure('MACHINE_TYPE_UNSUPPORTED', { host, machine: vm.machine }));
   if (!cpuModels.includes(vm.cpu.model)) failures.push(failure('CPU_MODEL_UNSUPPORTED', { host, model: vm.cpu.model }));
   return failures;
 }
+
+/** What speaks against a hypervisor of this kind alone. */
+const OWN_RULES: { readonly [K in VmDocument['hypervisor']]: (vm: VmDocument, host: string, hypervisor: HypervisorSummary) => Failure[] } = {
+  qemu(vm, host, { version, accelerator }) {
+    if (!isAtLeast(version, MINIMUM_QEMU)) return [failure('QEMU_UNSUPPORTED', { host, version, minimum: MINIMUM_QEMU })];
+    if (accelerator === 'kvm' || isAtLeast(version, LOSSLESS_TCG.version) || vm.memoryBytes % LOSSLESS_TCG.wordBytes !== 0) return [];
+    return [failure('QEMU_LOSES_MEMORY', { host, version, vm: vm.vmId, memory: vm.memoryBytes })];
+  },
+  fake: () => [],
+};
 
 function pairRules(vm: VmDocument, source: SourceFacts, destination: DestinationFacts): Failure[] {
   const failures = [

@@ -6,7 +6,7 @@
  *   <root>/<hostId>/{host.json,state/,tpm/}   <root>/run/<hostId>/   <root>/shared/ (both hosts' storage)
  *   <root>/{trust.json,temporal.db,evidence/,logs/,processes.json}
  */
-import { mkdir, open, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Client, Connection } from '@temporalio/client';
@@ -14,14 +14,15 @@ import { firstBundle } from '../../cli/commands/host.js';
 import { type KororaClient, createKororaClient } from '../../client/index.js';
 import { HostId, type NetworkAddress, VmId } from '../../domain/ids.js';
 import { type InstalledBundle, type TrustBundle, installBundle } from '../../domain/trust-bundle.js';
-import { KIB, MIB, VmDocument } from '../../domain/vm.js';
+import type { VmDocument } from '../../domain/vm.js';
 import { createLocalHost } from '../../host/local.js';
-import { createQemu } from '../../hypervisor/qemu/driver.js';
-import { createSwtpmManager } from '../../tpm/swtpm.js';
+import { shutDownFakeMachine } from '../../hypervisor/fake/driver.js';
 import { ensureTestbedTpm, ensureTestbedTpmStopped } from '../../tpm/testbed-tpm.js';
 import { type HostConfig, loadHostConfig } from '../../workers/config.js';
 import { enrolHost } from '../../workers/enrol.js';
+import { createDrivers } from '../../workers/hypervisors.js';
 import { startTemporalServer, type TemporalServer } from '../temporal/start-server.mjs';
+import { type GuestOptions, guestDocument } from './guest-document.js';
 import { type TestbedProcess, endWrittenDown, leaveRunning, startProcess, writeDown } from './processes.js';
 import type { HostPlace } from './namespaces.js';
 import { inNetwork, withOwnMounts } from './own-mounts.js';
@@ -38,6 +39,8 @@ export interface TestbedOptions {
   /** Folder of vmlinuz, initramfs.cpio and cmdline (infra/guest/build.sh). */
   readonly guestDir: string;
   readonly temporalBinary: string;
+  /** Of both hosts, and of the VMs that guest() gives. Default: qemu. */
+  readonly hypervisor?: HostConfig['hypervisor'];
   /** Puts something between a host's worker and its TPM, e.g. an attacker. Returns the TCTI for the worker. */
   readonly tpmTap?: (host: { readonly hostId: string; readonly tcti: string }) => Promise<string>;
   /** Puts something between the source and a host's channel. Returns where peers are told to connect. */
@@ -79,18 +82,6 @@ export interface Testbed {
   stop(): Promise<void>;
   /** Leaves everything up; the next testbed on this root ends it. */
   keep(): Promise<void>;
-}
-
-export interface GuestOptions {
-  readonly memoryMib?: number;
-  readonly dirtyMibPerSecond?: number;
-  readonly dirtySetMib?: number;
-  readonly hasVtpm?: boolean;
-  readonly cpuModel?: string;
-  /** `address` is A.B.C.D/BITS; the guest gives back on TCP port 7 what it gets. */
-  readonly network?: { readonly mac: string; readonly bridge: string; readonly address: string };
-  /** The guest flushes its record to the disk before it says the number. */
-  readonly isFlushing?: boolean;
 }
 
 /** What runs already is ended when something after it fails. */
@@ -221,7 +212,7 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
       version: 1,
       hostId,
       access: 'local',
-      hypervisor: 'qemu',
+      hypervisor: options.hypervisor ?? 'qemu',
       stateDir: 'state',
       runDir: join(root, 'run', hostId),
       trustBundle: '../trust.json',
@@ -233,34 +224,6 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
   }
 }
 
-async function guestDocument({ root, guestDir }: TestbedOptions, vmId: string, options: GuestOptions = {}): Promise<VmDocument> {
-  const { memoryMib = 256, dirtyMibPerSecond = 0, dirtySetMib = 32, hasVtpm = true, cpuModel = 'max', network, isFlushing = false } = options;
-  const words = [`korora.dirty_mib_per_s=${dirtyMibPerSecond}`, `korora.dirty_set_mib=${dirtySetMib}`, ...(isFlushing ? ['korora.flush=1'] : []), ...(network ? [`korora.address=${network.address}`] : [])];
-  const commandLine = (await readFile(join(guestDir, 'cmdline'), 'utf8')).trim();
-  const disk = join(root, 'shared', `${vmId}.raw`);
-  const file = await open(disk, 'w');
-  await file.truncate(MIB);
-  await file.close();
-  return VmDocument.parse({
-    kind: 'korora/vm',
-    version: 1,
-    vmId,
-    hypervisor: 'qemu',
-    machine: 'pc-q35-7.2',
-    cpu: { model: cpuModel, count: 1 },
-    // A size that QEMU 7.2 keeps track of without KVM (QEMU_LOSES_MEMORY).
-    memoryBytes: memoryMib * MIB - 8 * KIB,
-    boot: {
-      kernel: join(guestDir, 'vmlinuz'),
-      initrd: join(guestDir, 'initramfs.cpio'),
-      commandLine: [commandLine, ...words].join(' '),
-    },
-    disks: [{ id: 'disk0', path: disk, format: 'raw' }],
-    networks: network ? [{ id: 'net0', mac: network.mac, bridge: network.bridge }] : [],
-    vtpm: hasVtpm ? { model: 'tpm-crb' } : null,
-  });
-}
-
 /** As Promise.all, but a failure is told only when nothing is being started any more. */
 async function allOf<T extends readonly unknown[]>(starting: readonly [...{ [K in keyof T]: Promise<T[K]> }]): Promise<T> {
   await Promise.allSettled(starting);
@@ -269,24 +232,25 @@ async function allOf<T extends readonly unknown[]>(starting: readonly [...{ [K i
 
 /** VMs outlive workers by design; a testbed's end does not. */
 async function endVms({ config }: TestbedHost): Promise<void> {
-  const { hostId, runDir, stateDir } = config;
+  const { hostId, runDir } = config;
   const access = createLocalHost(hostId);
-  const qemu = createQemu({ access, hostId });
-  const vtpms = createSwtpmManager({ access, hostId, caDir: `${stateDir}/vtpm-ca` });
+  const { hypervisor, vtpms } = createDrivers(access, config);
   for (const name of await access.list(runDir)) {
     const vmId = VmId.safeParse(name).data;
     if (!vmId) continue;
-    await qemu.ensureDestroyed(vmId, `${runDir}/${vmId}`);
+    await hypervisor.ensureDestroyed(vmId, `${runDir}/${vmId}`);
     await vtpms.ensureStopped(`${runDir}/${vmId}`);
   }
+  await shutDownFakeMachine({ access, hostId, runDir });
 }
 
-/** Processes of QEMU, swtpm and Temporal whose command lines name `root`. */
+/** Processes of QEMU, swtpm, Temporal and fake machines whose command lines name `root`. */
 export async function pidsBelow(root: string): Promise<number[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
   const isOurs = async (pid: number) => {
     const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-    return pid !== process.pid && line.includes(`${root}/`) && /qemu-system|swtpm|temporal/.test(line.split('\0')[0] ?? '');
+    const [program = '', script = ''] = line.split('\0');
+    return pid !== process.pid && line.includes(`${root}/`) && (/qemu-system|swtpm|temporal/.test(program) || script.endsWith('fake/machine-process.js'));
   };
   const ours = await Promise.all(pids.map(isOurs));
   return pids.filter((_, i) => ours[i]);

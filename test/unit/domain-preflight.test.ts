@@ -41,6 +41,11 @@ describe('a move', () => {
     expect(told({})).toEqual([]);
   });
 
+  it('of a fake VM between fake hosts may begin: what QEMU must be is asked of QEMU only', () => {
+    const fake = { hypervisor: { ...hypervisor, kind: 'fake', version: '1.0.0', accelerator: 'none' } };
+    expect(told({ vm: vmDocument({ hypervisor: 'fake' }), source: fake, destination: fake })).toEqual([]);
+  });
+
   it('of a VM without disks may begin', () => {
     expect(told({ vm: vmDocument({ disks: [] }), source: { disks: [] }, destination: { disks: [] } })).toEqual([]);
   });
@@ -83,6 +88,7 @@ describe('a move', () => {
     ['from a host whose QEMU is too old', { source: { hypervisor: { ...hypervisor, version: '6.2.0' } } }, ['QEMU_UNSUPPORTED: host-a has QEMU 6.2.0, at least 7.2 is needed']],
     ['to a host without QEMU', { destination: { hypervisor: null } }, ['HYPERVISOR_UNSUPPORTED: host-b has no driver for hypervisor qemu']],
     ['to a host of another hypervisor', { destination: { hypervisor: { ...hypervisor, kind: 'fake' } } }, ['HYPERVISOR_UNSUPPORTED: host-b has no driver for hypervisor qemu']],
+    ['of a fake VM to a host with QEMU', { vm: vmDocument({ hypervisor: 'fake' }), source: { hypervisor: { ...hypervisor, kind: 'fake' } } }, ['HYPERVISOR_UNSUPPORTED: host-b has no driver for hypervisor fake']],
     ['to a host without swtpm', { destination: { swtpmVersion: null } }, ['SWTPM_UNSUPPORTED: host-b has swtpm none, at least 0.7 is needed']],
     ['from a host without swtpm', { source: { swtpmVersion: null } }, ['SWTPM_UNSUPPORTED: host-a has swtpm none, at least 0.7 is needed']],
     ['between hosts whose swtpm is too old', { source: { swtpmVersion: '0.6.3' }, destination: { swtpmVersion: '0.6.3' } }, ['host-a', 'host-b'].map((host) => `SWTPM_UNSUPPORTED: ${host} has swtpm 0.6.3, at least 0.7 is needed`)],

@@ -10,7 +10,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { HostId } from '../../domain/ids.js';
 import { DEFAULT_LIMITS } from '../../domain/progress.js';
 import { tapName } from '../../hypervisor/qemu/network.js';
-import { createQemuTestbed, eventually, type QemuSide, type QemuTestbed } from '../support/qemu-testbed.js';
+import { type DriverTestbed, eventually } from '../support/driver-contract.js';
+import { createQemuTestbed, type QemuSide } from '../support/qemu-testbed.js';
 
 const run = promisify(execFile);
 const BRIDGE = `krt${process.pid}`;
@@ -18,7 +19,7 @@ const obstacle = await run('ip', ['link', 'add', BRIDGE, 'type', 'bridge']).then
 if (obstacle !== null) process.stdout.write(`test/unit/qemu-network.test.ts is skipped: ${obstacle}\n`);
 
 describe.skipIf(obstacle !== null)('a VM with a network', () => {
-  let bed: QemuTestbed;
+  let bed: DriverTestbed<QemuSide>;
   let a: QemuSide;
   let b: QemuSide;
   const vm = () => bed.vm({ networks: [{ id: 'lan', mac: '52:54:00:4b:72:03', bridge: BRIDGE }] });
@@ -40,10 +41,10 @@ describe.skipIf(obstacle !== null)('a VM with a network', () => {
 
   it('sends nothing of a copy that is loaded and waits, and is announced as it runs; taps end with their VM', async () => {
     await a.ensureVtpm();
-    await a.qemu.start(vm(), a.place);
+    await a.hypervisor.start(vm(), a.place);
     await b.ensureVtpm();
-    const incoming = await b.qemu.openIncoming(vm(), b.place);
-    const outgoing = await a.qemu.openOutgoing(vm(), a.place.runDir, DEFAULT_LIMITS);
+    const incoming = await b.hypervisor.openIncoming(vm(), b.place);
+    const outgoing = await a.hypervisor.openOutgoing(vm(), a.place.runDir, DEFAULT_LIMITS);
     const carried = pipeline(outgoing.image, incoming.sink);
     await outgoing.release();
     await Promise.all([carried, incoming.loaded()]);
@@ -52,32 +53,32 @@ describe.skipIf(obstacle !== null)('a VM with a network', () => {
     await eventually('the announcement', async () => (await framesFrom(tapOf('host-b'))) > 0);
     await outgoing.close();
     await incoming.close();
-    await a.qemu.ensureDestroyed(vm().vmId, a.place.runDir);
+    await a.hypervisor.ensureDestroyed(vm().vmId, a.place.runDir);
     expect(await tapsOf()).toEqual([tapOf('host-b')]);
-    await b.qemu.ensureDestroyed(vm().vmId, b.place.runDir);
-    await b.qemu.ensureDestroyed(vm().vmId, b.place.runDir);
+    await b.hypervisor.ensureDestroyed(vm().vmId, b.place.runDir);
+    await b.hypervisor.ensureDestroyed(vm().vmId, b.place.runDir);
     expect(await tapsOf()).toEqual([]);
   }, 120_000);
 
   it('starts again where its QEMU died and left its tap', async () => {
     await a.ensureVtpm();
-    await a.qemu.start(vm(), a.place);
+    await a.hypervisor.start(vm(), a.place);
     const pid = await a.pid();
     process.kill(pid, 'SIGKILL');
-    await eventually('its end', async () => (await a.qemu.status(vm().vmId, a.place.runDir)) === 'absent');
+    await eventually('its end', async () => (await a.hypervisor.status(vm().vmId, a.place.runDir)) === 'absent');
     expect(await tapsOf()).toEqual([tapOf('host-a')]);
     await a.reset();
     await a.ensureVtpm();
     await run('ip', ['tuntap', 'add', 'dev', tapOf('host-a'), 'mode', 'tap']);
-    await a.qemu.start(vm(), a.place);
+    await a.hypervisor.start(vm(), a.place);
     expect(await tapsOf()).toEqual([tapOf('host-a')]);
   }, 120_000);
 
   it('leaves no tap where its start fails, and says why', async () => {
     await a.ensureVtpm();
     const homeless = bed.vm({ networks: [{ id: 'lan', mac: '52:54:00:4b:72:03', bridge: 'br-nowhere' }] });
-    await expect(a.qemu.start(homeless, a.place)).rejects.toMatchObject({ code: 'HYPERVISOR_COMMAND_FAILED', message: expect.stringContaining('ip: ') });
-    await expect(a.qemu.start({ ...vm(), boot: { ...vm().boot, kernel: '/nowhere/kernel' } }, a.place)).rejects.toMatchObject({ message: expect.stringContaining('/nowhere/kernel') });
+    await expect(a.hypervisor.start(homeless, a.place)).rejects.toMatchObject({ code: 'HYPERVISOR_COMMAND_FAILED', message: expect.stringContaining('ip: ') });
+    await expect(a.hypervisor.start({ ...vm(), boot: { ...vm().boot, kernel: '/nowhere/kernel' } }, a.place)).rejects.toMatchObject({ message: expect.stringContaining('/nowhere/kernel') });
     expect(await tapsOf()).toEqual([]);
   }, 60_000);
 
