@@ -1,7 +1,9 @@
 /** The host worker: drives one host's hypervisor, TPM and channel, on task queue `host-<hostId>`. */
 import { Worker } from '@temporalio/worker';
 import { type HostActivities, createHostActivities } from '../activities/index.js';
+import { createReconciliation } from '../activities/reconcile.js';
 import type { HostServices } from '../activities/services.js';
+import { createSettlement } from '../activities/settle.js';
 import { hostQueue } from '../domain/steps.js';
 import type { HostConfig } from './config.js';
 import { lockHost } from './lock.js';
@@ -11,22 +13,27 @@ import { connectWorker, runWorker } from './temporal.js';
 /** Cancellations arrive on heartbeat replies: an abort must reach the host in under half a second. */
 const HEARTBEAT_THROTTLE = '200 ms';
 
+/** A host before anybody looked at what an earlier worker left. */
+export type HostParts = Omit<HostServices, 'findings'>;
+
 /** What stands around the parts of a worker: for whoever starts one from a program; no command, file or environment reaches it. */
 export interface HostWrapper {
-  readonly services: (built: HostServices) => HostServices;
+  readonly services: (built: HostParts) => HostParts;
   readonly activities: (built: HostActivities) => HostActivities;
 }
 
 export async function runHostWorker(config: HostConfig, wrapper?: HostWrapper): Promise<void> {
-  const built = buildHostServices(config);
-  const services = wrapper?.services(built) ?? built;
-  const activities = createHostActivities(services);
-  await services.access.ensureDirectory(config.stateDir);
-  await services.access.ensureDirectory(config.runDir);
+  const parts = buildHostServices(config);
+  const built = wrapper?.services(parts) ?? parts;
+  await built.access.ensureDirectory(config.stateDir);
+  await built.access.ensureDirectory(config.runDir);
   const lock = await lockHost(config.hostId, `${config.runDir}/worker.sock`);
   try {
-    await services.tpm.removeLeftovers();
-    await services.installedBundle();
+    await built.tpm.removeLeftovers();
+    await built.installedBundle();
+    // With the lock, nobody else drives this host's VMs; before the first step of any move.
+    const services = await reconciled(built);
+    const activities = createHostActivities(services);
     const place = await connectWorker();
     const worker = await Worker.create({
       ...place,
@@ -43,4 +50,11 @@ export async function runHostWorker(config: HostConfig, wrapper?: HostWrapper): 
   } finally {
     await lock.release();
   }
+}
+
+async function reconciled(built: HostParts): Promise<HostServices> {
+  const services = { ...built, findings: [] };
+  const findings = await createReconciliation(services, createSettlement(services)).reconcile();
+  for (const { vmId, found, done } of findings) process.stdout.write(`reconciled VM ${vmId}: ${found}; ${done}\n`);
+  return { ...built, findings };
 }

@@ -79,12 +79,13 @@ export async function commandLineOf(pid: number): Promise<string | null> {
   return text === '' ? null : text;
 }
 
-/** Processes of QEMU, swtpm and Temporal whose command lines name `root`. */
+/** Processes of QEMU, swtpm, Temporal and fake machines whose command lines name `root`. */
 export async function pidsBelow(root: string): Promise<number[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
   const isOurs = async (pid: number) => {
     const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-    return pid !== process.pid && line.includes(`${root}/`) && /qemu-system|swtpm|temporal/.test(line.split('\0')[0] ?? '');
+    const [program = '', script = ''] = line.split('\0');
+    return pid !== process.pid && line.includes(`${root}/`) && (/qemu-system|swtpm|temporal/.test(program) || script.endsWith('fake/machine-process.js'));
   };
   const ours = await Promise.all(pids.map(isOurs));
   return pids.filter((_, i) => ours[i]);

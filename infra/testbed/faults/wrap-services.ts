@@ -3,15 +3,15 @@
  * the real store and the real channel; a message that is to fail closes the real channel first.
  */
 import { Transform, pipeline, type Readable } from 'node:stream';
-import type { HostServices } from '../../../activities/services.js';
 import type { ChannelListener, Channels, IncomingChannel, OutgoingChannel } from '../../../channel/port.js';
 import { refuse } from '../../../domain/failures.js';
 import type { OwnershipEvent } from '../../../domain/ownership.js';
 import type { OwnershipStore } from '../../../host/ownership-store.js';
+import type { HostParts } from '../../../workers/host.js';
 import type { Ask } from './ask.js';
 import { INJECTED, type MessageName, type Point, type WriteName } from './points.js';
 
-export function wrapServices(services: HostServices, ask: Ask): HostServices {
+export function wrapServices(services: HostParts, ask: Ask): HostParts {
   const { hostId: on } = services;
   const at = (kind: Point['kind'], name: string, when: Point['at']) => ask({ kind, on, name, at: when, attempt: 1 });
 
