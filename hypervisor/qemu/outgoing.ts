@@ -174,6 +174,7 @@ export async function openOutgoing(host: QemuHost, vm: VmDocument, runDir: strin
     // Taken after the change: the rate then is that of QEMU's present idea of the last round, or that idea is the new one.
     const info = await queryMigration(qmp);
     if (!isHeldByWish) return { isHeld: false, isCertain: true };
+    source?.pause(); // an answer counts only if nothing is read before it
     const isProven = await gate.hold(lastRoundBytes(info, downtimeLimitMs));
     return { isHeld: gate.isHeld, isCertain: isProven || !isStarted || !gate.isHeld };
   };
