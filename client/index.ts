@@ -150,7 +150,7 @@ export function createKororaClient({ client, bundle, taskQueue = CONTROL_QUEUE }
         }),
       );
     },
-    approve: (vmId, value) => {
+    async approve(vmId, value) {
       const approval = parseDocument(Approval, value, 'ORDER_INVALID');
       return translating(vmId, () => handleOf(vmId).executeUpdate<void, [Approval]>('approve', { args: [approval] }));
     },

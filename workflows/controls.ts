@@ -1,6 +1,6 @@
 /**
  * What people tell a running copy: hold it, let it go on, approve the move. Each is done on the source before it is
- * answered. A move that was ordered with approval is held until it is approved; an operator's own hold comes on top.
+ * answered; what the source did not confirm may be said again. A move that was ordered with approval is held until it is approved; an operator's own hold comes on top.
  */
 import { setHandler } from '@temporalio/workflow';
 import { Approval, type ApprovalRecord } from '../domain/approval.js';
@@ -24,6 +24,8 @@ export class Controls {
   /** Who approved; null before, and where the order asks for none. */
   approval: ApprovalRecord | null = null;
   private isHeldByOperator = false;
+  private isApprovalUnconfirmed = false;
+  private turn: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly parts: ControlParts) {
     setHandler(approveUpdate, (approval) => this.approve(approval), { validator: (approval) => this.validateApproval(approval) });
@@ -32,7 +34,7 @@ export class Controls {
 
   get awaits(): 'approval' | null {
     const { order, phase } = this.parts;
-    return order.requiresApproval && this.approval === null && phase() === 'copying' ? 'approval' : null;
+    return order.requiresApproval && (this.approval === null || this.isApprovalUnconfirmed) && phase() === 'copying' ? 'approval' : null;
   }
 
   get isHeld(): boolean {
@@ -50,34 +52,29 @@ export class Controls {
     return this.isHeldByOperator || (this.parts.order.requiresApproval && this.approval === null);
   }
 
+  /** Recorded at once and for good, also where the source did not confirm it: it may have heard all the same. Then it may be said again. */
   private async approve({ by, reason }: Approval): Promise<void> {
-    // At once, so that a second one is refused.
     this.approval = { by, atMs: Date.now(), reason: reason ?? null };
+    this.isApprovalUnconfirmed = false;
     try {
       await this.follow();
     } catch (error) {
-      this.approval = null;
+      this.isApprovalUnconfirmed = true;
       throw error;
-    } finally {
-      this.parts.onChange();
     }
   }
 
-  private async setHeld(isHeld: boolean): Promise<Hold> {
-    const before = this.isHeldByOperator;
+  /** A wish stays where the source did not confirm it, so that a copy which is held without a word shows. */
+  private setHeld(isHeld: boolean): Promise<Hold> {
     this.isHeldByOperator = isHeld;
-    try {
-      return await this.follow();
-    } catch (error) {
-      this.isHeldByOperator = before;
-      throw error;
-    } finally {
-      this.parts.onChange();
-    }
+    return this.follow();
   }
 
+  /** One after the other, each with the newest wish: the source is never left with an older one. */
   private follow(): Promise<Hold> {
-    return this.parts.hold(this.wantsHold);
+    const told = this.turn.then(() => this.parts.hold(this.wantsHold)).finally(this.parts.onChange);
+    this.turn = told.catch(() => undefined);
+    return told;
   }
 
   private validateApproval(value: Approval): void {

@@ -15,7 +15,7 @@ import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
 import { Fence } from '../domain/fence.js';
 import type { Evidence } from '../domain/evidence.js';
-import { type Failure, KororaError, failure } from '../domain/failures.js';
+import { type Failure, type FailureCode, KororaError, failure } from '../domain/failures.js';
 import { type Manifest, type VerdictStatement } from '../domain/manifest.js';
 import { Order } from '../domain/order.js';
 import { type CopyLimits, CopyLimits as CopyLimitsSchema } from '../domain/progress.js';
@@ -36,6 +36,7 @@ export interface MigrationInput {
   readonly vm: VmDocument;
 }
 
+const GIVEN_UP: readonly FailureCode[] = ['DESTINATION_REJECTED', 'ABORTED', 'COPY_STALLED', 'COPY_NOT_CONVERGING'];
 const ABORTABLE: readonly Phase[] = ['requested', 'admitted', 'attested', 'sealed', 'copying'];
 
 export async function secureMigration(input: MigrationInput): Promise<MigrationResult> {
@@ -171,8 +172,8 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   function reasonsOf(error: unknown): readonly [Failure, ...Failure[]] {
     const reasons = failuresOf(error ?? new Error('the move ended without a verdict'), abortReason);
     const said = seen.verdict?.verdict.reason;
-    // A destination that was told to give up has no reason of its own.
-    if (!said || said.startsWith('ABORTED:') || reasons.some((r) => r.code === 'DESTINATION_REJECTED' || r.code === 'ABORTED')) return reasons;
+    // A destination that was told to give up, or whose source gave up, has no reason of its own.
+    if (!said || said.startsWith('ABORTED:') || reasons.some((r) => GIVEN_UP.includes(r.code))) return reasons;
     return [failure('DESTINATION_REJECTED', { reason: said }), ...reasons];
   }
 
