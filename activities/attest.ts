@@ -43,6 +43,7 @@ export function createAttestation(services: HostServices, { gatherAhead }: { rea
       gathering: null,
       incoming: null,
       outgoing: null,
+      isHeld: order.requiresApproval,
     };
     sessions.add(session);
     if (role === 'source') gatherAhead(session);
