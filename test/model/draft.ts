@@ -14,6 +14,8 @@ export interface Setting {
   readonly layout: Layout;
   readonly records: Records;
   readonly moves: readonly Move[];
+  /** Whether a move begins only once the one before it is over, as workflows of one VM do; else all at any time. */
+  readonly isInTurn: boolean;
   readonly mistake: MistakeName | null;
   /** The one invariant that is looked at; null: all. */
   readonly only: InvariantName | null;

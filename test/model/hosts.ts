@@ -4,6 +4,7 @@
  * operator's start and fence; a worker that dies, a host that loses power.
  */
 import type { Draft } from './draft.js';
+import { VERDICTS } from '../../domain/manifest.js';
 import { LAST_EPOCH, type Move } from './records.js';
 import type { Here } from './steps.js';
 import { IN, LATE_DESTROY, LATE_RESUME, LATE_START, OUT, PROCESS, SESSION, isRunning, ownerOf, saidBit } from './world.js';
@@ -116,14 +117,13 @@ export function workflowSteps(here: Here, m: number): void {
 
   if (isUp(a)) {
     settleSource();
-    for (let epoch = 2; epoch <= LAST_EPOCH; epoch++) for (const verdict of ['accepted', 'rejected'] as const) {
-      const event = records.verdict(m, epoch, verdict);
-      if (said & saidBit(verdict, epoch)) hears(`gets the signed verdict that it was ${verdict}`, event);
-      else if (mistake === 'a verdict is believed unproven' && verdict === 'rejected') hears('gets a verdict that nobody signed', event);
+    for (let epoch = 2; epoch <= LAST_EPOCH; epoch++) for (const verdict of VERDICTS) {
+      if (said & saidBit(verdict, epoch)) hears(`gets the signed verdict that it was ${verdict}`, records.verdict(m, epoch, verdict));
+      else if (mistake === 'a verdict is believed unproven' && verdict === 'rejected') hears('gets a verdict that nobody signed', records.verdict(m, epoch, verdict));
     }
     hears('gets the verdict of a host that the move does not name', records.strangersVerdict(m, source.epoch + 1));
   }
-  if (isUp(b)) for (const epoch of epochsAsked()) settleDestination(epoch);
+  if (isUp(b)) for (let epoch = 2; epoch <= LAST_EPOCH; epoch++) if (isKnown(epoch)) settleDestination(epoch);
   const isFenceTrue = !isUp(b) || mistake === 'fence a host that is on';
   if (isMine('relinquished') && isUp(a) && isFenceTrue) fence();
 
@@ -148,11 +148,9 @@ export function workflowSteps(here: Here, m: number): void {
     here.step('settling', b, `signs that it ${decision} epoch ${epoch}`, m, (d) => d.set(layout.said(m), said | saidBit(decision, epoch)));
   }
 
-  /** Epochs that the workflow can have been told. */
-  function epochsAsked(): ReadonlySet<number> {
-    const sessions = [here.get(layout.sourceSession(m)), here.get(layout.destinationSession(m))];
-    const sealed = sessions.flatMap((session) => (session > SESSION.paired ? [session - SESSION.paired] : []));
-    return new Set([source.epoch + 1, ...sealed].filter((epoch) => epoch >= 2 && epoch <= LAST_EPOCH));
+  /** Whether the workflow can have been told this epoch: by the source's record, or by a session. */
+  function isKnown(epoch: number): boolean {
+    return epoch === source.epoch + 1 || epoch + SESSION.paired === here.get(layout.sourceSession(m)) || epoch + SESSION.paired === here.get(layout.destinationSession(m));
   }
 
   function fence(): void {

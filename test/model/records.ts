@@ -38,14 +38,15 @@ const REFUSED = -1;
 const UNKNOWN = -2;
 const stranger = HostId.parse('host-x');
 
-export const idOf = (move: number): MigrationId => migrationId(move + 1);
+const IDS = [1, 2, 3].map(migrationId);
+export const idOf = (move: number): MigrationId => IDS[move] as MigrationId;
 
 export class Records {
   readonly lastEpoch = LAST_EPOCH;
   readonly facts: Fact[] = [];
   readonly events: OwnershipEvent[] = [];
   private readonly numbers = new Map<string, number>();
-  private readonly eventNumbers = new Map<string, number>();
+  private readonly decisions: ReturnType<typeof decisionOn>[][] = [];
   private readonly transitions: number[][] = [];
 
   constructor(
@@ -74,7 +75,8 @@ export class Records {
   }
 
   decision(record: number, move: number, epoch: number): ReturnType<typeof decisionOn> {
-    return decisionOn(this.factOf(record).record, idOf(move), epoch);
+    const row = (this.decisions[record] ??= []);
+    return (row[move * (LAST_EPOCH + 2) + epoch] ??= decisionOn(this.factOf(record).record, idOf(move), epoch));
   }
 
   settlement(fact: Fact, move: number): { readonly epoch: number; readonly isAccepted: boolean } | null {
@@ -88,19 +90,19 @@ export class Records {
     return what?.type === 'reject' ? { move: this.moves.findIndex((_, m) => idOf(m) === what.migrationId), epoch: what.epoch } : null;
   }
 
-  readonly create = (): number => this.event('create', () => ({ type: 'create' }));
-  readonly offer = (m: number, epoch: number): number => this.event(`offer ${m} ${epoch}`, () => ({ type: 'offer', migrationId: idOf(m), destination: hostAt(this.move(m).to), epoch }));
-  readonly withdraw = (m: number): number => this.event(`withdraw ${m}`, () => ({ type: 'withdraw', migrationId: idOf(m) }));
-  readonly relinquish = (m: number): number => this.event(`relinquish ${m}`, () => ({ type: 'relinquish', migrationId: idOf(m) }));
-  readonly fence = (m: number): number => this.event(`fence ${m}`, () => ({ type: 'fence', migrationId: idOf(m), reason: 'it is off' }));
-  readonly expect = (m: number, epoch: number): number => this.event(`expect ${m} ${epoch}`, () => ({ type: 'expect', migrationId: idOf(m), source: hostAt(this.move(m).from), epoch }));
-  readonly accept = (m: number, epoch: number): number => this.event(`accept ${m} ${epoch}`, () => ({ type: 'accept', migrationId: idOf(m), epoch, manifestDigest: digest(epoch) }));
-  readonly reject = (m: number, epoch: number): number => this.event(`reject ${m} ${epoch}`, () => ({ type: 'reject', migrationId: idOf(m), epoch, reason: 'a reason' }));
+  readonly create = (): number => this.event(0, () => ({ type: 'create' }));
+  readonly offer = (m: number, epoch: number): number => this.event(place(1, m, epoch), () => ({ type: 'offer', migrationId: idOf(m), destination: hostAt(this.move(m).to), epoch }));
+  readonly withdraw = (m: number): number => this.event(place(2, m, 0), () => ({ type: 'withdraw', migrationId: idOf(m) }));
+  readonly relinquish = (m: number): number => this.event(place(3, m, 0), () => ({ type: 'relinquish', migrationId: idOf(m) }));
+  readonly fence = (m: number): number => this.event(place(4, m, 0), () => ({ type: 'fence', migrationId: idOf(m), reason: 'it is off' }));
+  readonly expect = (m: number, epoch: number): number => this.event(place(5, m, epoch), () => ({ type: 'expect', migrationId: idOf(m), source: hostAt(this.move(m).from), epoch }));
+  readonly accept = (m: number, epoch: number): number => this.event(place(6, m, epoch), () => ({ type: 'accept', migrationId: idOf(m), epoch, manifestDigest: digest(epoch) }));
+  readonly reject = (m: number, epoch: number): number => this.event(place(7, m, epoch), () => ({ type: 'reject', migrationId: idOf(m), epoch, reason: 'a reason' }));
   readonly verdict = (m: number, epoch: number, verdict: 'accepted' | 'rejected'): number =>
-    this.event(`${verdict} ${m} ${epoch}`, () => verdictEvent(m, epoch, verdict, hostAt(this.move(m).to)));
+    this.event(place(verdict === 'accepted' ? 8 : 9, m, epoch), () => verdictEvent(m, epoch, verdict, hostAt(this.move(m).to)));
   /** A host that the move does not name was asked, and says truly that it never accepted. */
-  readonly strangersVerdict = (m: number, epoch: number): number => this.event(`stranger ${m} ${epoch}`, () => verdictEvent(m, epoch, 'rejected', stranger));
-  readonly claim = (host: number, epoch: number): number => this.event(`claim ${host} ${epoch}`, () => ({ type: 'learn-claim', proven: { proof: 'quote', claim: this.claimBy(host, epoch) } }));
+  readonly strangersVerdict = (m: number, epoch: number): number => this.event(place(10, m, epoch), () => verdictEvent(m, epoch, 'rejected', stranger));
+  readonly claim = (host: number, epoch: number): number => this.event(place(11, host, epoch), () => ({ type: 'learn-claim', proven: { proof: 'quote', claim: this.claimBy(host, epoch) } }));
 
   private claimBy(host: number, epoch: number): Claim {
     const move = Math.max(0, this.moves.findIndex(({ to, from }) => to === host || from === host));
@@ -111,11 +113,9 @@ export class Records {
     return this.moves[m] as Move;
   }
 
-  private event(name: string, make: () => OwnershipEvent): number {
-    const known = this.eventNumbers.get(name);
-    if (known !== undefined) return known;
-    this.eventNumbers.set(name, this.events.length);
-    return this.events.push(make()) - 1;
+  private event(at: number, make: () => OwnershipEvent): number {
+    this.events[at] ??= make();
+    return at;
   }
 
   /** Tombstones are found by their move, and there is one of each: their order means nothing. */
@@ -139,6 +139,11 @@ export class Records {
       isSettled: this.moves.map((_, m) => settlementOf(record, idOf(m)) !== undefined),
     };
   }
+}
+
+/** The number of an event: its kind, the move or host, the epoch. */
+function place(kind: number, which: number, epoch: number): number {
+  return (kind * 3 + which) * (LAST_EPOCH + 2) + epoch;
 }
 
 function verdictEvent(m: number, epoch: number, verdict: 'accepted' | 'rejected', destination: HostId): OwnershipEvent {

@@ -8,7 +8,8 @@ import { type Faults, hostSteps, workflowSteps } from './hosts.js';
 import { type InvariantName, brokenIn, isSettled } from './invariants.js';
 import { sourceSteps } from './source.js';
 import { Here, type Taken } from './steps.js';
-import { type World, firstWorld, nameOf, worldOf } from './world.js';
+import type { Move } from './records.js';
+import { SESSION, type World, firstWorld, nameOf, worldOf } from './world.js';
 
 export interface Found {
   readonly states: number;
@@ -65,13 +66,21 @@ export function search(setting: Setting, faults: Faults): Found {
 }
 
 function allSteps(here: Here, faults: Faults): void {
-  const { layout, moves } = here.setting;
-  for (let m = 0; m < moves.length; m++) {
+  const { layout, moves, isInTurn } = here.setting;
+  for (let m = 0; m < moves.length && (m === 0 || !isInTurn || isOver(here, m - 1)); m++) {
     sourceSteps(here, m);
     destinationSteps(here, m);
     workflowSteps(here, m);
   }
   for (let h = 0; h < layout.hosts; h++) hostSteps(here, h, faults);
+}
+
+/** Both hosts have nothing of it in memory, and the source decided. */
+function isOver(here: Here, m: number): boolean {
+  const { layout, moves } = here.setting;
+  const source = here.fact((moves[m] as Move).from);
+  if (here.get(layout.sourceSession(m)) !== SESSION.none || here.get(layout.destinationSession(m)) !== SESSION.none) return false;
+  return source.isSettled[m] === true || (source.state === 'retired' && source.move === m);
 }
 
 /** The steps are not kept while searching; each is found again by taking all from the world before. */
