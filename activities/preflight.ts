@@ -7,6 +7,7 @@ import type { Order } from '../domain/order.js';
 import type { DestinationFacts, DiskFacts, HypervisorSummary, SourceFacts } from '../domain/preflight.js';
 import { VmDocument } from '../domain/vm.js';
 import { admissionFailures, openOrder } from './admission.js';
+import { networkFacts } from './networks.js';
 import type { HostServices } from './services.js';
 
 export interface MoveRequest {
@@ -40,13 +41,15 @@ export function createPreflight(services: HostServices) {
   }
 
   async function commonFacts(order: Order, vm: VmDocument, role: Role) {
-    const [failures, facts, swtpmVersion, disks] = await Promise.all([
+    const [failures, facts, swtpmVersion, strangers, disks, networks] = await Promise.all([
       ownFailures(order, role),
       hypervisorFacts(),
       vtpms.version(),
+      hypervisor.strangers(vm),
       Promise.all(vm.disks.map(diskFacts)),
+      networkFacts(access, vm),
     ]);
-    return { hostId, failures, hypervisor: facts, swtpmVersion, disks };
+    return { hostId, failures, hypervisor: facts, swtpmVersion, strangers, disks, networks };
   }
 
   /** Order, bundle and TPM, each as reasons rather than an error, so that all are listed. */

@@ -1,5 +1,6 @@
 /** All that the activities of one host work with. Built by workers/host.ts, by tests with the same parts. */
 import type { InstalledBundle } from '../domain/trust-bundle.js';
+import type { Finding } from '../domain/status.js';
 import type { HostId, NetworkAddress } from '../domain/ids.js';
 import type { Channels } from '../channel/port.js';
 import type { HostAccess } from '../host/port.js';
@@ -20,6 +21,8 @@ export interface HostServices {
   readonly ownership: OwnershipStore;
   readonly vms: VmStore;
   readonly sessions: Sessions;
+  /** What the worker found when it started. */
+  readonly findings: readonly Finding[];
   /** The bundle that is installed on this host now. BUNDLE_INVALID. */
   readonly installedBundle: () => Promise<InstalledBundle>;
   /** Where the channel listens, and where peers reach it (port 0: the one that was bound). */

@@ -104,7 +104,8 @@ export function createSettlement(services: HostServices) {
     if (record.state === 'relinquished' && record.migrationId === migrationId) return { state: 'needs-verdict', epoch };
     if (record.state === 'retired' && record.migrationId === migrationId) return { state: 'retired', epoch };
     const wasOffered = record.state === 'offering' && record.migrationId === migrationId;
-    const state = wasOffered ? await bringBack(vmId) : 'runs';
+    const isThere = async () => (await hypervisor.status(vmId, vms.runDirOf(vmId))) !== 'absent';
+    const state = wasOffered ? await bringBack(vmId) : (await isThere()) ? 'runs' : 'absent';
     await ownership.apply(vmId, { type: 'withdraw', migrationId });
     return { state, epoch };
   }

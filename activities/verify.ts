@@ -7,7 +7,7 @@ import { type Failure, KororaError, failure, problemOf, refuse } from '../domain
 import type { DestinationTimings } from '../domain/evidence.js';
 import type { Manifest, VerdictStatement } from '../domain/manifest.js';
 import type { Order } from '../domain/order.js';
-import { decisionOn } from '../domain/ownership.js';
+import { settlementOf } from '../domain/ownership.js';
 import type { IncomingChannel, StreamSummary } from '../channel/port.js';
 import { admit } from './admission.js';
 import { cancellable } from './edge.js';
@@ -28,11 +28,8 @@ export function createVerification(services: HostServices, settlement: Settlemen
   /** Resolves with the signed verdict, whatever it is; a second call gives the same one. */
   async function verifyImage({ order: value }: { readonly order: Order }): Promise<Verification> {
     const { order, orderDigest } = await admit(services, value, 'destination');
-    const record = await ownership.read(order.vmId);
-    const epoch = record.state === 'incoming' ? record.epoch : (sessions.find(order.migrationId)?.secrets?.epoch ?? record.epoch);
-    if (decisionOn(record, order.migrationId, epoch) !== 'undecided') {
-      return { statement: await settlement.settle(order, epoch, 'repeated'), manifest: null, timings: null };
-    }
+    const settled = settlementOf(await ownership.read(order.vmId), order.migrationId);
+    if (settled) return { statement: await settlement.settle(order, settled.epoch, 'repeated'), manifest: null, timings: null };
     const session = sessionOf(sessions, order, 'destination', orderDigest, hostId);
     const secrets = secretsOf(session, hostId, 'taking the image');
     const { incoming } = session;

@@ -6,7 +6,8 @@ import { parseDocument } from '../domain/documents.js';
 import { type Failure, KororaError, failure, refuse } from '../domain/failures.js';
 import type { VmId } from '../domain/ids.js';
 import { mayRun } from '../domain/ownership.js';
-import { hypervisorRules } from '../domain/preflight.js';
+import { hypervisorRules, networkRules } from '../domain/preflight.js';
+import { networkFacts } from './networks.js';
 import { sealKeys, unsealKeys } from './vtpm-keys.js';
 import type { HostSurvey, VmSurvey } from '../domain/status.js';
 import { hostIn } from '../domain/trust-bundle.js';
@@ -62,9 +63,12 @@ export function createVmActivities(services: HostServices) {
   /** All reasons at once why this host cannot run the VM. */
   async function refuseUnfit(vm: VmDocument): Promise<void> {
     const failures = hypervisorRules(vm, hostId, await hypervisor.facts());
+    const strangers = await hypervisor.strangers(vm);
+    failures.push(...strangers.map((what) => failure('STRANGER_FOUND', { host: hostId, vm: vm.vmId, what })));
     for (const disk of vm.disks) {
       if (!(await access.stat(disk.path))) failures.push(failure('DISK_NOT_VISIBLE', { host: hostId, disk: disk.id, path: disk.path }));
     }
+    failures.push(...networkRules(vm, hostId, await networkFacts(access, vm)));
     for (const path of [vm.boot.kernel, vm.boot.initrd]) {
       if (!(await access.stat(path))) failures.push(failure('BOOT_FILE_NOT_VISIBLE', { host: hostId, path }));
     }
@@ -124,6 +128,7 @@ export function createVmActivities(services: HostServices) {
       availableMemoryBytes: memory,
       vms: surveyed.filter((vm) => vm !== null),
       failures,
+      findings: services.findings,
     };
   }
 

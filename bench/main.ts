@@ -10,18 +10,20 @@ import { parseArgs, promisify } from 'node:util';
 import { HostId } from '../domain/ids.js';
 import { createLocalHost } from '../host/local.js';
 import { createQemu } from '../hypervisor/qemu/driver.js';
-import { type Testbed, startTestbed } from '../infra/testbed/testbed.js';
+import { type Testbed, type TestbedOptions, startTestbed } from '../infra/testbed/testbed.js';
 import { createSwtpmManager } from '../tpm/swtpm.js';
 import { abortTable, measureAborts } from './abort.js';
 import { lostPagesTable, measureLostPages } from './lost-pages.js';
 import { CELLS, type CellResult, measureCell, nameOf } from './moves.js';
+import { createBenchNetwork, measureNetwork, networkTable } from './network.js';
 import { measureParts } from './parts.js';
 import { activityTable, cpuTable, gapTable, partTable, pauseTable, shareTable } from './phases.js';
 import { endPlainGuests } from './plain-qemu.js';
 import { measureRelay, relayTable } from './relay.js';
 import { copyTable, downtimeTable, totalTable } from './report.js';
 
-const PARTS = ['moves', 'phases', 'abort', 'relay', 'lost-pages'] as const;
+const PARTS = ['moves', 'phases', 'abort', 'relay', 'network', 'lost-pages'] as const;
+const ONLY_WHEN_NAMED: readonly Part[] = ['network', 'lost-pages'];
 type Part = (typeof PARTS)[number];
 const RELAY_BYTES = 2 ** 30;
 
@@ -30,6 +32,7 @@ const USAGE = `usage: npm run bench [-- --runs N] [-- --only ${PARTS.join('|')}]
   --runs N      moves of each kind and guest (default 5)
   --only PART   moves: Kororā beside QEMU alone; phases: where a move's time goes;
                 abort: how soon it takes effect; relay: the channel by itself;
+                network (only when named; needs network namespaces): what a client of the guest notices;
                 lost-pages (only when named): whether QEMU by itself sends every changed page`;
 
 async function main(): Promise<number> {
@@ -43,7 +46,7 @@ async function main(): Promise<number> {
     },
   });
   const runs = Number(values.runs);
-  const parts = PARTS.filter((part) => (values.only === undefined ? part !== 'lost-pages' : values.only === part));
+  const parts = PARTS.filter((part) => (values.only === undefined ? !ONLY_WHEN_NAMED.includes(part) : values.only === part));
   const [guestDir, temporalBinary] = [values['guest-dir'], values['temporal-binary']];
   if (values.help || !guestDir || !temporalBinary || parts.length === 0 || !Number.isSafeInteger(runs) || runs < 1) {
     process.stderr.write(`${USAGE}\n`);
@@ -62,6 +65,15 @@ async function main(): Promise<number> {
   if (parts.includes('relay')) {
     say('relay');
     sections.push('## The channel by itself', relayTable(await measureRelay({ runs, bytes: RELAY_BYTES })));
+  }
+  if (parts.includes('network')) {
+    const network = await createBenchNetwork();
+    try {
+      const options = { guestDir, temporalBinary, places: network.hosts, channelTap: network.channelTap() };
+      sections.push('## What a client of the guest notices', networkTable(await withTestbed(options, (testbed) => measureNetwork(testbed, network, runs))));
+    } finally {
+      await network.remove();
+    }
   }
   if (parts.includes('lost-pages')) {
     const results = await withTestbed({ guestDir, temporalBinary }, (testbed) => measureLostPages(testbed, runs, say));
@@ -101,7 +113,7 @@ async function movesAndPhases(testbed: Testbed, parts: readonly Part[], runs: nu
 }
 
 /** A signal ends what was started too. */
-async function withTestbed<T>(options: { readonly guestDir: string; readonly temporalBinary: string }, work: (testbed: Testbed) => Promise<T>): Promise<T> {
+async function withTestbed<T>(options: Omit<TestbedOptions, 'root'>, work: (testbed: Testbed) => Promise<T>): Promise<T> {
   // Short: unix sockets live below it.
   const root = await mkdtemp('/tmp/kb-');
   say('starting two hosts and Temporal');

@@ -55,8 +55,9 @@ interface Side {
 
 const COPY_TIMEOUT_MS = 60_000;
 const FIRST_ROUND_LIMITS: CopyLimits = { ...DEFAULT_LIMITS, downtimeLimitMs: plannedPauseMs(1, DEFAULT_LIMITS) };
-const ACCESS = createLocalHost(HostId.parse('plain'));
-const HYPERVISOR = createQemu({ access: ACCESS, hostId: HostId.parse('plain') });
+const PLAIN = HostId.parse('plain');
+const ACCESS = createLocalHost(PLAIN);
+const HYPERVISOR = createQemu({ access: ACCESS, hostId: PLAIN });
 /** Folder → VM of every side that may have processes, for the end after a signal. */
 const sides = new Map<string, VmId>();
 
@@ -65,7 +66,7 @@ export async function endPlainGuests(): Promise<void> {
 }
 
 export async function startPlainGuest(root: string, vm: VmDocument): Promise<PlainGuest> {
-  const launchOptions = { accelerator: (await HYPERVISOR.facts()).accelerator === 'kvm' ? 'kvm' : 'tcg', directDiskIds: await disksThatTakeDirectIo(vm) } as const;
+  const launchOptions = { hostId: PLAIN, accelerator: (await HYPERVISOR.facts()).accelerator === 'kvm' ? 'kvm' : 'tcg', directDiskIds: await disksThatTakeDirectIo(vm) } as const;
   let moves = 0;
   let side = await startSide(join(root, '0'), false);
 

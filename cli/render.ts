@@ -15,7 +15,8 @@ export function renderHosts(hosts: readonly HostSurvey[]): string {
       : [h.hostId, 'unreachable', '–', '–', '–', '–', '–'],
   );
   const notes = hosts.flatMap((h) => (h.reachable && h.failures.length > 0 ? [`\n${h.hostId}:\n${renderFailures(h.failures)}`] : []));
-  return table(['HOST', 'STATE', 'HYPERVISOR', 'VTPM', 'REFERENCE', 'MEMORY FREE', 'VMS'], rows) + notes.join('');
+  const findings = hosts.flatMap((h) => (h.reachable ? h.findings.map(({ vmId, found, done }) => `\n${h.hostId}, when its worker started: VM ${vmId}: ${found}; ${done}`) : []));
+  return table(['HOST', 'STATE', 'HYPERVISOR', 'VTPM', 'REFERENCE', 'MEMORY FREE', 'VMS'], rows) + [...notes, ...findings].join('');
 }
 
 export function renderVms(vms: readonly VmSurvey[]): string {

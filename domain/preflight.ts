@@ -31,6 +31,12 @@ export interface DiskFacts {
   readonly identity: { readonly inode: string; readonly birthTimeNs: string; readonly sizeBytes: number } | null;
 }
 
+export interface NetworkFacts {
+  readonly id: string;
+  /** Whether the host has the bridge. That it leads to the same network as elsewhere cannot be seen. */
+  readonly isVisible: boolean;
+}
+
 interface HostFacts {
   readonly hostId: string;
   /** What the host itself refuses: order, bundle, TPM. */
@@ -38,7 +44,10 @@ interface HostFacts {
   readonly hypervisor: HypervisorSummary | null;
   /** Null where swtpm is not installed. */
   readonly swtpmVersion: string | null;
+  /** Processes here that look like this VM and that no worker started, in words. */
+  readonly strangers: readonly string[];
   readonly disks: readonly DiskFacts[];
+  readonly networks: readonly NetworkFacts[];
 }
 
 export interface SourceFacts extends HostFacts {
@@ -61,6 +70,7 @@ export function planMove(order: Order, vm: VmDocument, source: SourceFacts, dest
     ...source.failures,
     ...destination.failures,
     ...(order.source === order.destination ? [failure('SOURCE_IS_DESTINATION', { vm: vm.vmId, host: order.source })] : []),
+    ...[source, destination].flatMap(({ hostId, strangers }) => strangers.map((what) => failure('STRANGER_FOUND', { host: hostId, vm: vm.vmId, what }))),
     ...sourceRules(order, vm, source),
     ...destinationRules(vm, destination),
     ...pairRules(vm, source, destination),
@@ -112,19 +122,28 @@ function softwareRules(vm: VmDocument, { hostId: host, hypervisor, swtpmVersion 
 /** Why this VM cannot run under the hypervisor of this host; for a start as for a move. */
 export function hypervisorRules(vm: VmDocument, host: string, hypervisor: HypervisorSummary | null): Failure[] {
   if (hypervisor === null || hypervisor.kind !== vm.hypervisor) return [failure('HYPERVISOR_UNSUPPORTED', { host, hypervisor: vm.hypervisor })];
-  const { version, accelerator, machineTypes, cpuModels } = hypervisor;
-  const failures: Failure[] = [];
-  if (!isAtLeast(version, MINIMUM_QEMU)) failures.push(failure('QEMU_UNSUPPORTED', { host, version, minimum: MINIMUM_QEMU }));
-  else if (accelerator !== 'kvm' && !isAtLeast(version, LOSSLESS_TCG.version) && vm.memoryBytes % LOSSLESS_TCG.wordBytes === 0) {
-    failures.push(failure('QEMU_LOSES_MEMORY', { host, version, vm: vm.vmId, memory: vm.memoryBytes }));
-  }
+  const { machineTypes, cpuModels } = hypervisor;
+  const failures = OWN_RULES[vm.hypervisor](vm, host, hypervisor);
   if (!machineTypes.includes(vm.machine)) failures.push(failure('MACHINE_TYPE_UNSUPPORTED', { host, machine: vm.machine }));
   if (!cpuModels.includes(vm.cpu.model)) failures.push(failure('CPU_MODEL_UNSUPPORTED', { host, model: vm.cpu.model }));
   return failures;
 }
 
+/** What speaks against a hypervisor of this kind alone. */
+const OWN_RULES: { readonly [K in VmDocument['hypervisor']]: (vm: VmDocument, host: string, hypervisor: HypervisorSummary) => Failure[] } = {
+  qemu(vm, host, { version, accelerator }) {
+    if (!isAtLeast(version, MINIMUM_QEMU)) return [failure('QEMU_UNSUPPORTED', { host, version, minimum: MINIMUM_QEMU })];
+    if (accelerator === 'kvm' || isAtLeast(version, LOSSLESS_TCG.version) || vm.memoryBytes % LOSSLESS_TCG.wordBytes !== 0) return [];
+    return [failure('QEMU_LOSES_MEMORY', { host, version, vm: vm.vmId, memory: vm.memoryBytes })];
+  },
+  fake: () => [],
+};
+
 function pairRules(vm: VmDocument, source: SourceFacts, destination: DestinationFacts): Failure[] {
-  const failures = vm.disks.flatMap((disk) => diskRules(disk, source, destination));
+  const failures = [
+    ...vm.disks.flatMap((disk) => diskRules(disk, source, destination)),
+    ...[source, destination].flatMap(({ hostId, networks }) => networkRules(vm, hostId, networks)),
+  ];
   const [from, to] = [source.hypervisor?.accelerator, destination.hypervisor?.accelerator];
   if (from && to && from !== to) {
     failures.push(
@@ -142,6 +161,12 @@ function pairRules(vm: VmDocument, source: SourceFacts, destination: Destination
     );
   }
   return failures;
+}
+
+/** A network that a host says nothing of counts as one it does not have; for a start as for a move. */
+export function networkRules(vm: VmDocument, host: string, facts: readonly NetworkFacts[]): Failure[] {
+  const unseen = vm.networks.filter(({ id }) => facts.find((f) => f.id === id)?.isVisible !== true);
+  return unseen.map(({ id, bridge }) => failure('NETWORK_NOT_VISIBLE', { host, network: id, bridge }));
 }
 
 /** Same inode number, time of birth and size: a copy of a disk has another inode or another birth. */

@@ -45,6 +45,13 @@ export interface VmSurvey {
   readonly consolePath: string | null;
 }
 
+/** What a worker found out of line when it started, and what it did about it; both for people. */
+export interface Finding {
+  readonly vmId: VmId;
+  readonly found: string;
+  readonly done: string;
+}
+
 /** One host as its worker sees it; `reachable: false` where the worker does not answer. */
 export type HostSurvey =
   | {
@@ -59,5 +66,7 @@ export type HostSurvey =
       readonly availableMemoryBytes: number;
       readonly vms: readonly VmSurvey[];
       readonly failures: readonly Failure[];
+      /** Of the worker's start. */
+      readonly findings: readonly Finding[];
     }
   | { readonly hostId: HostId; readonly reachable: false };

@@ -42,6 +42,7 @@ export function createLocalHost(hostId: HostId): HostAccess {
     listenUnixSocket: (path) => attempt(`listen on ${path}`, () => listening(path)),
 
     commandLineOf: (pid) => attempt(`read the command line of process ${pid}`, () => commandLine(pid)),
+    processes: () => attempt('list processes', listProcesses),
     signal: (pid, signal) => attempt(`send ${signal} to process ${pid}`, async () => sendSignal(pid, signal)),
     availableMemoryBytes: () => attempt('read /proc/meminfo', availableMemory),
   };
@@ -208,6 +209,12 @@ async function commandLine(pid: number): Promise<readonly string[] | null> {
     throw error;
   });
   return text === '' ? null : text.replace(/\0$/, '').split('\0');
+}
+
+async function listProcesses() {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
+  const all = await Promise.all(pids.map(async (pid) => ({ pid, commandLine: await commandLine(pid).catch(() => null) })));
+  return all.flatMap(({ pid, commandLine: words }) => (words ? [{ pid, commandLine: words }] : []));
 }
 
 /** Ids of 1 and below name init or whole groups. */

@@ -61,6 +61,8 @@ export interface HostAccess {
 
   /** The command line of a live process, null where there is none. Guards against reused ids. */
   commandLineOf(pid: number): Promise<readonly string[] | null>;
+  /** Every live process that has a command line and that this worker may look at. */
+  processes(): Promise<readonly { readonly pid: number; readonly commandLine: readonly string[] }[]>;
   /** No error where the process is gone. */
   signal(pid: number, signal: 'SIGTERM' | 'SIGKILL'): Promise<void>;
   availableMemoryBytes(): Promise<number>;

@@ -38,6 +38,8 @@ export interface VmStore {
   write(vmId: VmId, installed: InstalledVm): Promise<void>;
   /** What stands here of a VM beside its ownership record: names for people. */
   traces(vmId: VmId): Promise<readonly string[]>;
+  /** Removes what a write that was cut short left aside (host/local.ts, writeFileDurably); its names. */
+  removeHalfWritten(vmId: VmId): Promise<readonly string[]>;
   /** Removes all traces; the ownership record stays. */
   erase(vmId: VmId): Promise<void>;
 }
@@ -63,6 +65,11 @@ export function createVmStore(access: HostAccess, dirs: { readonly vmsDir: strin
       const files = (await access.list(folderOf(vmId))).filter((name) => name !== 'ownership.json');
       const run = await access.list(runDirOf(vmId));
       return [...files.map((name) => `${folderOf(vmId)}/${name}`), ...(run.length > 0 ? [runDirOf(vmId)] : [])];
+    },
+    async removeHalfWritten(vmId) {
+      const names = (await access.list(folderOf(vmId))).filter((name) => /^\.(?:ownership|installed)\.json\.[0-9a-f]{12}$/.test(name));
+      for (const name of names) await access.remove(`${folderOf(vmId)}/${name}`);
+      return names;
     },
     async erase(vmId) {
       await access.remove(runDirOf(vmId));

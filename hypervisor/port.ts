@@ -37,16 +37,20 @@ export interface Hypervisor {
   status(vmId: VmId, runDir: string): Promise<VmStatus>;
   /** Boots the VM. HYPERVISOR_COMMAND_FAILED. */
   start(vm: VmDocument, place: VmPlace): Promise<void>;
-  /** Runs vCPUs of a paused or moved-out VM; idempotent on a running one. */
+  /** Runs vCPUs of a paused or moved-out VM and tells its networks where it is; idempotent on a running one. */
   ensureRunning(vmId: VmId, runDir: string): Promise<void>;
+  /** Stops vCPUs; idempotent, and nothing where there is no process. */
+  ensurePaused(vmId: VmId, runDir: string): Promise<void>;
+  /** Processes of this host that look like the VM (its name, identity, or a disk of it) and are no VM that a worker keeps; for people. */
+  strangers(vm: VmDocument): Promise<readonly string[]>;
   /** Ends the copy that runs, if one does, and waits until the VM is back in `running`, `paused` or `moved-out`. */
   ensureNotMoving(vmId: VmId, runDir: string): Promise<void>;
-  /** Ends the process and removes what it left in runDir; idempotent. */
+  /** Ends the process and removes what it left in runDir and of its networks; idempotent. */
   ensureDestroyed(vmId: VmId, runDir: string): Promise<void>;
 
   /** Opens the copy of a running VM. Nothing is sent before `image` is read. */
   openOutgoing(vm: VmDocument, runDir: string, limits: CopyLimits): Promise<OutgoingImage>;
-  /** Starts a paused, waiting copy. Its vCPUs do not run before activate(). */
+  /** Starts a paused, waiting copy. Its vCPUs do not run, and its networks hear nothing of it, before activate(). */
   openIncoming(vm: VmDocument, place: VmPlace): Promise<IncomingImage>;
 }
 
@@ -73,7 +77,7 @@ export interface IncomingImage {
   readonly sink: Writable;
   /** Resolves when all is loaded and the VM is paused. Rejects IMAGE_NOT_LOADED. */
   loaded(): Promise<void>;
-  /** Runs the vCPUs. Gives the wall clock of the hypervisor when they started, ms since the epoch (fractional). */
+  /** Runs the vCPUs, then tells the VM's networks where it is. Gives the wall clock of the hypervisor when they started, ms since the epoch (fractional). */
   activate(): Promise<{ readonly runningAtMs: number }>;
   /** Lets go of sockets; leaves the process as it is. */
   close(): Promise<void>;

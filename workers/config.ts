@@ -15,7 +15,8 @@ export const HostConfig = z.strictObject({
   hostId: HostId,
   /** Only local hosts so far: the worker runs on the host that it drives. */
   access: z.literal('local'),
-  hypervisor: z.literal('qemu'),
+  /** `fake`: VMs in memory only, for scale runs and tests (docs/fake-driver.md). */
+  hypervisor: z.enum(['qemu', 'fake']),
   /** Records, VMs, vTPM state. Must survive a reboot. */
   stateDir: AbsolutePath,
   /** Sockets and pid files; short. */

@@ -1,6 +1,9 @@
 /** The host worker: drives one host's hypervisor, TPM and channel, on task queue `host-<hostId>`. */
 import { Worker } from '@temporalio/worker';
 import { createHostActivities } from '../activities/index.js';
+import { createReconciliation } from '../activities/reconcile.js';
+import type { HostServices } from '../activities/services.js';
+import { createSettlement } from '../activities/settle.js';
 import { hostQueue } from '../domain/steps.js';
 import type { HostConfig } from './config.js';
 import { lockHost } from './lock.js';
@@ -11,12 +14,14 @@ import { connectWorker, runWorker } from './temporal.js';
 const HEARTBEAT_THROTTLE = '200 ms';
 
 export async function runHostWorker(config: HostConfig): Promise<void> {
-  const services = buildHostServices(config);
-  await services.access.ensureDirectory(config.stateDir);
-  await services.access.ensureDirectory(config.runDir);
+  const built = buildHostServices(config);
+  await built.access.ensureDirectory(config.stateDir);
+  await built.access.ensureDirectory(config.runDir);
   const lock = await lockHost(config.hostId, `${config.runDir}/worker.sock`);
   try {
-    await services.installedBundle();
+    await built.installedBundle();
+    // With the lock, nobody else drives this host's VMs; before the first step of any move.
+    const services = await reconciled(built);
     const place = await connectWorker();
     const worker = await Worker.create({
       ...place,
@@ -33,4 +38,11 @@ export async function runHostWorker(config: HostConfig): Promise<void> {
   } finally {
     await lock.release();
   }
+}
+
+async function reconciled(built: Omit<HostServices, 'findings'>): Promise<HostServices> {
+  const services = { ...built, findings: [] };
+  const findings = await createReconciliation(services, createSettlement(services)).reconcile();
+  for (const { vmId, found, done } of findings) process.stdout.write(`reconciled VM ${vmId}: ${found}; ${done}\n`);
+  return { ...built, findings };
 }

@@ -8,13 +8,12 @@ import { createLocalHost } from '../host/local.js';
 import { createOwnershipStore } from '../host/ownership-store.js';
 import type { HostAccess } from '../host/port.js';
 import { createVmStore } from '../host/vm-store.js';
-import { createQemu } from '../hypervisor/qemu/driver.js';
 import { createHostTpm } from '../tpm/host-tpm.js';
-import { createSwtpmManager } from '../tpm/swtpm.js';
 import { createEvidenceVerifier } from '../tpm/evidence-verifier.js';
 import type { HostConfig } from './config.js';
+import { createDrivers } from './hypervisors.js';
 
-export function buildHostServices(config: HostConfig): HostServices {
+export function buildHostServices(config: HostConfig): Omit<HostServices, 'findings'> {
   const { hostId, stateDir, runDir, tcti } = config;
   const access = createLocalHost(hostId);
   const vmsDir = `${stateDir}/vms`;
@@ -23,8 +22,7 @@ export function buildHostServices(config: HostConfig): HostServices {
     access,
     tpm: createHostTpm({ access, hostId, tcti, stateDir: `${stateDir}/tpm` }),
     verifier: createEvidenceVerifier(),
-    vtpms: createSwtpmManager({ access, hostId, caDir: `${stateDir}/vtpm-ca` }),
-    hypervisor: createQemu({ access, hostId }),
+    ...createDrivers(access, config),
     channels: createChannels(),
     ownership: createOwnershipStore(access, hostId, vmsDir),
     vms: createVmStore(access, { vmsDir, runDir }),

@@ -1,7 +1,7 @@
 /**
  * VM document + place → QEMU's arguments (QEMU 7.2, qemu-options.hx). Pure. Source and destination
  * get the same guest-visible machine because both come from this one function; only where its files
- * live, whether it waits for an image, and how its disks are cached (which no guest sees) may differ.
+ * live, whether it waits for an image, how its disks are cached and which tap devices it has (which no guest sees) may differ.
  *
  * Disks. virtio-blk with its write cache on: a guest's FLUSH reaches the storage (`cache.no-flush=off`),
  * so what a guest was told is durable is durable. `cache.direct=on` (O_DIRECT) where the file takes it, so
@@ -14,10 +14,13 @@
  */
 import { createHash } from 'node:crypto';
 import { KIB, type Disk, type VmDocument } from '../../domain/vm.js';
-import type { VmId } from '../../domain/ids.js';
+import type { HostId, VmId } from '../../domain/ids.js';
 import type { VmPlace } from '../port.js';
+import { networkArguments } from './network.js';
 
 export interface LaunchOptions {
+  /** Its tap devices are named after it. */
+  readonly hostId: HostId;
   readonly accelerator: 'kvm' | 'tcg';
   /** Starts stopped and waits for an image (`-S -incoming defer`). */
   readonly isIncoming: boolean;
@@ -86,6 +89,7 @@ export function commandLine(vm: VmDocument, place: VmPlace, options: LaunchOptio
     '-rtc', 'base=utc,clock=host',
     '-kernel', vm.boot.kernel, '-initrd', vm.boot.initrd, '-append', vm.boot.commandLine,
     ...vm.disks.flatMap((disk, i) => diskArguments(disk, bus, i, options.directDiskIds.has(disk.id))),
+    ...networkArguments(options.hostId, vm.vmId, vm.networks, bus),
     '-chardev', `file,id=console,path=${value(files.console)},append=on`,
     '-device', 'isa-serial,id=serial0,chardev=console',
     ...vtpmArguments(vm, place),

@@ -14,7 +14,9 @@ import type { Hypervisor, HypervisorFacts, VmPlace, VmStatus } from '../port.js'
 import { commandLine } from './command-line.js';
 import { findFacts } from './facts.js';
 import { openIncoming } from './incoming.js';
+import { announce } from './network.js';
 import { openOutgoing } from './outgoing.js';
+import { findStrangers } from './strangers.js';
 import { commandFailed, ensureGone, findProcess, launch, saying, withControl, type QemuHost } from './process.js';
 import { isUnderWay, queryMigration, queryRunState, vmStatusOf } from './qapi.js';
 import { QmpError, type Qmp } from './qmp.js';
@@ -48,7 +50,7 @@ export function createQemu(options: QemuOptions): Hypervisor {
     const { accelerator } = await facts();
     if (accelerator === 'none') throw commandFailed(host, 'start', new QmpError('no accelerator'));
     const directDiskIds = await disksThatTakeDirectIo(host.access, vm);
-    await launch(host, vm.vmId, place.runDir, commandLine(vm, place, { accelerator, isIncoming, directDiskIds }));
+    await launch(host, vm, place.runDir, commandLine(vm, place, { hostId: host.hostId, accelerator, isIncoming, directDiskIds }));
   };
 
   return {
@@ -68,11 +70,21 @@ export function createQemu(options: QemuOptions): Hypervisor {
     ensureRunning: (vmId, runDir) =>
       withControl(host, vmId, runDir, 'cont', async (qmp) => {
         const status = await settled(qmp);
-        if (status === 'running') return;
-        if (status !== 'paused' && status !== 'moved-out') throw new QmpError(`a VM that is ${status} is not resumed`);
-        await qmp.execute('cont');
-        if ((await queryRunState(qmp)) !== 'running') throw new QmpError('the VM does not run after cont');
+        if (status !== 'running') {
+          if (status !== 'paused' && status !== 'moved-out') throw new QmpError(`a VM that is ${status} is not resumed`);
+          await qmp.execute('cont');
+          if ((await queryRunState(qmp)) !== 'running') throw new QmpError('the VM does not run after cont');
+        }
+        // Also where it ran already: whoever let it run may have died before it was announced.
+        await announce(qmp);
       }),
+
+    async ensurePaused(vmId, runDir) {
+      if ((await findProcess(host, vmId, runDir)) === null) return;
+      await withControl(host, vmId, runDir, 'stop', (qmp) => qmp.execute('stop'));
+    },
+
+    strangers: (vm) => findStrangers(host, vm),
 
     async ensureNotMoving(vmId, runDir) {
       if ((await findProcess(host, vmId, runDir)) === null) return;

@@ -6,13 +6,14 @@
  *      └─────────────────┴──► failed: the process ends by itself (IMAGE_NOT_LOADED with its last words)
  *
  * `late-block-activate`: the disks' locks are taken at activate(), not at the end of the load, so until
- * then the source can go on at once. A stream that ends early makes QEMU leave with an error.
+ * then the source can go on at once. No network hears of it before either (network.ts). A stream that ends early makes QEMU leave with an error.
  */
 import { Writable, type Duplex } from 'node:stream';
 import { refuse } from '../../domain/failures.js';
 import type { VmId } from '../../domain/ids.js';
 import type { IncomingImage } from '../port.js';
 import { runFiles } from './command-line.js';
+import { announce, announceNothingOnLoad } from './network.js';
 import { logTail, openCopyConnection, saying, type QemuHost } from './process.js';
 import { queryRunState, setCapabilities } from './qapi.js';
 import { QmpError } from './qmp.js';
@@ -28,6 +29,7 @@ export async function openIncoming(host: QemuHost, vmId: VmId, runDir: string): 
   const qmp = await openCopyConnection(host, runDir);
   const socket = await saying(host, 'wait for an image', async () => {
     await setCapabilities(qmp, CAPABILITIES);
+    await announceNothingOnLoad(qmp);
     await qmp.execute('migrate-incoming', { uri: `unix:${path}` });
     return host.access.connectUnixSocket(path);
   }).catch((error: unknown) => {
@@ -67,6 +69,7 @@ export async function openIncoming(host: QemuHost, vmId: VmId, runDir: string): 
         await qmp.execute('cont');
         const event = await resumed;
         if (!event) throw new QmpError('no RESUME event');
+        await announce(qmp);
         return { runningAtMs: event.atMs };
       }),
     async close() {

@@ -10,8 +10,10 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { KororaError, problemOf, refuse } from '../../domain/failures.js';
 import type { HostId, VmId } from '../../domain/ids.js';
+import type { VmDocument } from '../../domain/vm.js';
 import type { HostAccess } from '../../host/port.js';
 import { isProcessOf, MAX_RUN_DIR_BYTES, runFiles, type RunFiles } from './command-line.js';
+import { makeTaps, removeTaps } from './network.js';
 import { openQmp, QmpError, type Qmp } from './qmp.js';
 
 /** How the driver reaches one host. */
@@ -36,15 +38,21 @@ export async function findProcess({ access }: QemuHost, vmId: VmId, runDir: stri
 }
 
 /** Starts QEMU and resolves when its sockets listen. HYPERVISOR_COMMAND_FAILED with QEMU's own words; then nothing of it runs. */
-export async function launch(host: QemuHost, vmId: VmId, runDir: string, args: readonly string[]): Promise<void> {
+export async function launch(host: QemuHost, { vmId, networks }: VmDocument, runDir: string, args: readonly string[]): Promise<void> {
   const { access } = host;
   if (Buffer.byteLength(runDir) > MAX_RUN_DIR_BYTES) throw commandFailed(host, 'start', new QmpError(`the path ${runDir} is too long for unix sockets`));
   if ((await findProcess(host, vmId, runDir)) !== null) throw commandFailed(host, 'start', new QmpError(`a QEMU of ${vmId} runs there already`));
   await access.ensureDirectory(runDir);
   for (const path of staleFiles(runFiles(runDir))) await access.remove(path);
-  const { exitCode, stderr } = await access.run(host.binary, args, { timeoutMs: START_TIMEOUT_MS });
-  if (exitCode === 0) return;
-  throw commandFailed(host, 'start', new QmpError([stderr.toString().trim(), await logTail(host, runDir)].filter(Boolean).join('; ') || `exit code ${exitCode}`));
+  try {
+    await saying(host, 'start', () => makeTaps(host, vmId, networks));
+    const { exitCode, stderr } = await access.run(host.binary, args, { timeoutMs: START_TIMEOUT_MS });
+    if (exitCode === 0) return;
+    throw commandFailed(host, 'start', new QmpError([stderr.toString().trim(), await logTail(host, runDir)].filter(Boolean).join('; ') || `exit code ${exitCode}`));
+  } catch (error) {
+    await removeTaps(host, vmId).catch(() => undefined);
+    throw error;
+  }
 }
 
 /**
@@ -70,7 +78,7 @@ export function openCopyConnection(host: QemuHost, runDir: string): Promise<Qmp>
   return saying(host, 'connect to QEMU', async () => openQmp(await host.access.connectUnixSocket(runFiles(runDir).copySocket), GREETING_TIMEOUT_MS));
 }
 
-/** Quit, then SIGTERM, then SIGKILL, each to a process that is proven to be this VM's; then its files go. */
+/** Quit, then SIGTERM, then SIGKILL, each to a process that is proven to be this VM's; then its networks and files go. */
 export async function ensureGone(host: QemuHost, vmId: VmId, runDir: string): Promise<void> {
   const { access } = host;
   if ((await findProcess(host, vmId, runDir)) !== null) {
@@ -83,6 +91,7 @@ export async function ensureGone(host: QemuHost, vmId: VmId, runDir: string): Pr
       if (signal === 'SIGKILL') throw commandFailed(host, 'quit', new QmpError(`process ${pid} does not end`));
     }
   }
+  await saying(host, 'remove the networks', () => removeTaps(host, vmId));
   const files = runFiles(runDir);
   for (const path of [...staleFiles(files), files.log, files.console]) await access.remove(path);
 }

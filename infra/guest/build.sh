@@ -80,6 +80,14 @@ for module in virtio/virtio_ring virtio/virtio virtio/virtio_pci_modern_dev virt
   basename "$file" >>"$root/modules/order"
 done
 
+# Loaded only where the command line gives an address.
+for module in net/core/failover drivers/net/net_failover drivers/net/virtio_net; do
+  file=$modules/$module.ko
+  [ -f "$file" ] || fail "the kernel package has no $module.ko"
+  cp "$file" "$root/modules/"
+  basename "$file" >>"$root/modules/network"
+done
+
 # Same inputs, same bytes: fixed times, fixed order, owner root.
 find "$root" -exec touch -h -d @0 {} +
 (cd "$root" && find . | sort | cpio --quiet --reproducible -o -H newc -R 0:0) >"$work/initramfs.cpio"

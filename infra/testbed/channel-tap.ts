@@ -12,7 +12,8 @@ export interface ChannelTap {
   close(): Promise<void>;
 }
 
-export async function tapChannel(target: NetworkAddress, isTime: (passedBytes: number) => boolean): Promise<ChannelTap> {
+/** Listens on a free port of `host`. */
+export async function tapChannel(target: NetworkAddress, isTime: (passedBytes: number) => boolean, host = '127.0.0.1'): Promise<ChannelTap> {
   let flips = 0;
   let passedBytes = 0;
   const server = createServer((source) => {
@@ -34,9 +35,9 @@ export async function tapChannel(target: NetworkAddress, isTime: (passedBytes: n
     destination.on('drain', () => source.resume());
     source.on('end', () => destination.end());
   });
-  const port = await listen(server);
+  const port = await listen(server, host);
   return {
-    address: { host: '127.0.0.1', port },
+    address: { host, port },
     get flips() {
       return flips;
     },
@@ -44,9 +45,9 @@ export async function tapChannel(target: NetworkAddress, isTime: (passedBytes: n
   };
 }
 
-function listen(server: Server): Promise<number> {
+function listen(server: Server, host: string): Promise<number> {
   return new Promise((resolve, reject) => {
-    server.once('error', reject).listen(0, '127.0.0.1', () => {
+    server.once('error', reject).listen(0, host, () => {
       const address = server.address();
       resolve(typeof address === 'object' && address ? address.port : 0);
     });

@@ -6,7 +6,7 @@
  *   <root>/<hostId>/{host.json,state/,tpm/}   <root>/run/<hostId>/   <root>/shared/ (both hosts' storage)
  *   <root>/{trust.json,temporal.db,evidence/,logs/,processes.json}
  */
-import { mkdir, open, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Client, Connection } from '@temporalio/client';
@@ -14,15 +14,18 @@ import { firstBundle } from '../../cli/commands/host.js';
 import { type KororaClient, createKororaClient } from '../../client/index.js';
 import { HostId, type NetworkAddress, VmId } from '../../domain/ids.js';
 import { type InstalledBundle, type TrustBundle, installBundle } from '../../domain/trust-bundle.js';
-import { KIB, MIB, VmDocument } from '../../domain/vm.js';
+import type { VmDocument } from '../../domain/vm.js';
 import { createLocalHost } from '../../host/local.js';
-import { createQemu } from '../../hypervisor/qemu/driver.js';
-import { createSwtpmManager } from '../../tpm/swtpm.js';
+import { shutDownFakeMachine } from '../../hypervisor/fake/driver.js';
 import { ensureTestbedTpm, ensureTestbedTpmStopped } from '../../tpm/testbed-tpm.js';
 import { type HostConfig, loadHostConfig } from '../../workers/config.js';
 import { enrolHost } from '../../workers/enrol.js';
+import { createDrivers } from '../../workers/hypervisors.js';
 import { startTemporalServer, type TemporalServer } from '../temporal/start-server.mjs';
+import { type GuestOptions, guestDocument } from './guest-document.js';
 import { type TestbedProcess, endWrittenDown, leaveRunning, startProcess, writeDown } from './processes.js';
+import type { HostPlace } from './namespaces.js';
+import { inNetwork, withOwnMounts } from './own-mounts.js';
 import { freePortPair } from './ports.js';
 
 export const TESTBED_PCRS = [0, 2, 4, 7, 14] as const;
@@ -30,27 +33,20 @@ const HOST_CLASS = 'testbed';
 /** The built command, also where this file runs from source under the test runner. */
 const KORORA = fileURLToPath(new URL(import.meta.url.includes('/dist/') ? '../../cli/main.js' : '../../dist/cli/main.js', import.meta.url));
 
-/**
- * Runs $0 with the other words as its own, in a mount namespace from which nothing gets out. In a chroot the root cannot be
- * made private; that is as good where nothing is shared.
- */
-const OWN_MOUNTS = `
-if unshare --mount true 2> /dev/null; then propagation=private
-elif ! grep -q ' shared:' /proc/self/mountinfo; then propagation=unchanged
-else echo 'this machine lets no process have mounts of its own' >&2; exit 1
-fi
-exec unshare --mount --propagation "$propagation" bash -ec "$0" bash "$@"`;
-
 export interface TestbedOptions {
   /** Short: unix sockets live below it. Removed and made anew. */
   readonly root: string;
   /** Folder of vmlinuz, initramfs.cpio and cmdline (infra/guest/build.sh). */
   readonly guestDir: string;
   readonly temporalBinary: string;
+  /** Of both hosts, and of the VMs that guest() gives. Default: qemu. */
+  readonly hypervisor?: HostConfig['hypervisor'];
   /** Puts something between a host's worker and its TPM, e.g. an attacker. Returns the TCTI for the worker. */
   readonly tpmTap?: (host: { readonly hostId: string; readonly tcti: string }) => Promise<string>;
   /** Puts something between the source and a host's channel. Returns where peers are told to connect. */
   readonly channelTap?: (host: { readonly hostId: string; readonly listen: NetworkAddress }) => Promise<NetworkAddress>;
+  /** Puts each host into a network of its own (namespaces.ts), whose `channelTap` then goes here too; left out, all are on loopback. */
+  readonly places?: Readonly<Record<'host-a' | 'host-b', HostPlace>>;
   readonly uiPort?: number;
 }
 
@@ -88,14 +84,6 @@ export interface Testbed {
   keep(): Promise<void>;
 }
 
-export interface GuestOptions {
-  readonly memoryMib?: number;
-  readonly dirtyMibPerSecond?: number;
-  readonly dirtySetMib?: number;
-  readonly hasVtpm?: boolean;
-  readonly cpuModel?: string;
-}
-
 /** What runs already is ended when something after it fails. */
 export async function startTestbed(options: TestbedOptions): Promise<Testbed> {
   const ends: End[] = [];
@@ -127,7 +115,9 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
 
   const environment = { TEMPORAL_ADDRESS: server.address, KORORA_TRUST: trustFile };
   const configs = { 'host-a': a, 'host-b': b };
-  const startWorker = (hostId: 'host-a' | 'host-b', mounts = {}) => startKorora(hostId, ['worker', 'host', '--config', configs[hostId].configFile], mounts);
+  const temporalPort = Number(server.address.split(':').at(-1));
+  const reached = { 'host-a': await options.places?.['host-a'].reach(temporalPort), 'host-b': await options.places?.['host-b'].reach(temporalPort) };
+  const startWorker = (hostId: 'host-a' | 'host-b', mounts = {}) => startKorora(hostId, ['worker', 'host', '--config', configs[hostId].configFile], mounts, hostId);
   const startControl = () => startKorora('control', ['worker', 'control', '--evidence-dir', join(root, 'evidence')]);
   const [control, workerA, workerB, connection] = await allOf([startControl(), startWorker('host-a'), startWorker('host-b'), Connection.connect({ address: server.address })]);
   const temporal = new Client({ connection });
@@ -177,11 +167,13 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
   };
   return testbed;
 
-  function startKorora(name: string, args: readonly string[], mounts: Readonly<Record<string, string>> = {}): Promise<TestbedProcess> {
-    const bind = Object.entries(mounts).map(([path, instead]) => `mount --bind '${instead}' '${path}'`);
+  function startKorora(name: string, args: readonly string[], mounts: Readonly<Record<string, string>> = {}, host: 'host-a' | 'host-b' | null = null): Promise<TestbedProcess> {
+    const binds = Object.entries(mounts).map(([path, instead]) => `mount --bind '${instead}' '${path}'`);
+    const place = host && options.places?.[host];
+    const temporalAddress = host && reached[host] ? `${reached[host].host}:${reached[host].port}` : server.address;
     const korora = [KORORA, ...args];
-    const [command = '', ...rest] = bind.length === 0 ? korora : ['bash', '-ec', OWN_MOUNTS, [...bind, 'exec "$@"'].join('\n'), ...korora];
-    return ending(startProcess({ name, command, args: rest, environment, logFile: join(root, `logs/${name}.log`), readyText: ' ready' }));
+    const [command = '', ...rest] = place ? inNetwork(place.namespace, binds, korora) : binds.length === 0 ? korora : withOwnMounts(binds, korora);
+    return ending(startProcess({ name, command, args: rest, environment: { ...environment, TEMPORAL_ADDRESS: temporalAddress }, logFile: join(root, `logs/${name}.log`), readyText: ' ready' }));
   }
 
   async function ending<T extends { stop(): Promise<void> }>(starting: Promise<T>): Promise<T> {
@@ -209,7 +201,10 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
     await mkdir(join(root, hostId), { recursive: true, mode: 0o700 });
     const { tcti, tpmPort } = await startTpm(hostId);
     ends.push(() => ensureTestbedTpmStopped(tpmSpec(hostId, tpmPort)));
-    const listen = { host: '127.0.0.1', port: options.channelTap ? await freePortPair() : 0 };
+    const place = options.places?.[hostId];
+    await Promise.all([place?.reach(tpmPort), place?.reach(tpmPort + 1)]);
+    const reachedTcti = place ? `swtpm:host=${place.gateway},port=${tpmPort}` : tcti;
+    const listen = { host: place?.address ?? '127.0.0.1', port: options.channelTap ? await freePortPair() : 0 };
     const advertise = await options.channelTap?.({ hostId, listen });
     const configFile = join(root, hostId, 'host.json');
     const document = {
@@ -217,42 +212,16 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
       version: 1,
       hostId,
       access: 'local',
-      hypervisor: 'qemu',
+      hypervisor: options.hypervisor ?? 'qemu',
       stateDir: 'state',
       runDir: join(root, 'run', hostId),
       trustBundle: '../trust.json',
-      tcti: (await options.tpmTap?.({ hostId, tcti })) ?? tcti,
+      tcti: (await options.tpmTap?.({ hostId, tcti })) ?? reachedTcti,
       channel: { listen, ...(advertise ? { advertise } : {}) },
     };
     await writeFile(configFile, `${JSON.stringify(document, null, 2)}\n`);
     return { config: await loadHostConfig(configFile), configFile, tpmPort, tcti };
   }
-}
-
-async function guestDocument({ root, guestDir }: TestbedOptions, vmId: string, options: GuestOptions = {}): Promise<VmDocument> {
-  const { memoryMib = 256, dirtyMibPerSecond = 0, dirtySetMib = 32, hasVtpm = true, cpuModel = 'max' } = options;
-  const commandLine = (await readFile(join(guestDir, 'cmdline'), 'utf8')).trim();
-  const disk = join(root, 'shared', `${vmId}.raw`);
-  const file = await open(disk, 'w');
-  await file.truncate(MIB);
-  await file.close();
-  return VmDocument.parse({
-    kind: 'korora/vm',
-    version: 1,
-    vmId,
-    hypervisor: 'qemu',
-    machine: 'pc-q35-7.2',
-    cpu: { model: cpuModel, count: 1 },
-    // A size that QEMU 7.2 keeps track of without KVM (QEMU_LOSES_MEMORY).
-    memoryBytes: memoryMib * MIB - 8 * KIB,
-    boot: {
-      kernel: join(guestDir, 'vmlinuz'),
-      initrd: join(guestDir, 'initramfs.cpio'),
-      commandLine: `${commandLine} korora.dirty_mib_per_s=${dirtyMibPerSecond} korora.dirty_set_mib=${dirtySetMib}`,
-    },
-    disks: [{ id: 'disk0', path: disk, format: 'raw' }],
-    vtpm: hasVtpm ? { model: 'tpm-crb' } : null,
-  });
 }
 
 /** As Promise.all, but a failure is told only when nothing is being started any more. */
@@ -263,24 +232,25 @@ async function allOf<T extends readonly unknown[]>(starting: readonly [...{ [K i
 
 /** VMs outlive workers by design; a testbed's end does not. */
 async function endVms({ config }: TestbedHost): Promise<void> {
-  const { hostId, runDir, stateDir } = config;
+  const { hostId, runDir } = config;
   const access = createLocalHost(hostId);
-  const qemu = createQemu({ access, hostId });
-  const vtpms = createSwtpmManager({ access, hostId, caDir: `${stateDir}/vtpm-ca` });
+  const { hypervisor, vtpms } = createDrivers(access, config);
   for (const name of await access.list(runDir)) {
     const vmId = VmId.safeParse(name).data;
     if (!vmId) continue;
-    await qemu.ensureDestroyed(vmId, `${runDir}/${vmId}`);
+    await hypervisor.ensureDestroyed(vmId, `${runDir}/${vmId}`);
     await vtpms.ensureStopped(`${runDir}/${vmId}`);
   }
+  await shutDownFakeMachine({ access, hostId, runDir });
 }
 
-/** Processes of QEMU, swtpm and Temporal whose command lines name `root`. */
+/** Processes of QEMU, swtpm, Temporal and fake machines whose command lines name `root`. */
 export async function pidsBelow(root: string): Promise<number[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
   const isOurs = async (pid: number) => {
     const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-    return pid !== process.pid && line.includes(`${root}/`) && /qemu-system|swtpm|temporal/.test(line.split('\0')[0] ?? '');
+    const [program = '', script = ''] = line.split('\0');
+    return pid !== process.pid && line.includes(`${root}/`) && (/qemu-system|swtpm|temporal/.test(program) || script.endsWith('fake/machine-process.js'));
   };
   const ours = await Promise.all(pids.map(isOurs));
   return pids.filter((_, i) => ours[i]);

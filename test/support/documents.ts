@@ -44,6 +44,7 @@ const vm = {
     { id: 'root', path: '/srv/shared/web-1-root.qcow2', format: 'qcow2' },
     { id: 'data', path: '/srv/shared/web-1-data.raw', format: 'raw' },
   ],
+  networks: [{ id: 'lan', mac: '52:54:00:00:00:01', bridge: 'br0' }],
   vtpm: { model: 'tpm-crb' },
 };
 
@@ -159,6 +160,7 @@ export const samples = {
     manifest,
     verdict: verdictStatement,
     rounds: [{ round: 1, sentBytes: 200_000_000, remainingBytes: 4_000_000, dirtyBytesPerSecond: 1_000_000.5, elapsedMs: 900 }],
+    fences: [],
     timings: {
       startedAtMs: 1_000,
       endedAtMs: 4_000,

@@ -6,36 +6,19 @@ import { randomBytes } from 'node:crypto';
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { setTimeout as wait } from 'node:timers/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { HostId } from '../../domain/ids.js';
 import { VmDocument } from '../../domain/vm.js';
 import { createLocalHost } from '../../host/local.js';
-import type { HostAccess } from '../../host/port.js';
-import type { Hypervisor, VmPlace } from '../../hypervisor/port.js';
+import type { VmPlace } from '../../hypervisor/port.js';
 import { createQemu } from '../../hypervisor/qemu/driver.js';
 import { createSwtpmManager } from '../../tpm/swtpm.js';
 import type { VtpmManager } from '../../tpm/port.js';
+import type { DriverSide, DriverTestbed } from './driver-contract.js';
 
-export interface QemuSide {
-  readonly access: HostAccess;
-  readonly qemu: Hypervisor;
-  readonly place: VmPlace;
-  readonly consoleLog: () => Promise<string>;
-  readonly runFiles: () => Promise<readonly string[]>;
+export interface QemuSide extends DriverSide {
   readonly pid: () => Promise<number>;
-  /** Ends what this side runs and gives it a fresh, empty vTPM folder. */
-  readonly reset: () => Promise<void>;
-  readonly ensureVtpm: () => Promise<void>;
-}
-
-export interface QemuTestbed {
-  readonly folder: string;
-  readonly a: QemuSide;
-  readonly b: QemuSide;
-  readonly vm: (changes?: { readonly kernelWords?: string; readonly disks?: VmDocument['disks'] }) => VmDocument;
-  readonly close: () => Promise<void>;
 }
 
 /** Boot file folder; built on first use (some seconds). */
@@ -45,7 +28,7 @@ async function guestImage(): Promise<string> {
   return folder;
 }
 
-export async function createQemuTestbed(): Promise<QemuTestbed> {
+export async function createQemuTestbed(): Promise<DriverTestbed<QemuSide>> {
   const guest = await guestImage();
   const folder = await mkdtemp('/tmp/kq-');
   const keys = { stateKey: randomBytes(32), migrationKey: randomBytes(32) };
@@ -55,12 +38,12 @@ export async function createQemuTestbed(): Promise<QemuTestbed> {
     folder,
     a,
     b,
-    vm: ({ kernelWords = '', disks = [] } = {}) =>
+    vm: ({ kernelWords = '', disks = [], networks = [] } = {}) =>
       VmDocument.parse({
         kind: 'korora/vm', version: 1, vmId: 'guest', hypervisor: 'qemu', machine: 'pc-q35-7.2',
         cpu: { model: 'max', count: 1 }, memoryBytes: 256 * 1024 * 1024 - 8192,
         boot: { kernel: join(guest, 'vmlinuz'), initrd: join(guest, 'initramfs.cpio'), commandLine: `console=ttyS0 quiet panic=-1 korora.tick_ms=20 ${kernelWords}` },
-        disks, vtpm: { model: 'tpm-crb' },
+        disks, networks, vtpm: { model: 'tpm-crb' },
       }),
     async close() {
       await a.reset();
@@ -73,21 +56,23 @@ export async function createQemuTestbed(): Promise<QemuTestbed> {
 function createSide(folder: string, name: string, keys: { readonly stateKey: Buffer; readonly migrationKey: Buffer }): QemuSide {
   const hostId = HostId.parse(`host-${name}`);
   const access = createLocalHost(hostId);
-  const qemu = createQemu({ access, hostId });
+  const hypervisor = createQemu({ access, hostId });
   const vtpm: VtpmManager = createSwtpmManager({ access, hostId, caDir: join(folder, 'ca') });
   const runDir = join(folder, name);
   const stateDir = join(folder, `${name}-tpm`);
   const vtpmRunDir = join(folder, `${name}-tpm-run`);
   const place: VmPlace = { runDir, vtpmControlSocketPath: join(vtpmRunDir, 'control.sock') };
+  const pid = async () => Number(await readFile(join(runDir, 'qemu.pid'), 'utf8'));
   return {
     access,
-    qemu,
+    hypervisor,
     place,
     consoleLog: () => readFile(join(runDir, 'console.log'), 'utf8').catch(() => ''),
     runFiles: () => access.list(runDir),
-    pid: async () => Number(await readFile(join(runDir, 'qemu.pid'), 'utf8')),
+    pid,
+    kill: async () => access.signal(await pid(), 'SIGKILL'),
     async reset() {
-      await qemu.ensureDestroyed(VmDocument.shape.vmId.parse('guest'), runDir);
+      await hypervisor.ensureDestroyed(VmDocument.shape.vmId.parse('guest'), runDir);
       await vtpm.ensureStopped(vtpmRunDir);
       await access.remove(stateDir);
       await access.remove(vtpmRunDir);
@@ -96,20 +81,4 @@ function createSide(folder: string, name: string, keys: { readonly stateKey: Buf
       await vtpm.ensureRunning({ stateDir, runDir: vtpmRunDir, ...keys });
     },
   };
-}
-
-/** The numbers that the guest's counter said, in order. */
-export function countsIn(consoleLog: string): number[] {
-  return [...consoleLog.matchAll(/^count (\d+)\r?$/gm)].map((match) => Number(match[1]));
-}
-
-/** Looks again until `found` gives something; fails after `limitMs` with what was waited for. */
-export async function eventually<T>(what: string, found: () => Promise<T | null | undefined | false>, limitMs = 60_000): Promise<T> {
-  const deadline = performance.now() + limitMs;
-  for (;;) {
-    const result = await found();
-    if (result !== null && result !== undefined && result !== false) return result;
-    if (performance.now() > deadline) throw new Error(`waited in vain for ${what}`);
-    await wait(20);
-  }
 }

@@ -19,7 +19,7 @@ function vmOn(hostId: HostId, changes: Partial<VmSurvey> = {}): VmSurvey {
 }
 
 function host(hostId: HostId, ...vms: VmSurvey[]): HostSurvey {
-  return { hostId, reachable: true, bundleDigest: bundle.digest, hypervisor: 'qemu 7.2.22 kvm', swtpm: '0.7.1', pcrValues: {}, pcrProblem: null, availableMemoryBytes: 0, vms, failures: [] };
+  return { hostId, reachable: true, bundleDigest: bundle.digest, hypervisor: 'qemu 7.2.22 kvm', swtpm: '0.7.1', pcrValues: {}, pcrProblem: null, availableMemoryBytes: 0, vms, failures: [], findings: [] };
 }
 
 const silent = (hostId: HostId): HostSurvey => ({ hostId, reachable: false });

@@ -15,7 +15,7 @@ const order = orderOf();
 const vm = vmDocument();
 const hypervisor = { kind: 'qemu', version: '7.2.22', accelerator: 'kvm', machineTypes: ['pc-q35-7.1', 'pc-q35-7.2'], cpuModels: ['qemu64', 'Westmere'] };
 const disks = vm.disks.map(({ id }, i) => ({ id, identity: { inode: `10${i}`, birthTimeNs: `170000000000000000${i}`, sizeBytes: 1000 + i } }));
-const common = { failures: [], hypervisor, swtpmVersion: '0.7.1', disks };
+const common = { failures: [], hypervisor, swtpmVersion: '0.7.1', strangers: [], disks, networks: [{ id: 'lan', isVisible: true }] };
 const source: SourceFacts = { ...common, hostId: SOURCE, ownership: { state: 'owner', epoch: 1 }, vmStatus: 'running', vmDigest: order.vmDigest };
 const destination: DestinationFacts = { ...common, hostId: DESTINATION, availableMemoryBytes: (256 + 128) * MIB, missingBootFiles: [], leftovers: [] };
 
@@ -33,11 +33,17 @@ function told(changes: Case): string[] {
 
 const disksWith = (change: Partial<{ inode: string; birthTimeNs: string; sizeBytes: number }>) => disks.map((d) => (d.id === 'data' ? { ...d, identity: { ...d.identity, ...change } } : d));
 const unseen = disks.map((d) => (d.id === 'data' ? { ...d, identity: null } : d));
+const unbridged = [{ id: 'lan', isVisible: false }];
 const DATA = samples.vm.disks[1]?.path;
 
 describe('a move', () => {
   it('against which nothing speaks may begin', () => {
     expect(told({})).toEqual([]);
+  });
+
+  it('of a fake VM between fake hosts may begin: what QEMU must be is asked of QEMU only', () => {
+    const fake = { hypervisor: { ...hypervisor, kind: 'fake', version: '1.0.0', accelerator: 'none' } };
+    expect(told({ vm: vmDocument({ hypervisor: 'fake' }), source: fake, destination: fake })).toEqual([]);
   });
 
   it('of a VM without disks may begin', () => {
@@ -67,6 +73,9 @@ describe('a move', () => {
     ['whose destination does not see a disk', { destination: { disks: unseen } }, [`DISK_NOT_VISIBLE: host-b does not see disk data at ${DATA}`]],
     ['whose destination says nothing of a disk', { destination: { disks: disks.slice(0, 1) } }, [`DISK_NOT_VISIBLE: host-b does not see disk data at ${DATA}`]],
     ['of which neither side sees a disk', { source: { disks: unseen }, destination: { disks: unseen } }, ['host-a', 'host-b'].map((host) => `DISK_NOT_VISIBLE: ${host} does not see disk data at ${DATA}`)],
+    ['whose source has no bridge of a network', { source: { networks: unbridged } }, ['NETWORK_NOT_VISIBLE: host-a has no bridge br0 for network lan']],
+    ['whose destination has no bridge of a network', { destination: { networks: unbridged } }, ['NETWORK_NOT_VISIBLE: host-b has no bridge br0 for network lan']],
+    ['whose hosts say nothing of a network', { source: { networks: [] }, destination: { networks: [] } }, ['host-a', 'host-b'].map((host) => `NETWORK_NOT_VISIBLE: ${host} has no bridge br0 for network lan`)],
     ['whose disk is another file there, by its inode', { destination: { disks: disksWith({ inode: '999' }) } }, [`DISK_NOT_SAME: disk data at ${DATA} is another file on host-b than on host-a`]],
     ['whose disk is another file there, by its time of birth', { destination: { disks: disksWith({ birthTimeNs: '999' }) } }, [`DISK_NOT_SAME: disk data at ${DATA} is another file on host-b than on host-a`]],
     ['whose disk is another file there, by its size', { destination: { disks: disksWith({ sizeBytes: 999 }) } }, [`DISK_NOT_SAME: disk data at ${DATA} is another file on host-b than on host-a`]],
@@ -79,6 +88,7 @@ describe('a move', () => {
     ['from a host whose QEMU is too old', { source: { hypervisor: { ...hypervisor, version: '6.2.0' } } }, ['QEMU_UNSUPPORTED: host-a has QEMU 6.2.0, at least 7.2 is needed']],
     ['to a host without QEMU', { destination: { hypervisor: null } }, ['HYPERVISOR_UNSUPPORTED: host-b has no driver for hypervisor qemu']],
     ['to a host of another hypervisor', { destination: { hypervisor: { ...hypervisor, kind: 'fake' } } }, ['HYPERVISOR_UNSUPPORTED: host-b has no driver for hypervisor qemu']],
+    ['of a fake VM to a host with QEMU', { vm: vmDocument({ hypervisor: 'fake' }), source: { hypervisor: { ...hypervisor, kind: 'fake' } } }, ['HYPERVISOR_UNSUPPORTED: host-b has no driver for hypervisor fake']],
     ['to a host without swtpm', { destination: { swtpmVersion: null } }, ['SWTPM_UNSUPPORTED: host-b has swtpm none, at least 0.7 is needed']],
     ['from a host without swtpm', { source: { swtpmVersion: null } }, ['SWTPM_UNSUPPORTED: host-a has swtpm none, at least 0.7 is needed']],
     ['between hosts whose swtpm is too old', { source: { swtpmVersion: '0.6.3' }, destination: { swtpmVersion: '0.6.3' } }, ['host-a', 'host-b'].map((host) => `SWTPM_UNSUPPORTED: ${host} has swtpm 0.6.3, at least 0.7 is needed`)],
@@ -100,11 +110,11 @@ describe('a move', () => {
       vm: vmDocument({ vtpm: null }),
       source: {
         failures: [failure('BUNDLE_EXPIRED', { host: SOURCE, expiresAt: 'then' })],
-        vmDigest: digest(9), vmStatus: 'paused', hypervisor: { ...hypervisor, version: '6.2.0', machineTypes: [], cpuModels: [] }, swtpmVersion: '0.6.3', disks: unseen,
+        vmDigest: digest(9), vmStatus: 'paused', hypervisor: { ...hypervisor, version: '6.2.0', machineTypes: [], cpuModels: [] }, swtpmVersion: '0.6.3', disks: unseen, networks: unbridged,
       },
       destination: {
         failures: [failure('ORDER_EXPIRED', { notAfter: 'then' })],
-        hypervisor: { ...hypervisor, version: '6.1.0', accelerator: 'tcg', machineTypes: [], cpuModels: [] }, swtpmVersion: '0.6.2', availableMemoryBytes: 0,
+        hypervisor: { ...hypervisor, version: '6.1.0', accelerator: 'tcg', machineTypes: [], cpuModels: [] }, swtpmVersion: '0.6.2', networks: unbridged, availableMemoryBytes: 0,
         missingBootFiles: [vm.boot.kernel, vm.boot.initrd], leftovers: ['a folder'], disks: disksWith({}).map((d) => (d.id === 'root' ? { ...d, identity: { ...d.identity, inode: '999' } } : d)),
       },
     });
@@ -113,7 +123,7 @@ describe('a move', () => {
       'QEMU_UNSUPPORTED', 'MACHINE_TYPE_UNSUPPORTED', 'CPU_MODEL_UNSUPPORTED', 'SWTPM_UNSUPPORTED',
       'QEMU_UNSUPPORTED', 'MACHINE_TYPE_UNSUPPORTED', 'CPU_MODEL_UNSUPPORTED', 'SWTPM_UNSUPPORTED',
       'MEMORY_INSUFFICIENT', 'BOOT_FILE_NOT_VISIBLE', 'BOOT_FILE_NOT_VISIBLE', 'LEFTOVER_FOUND',
-      'DISK_NOT_SAME', 'DISK_NOT_VISIBLE', 'ACCELERATOR_DIFFERS', 'SWTPM_OLDER',
+      'DISK_NOT_SAME', 'DISK_NOT_VISIBLE', 'NETWORK_NOT_VISIBLE', 'NETWORK_NOT_VISIBLE', 'ACCELERATOR_DIFFERS', 'SWTPM_OLDER',
     ]);
   });
 });

@@ -1,7 +1,9 @@
 /** hypervisor/qemu/command-line.ts and qapi.ts: the pure half of the driver. */
 import { describe, expect, it } from 'vitest';
+import { HostId } from '../../domain/ids.js';
 import { VmDocument } from '../../domain/vm.js';
 import { commandLine, isProcessOf, vmUuid } from '../../hypervisor/qemu/command-line.js';
+import { tapName } from '../../hypervisor/qemu/network.js';
 import { progressOf, vmStatusOf } from '../../hypervisor/qemu/qapi.js';
 
 const vm = VmDocument.parse({
@@ -9,10 +11,12 @@ const vm = VmDocument.parse({
   cpu: { model: 'Westmere', count: 2 }, memoryBytes: 512 * 1024 * 1024,
   boot: { kernel: '/boot/k', initrd: '/boot/i', commandLine: 'console=ttyS0 a=b,c' },
   disks: [{ id: 'root', path: '/shared/root.raw', format: 'raw' }, { id: 'data', path: '/shared/data.qcow2', format: 'qcow2' }],
+  networks: [{ id: 'lan', mac: '52:54:00:00:00:01', bridge: 'br0' }, { id: 'wan', mac: '52:54:00:00:00:02', bridge: 'br1' }],
   vtpm: { model: 'tpm-crb' },
 });
 const place = { runDir: '/run/k/web-1', vtpmControlSocketPath: '/run/k/web-1-tpm/control.sock' };
-const source = { accelerator: 'kvm', isIncoming: false, directDiskIds: new Set(['root']) } as const;
+const HOST = HostId.parse('host-a');
+const source = { hostId: HOST, accelerator: 'kvm', isIncoming: false, directDiskIds: new Set(['root']) } as const;
 
 const GOLDEN = `
 -nodefaults -no-user-config -display none
@@ -33,6 +37,10 @@ const GOLDEN = `
 -blockdev driver=file,node-name=file-data,filename=/shared/data.qcow2,locking=on,aio=threads,cache.direct=off,cache.no-flush=off,auto-read-only=off
 -blockdev driver=qcow2,node-name=disk-data,file=file-data,cache.direct=off,cache.no-flush=off
 -device virtio-blk-pci,id=dev-data,drive=disk-data,bus=pcie.0,addr=0x5,disable-legacy=on,write-cache=on
+-netdev tap,id=net-lan,ifname=${tapName(HOST, vm.vmId, 0)},script=no,downscript=no,vhost=off
+-device virtio-net-pci,id=nic-lan,netdev=net-lan,mac=52:54:00:00:00:01,bus=pcie.0,addr=0x14,disable-legacy=on,host_ufo=off,guest_ufo=off,romfile=
+-netdev tap,id=net-wan,ifname=${tapName(HOST, vm.vmId, 1)},script=no,downscript=no,vhost=off
+-device virtio-net-pci,id=nic-wan,netdev=net-wan,mac=52:54:00:00:00:02,bus=pcie.0,addr=0x15,disable-legacy=on,host_ufo=off,guest_ufo=off,romfile=
 -chardev file,id=console,path=/run/k/web-1/console.log,append=on
 -device isa-serial,id=serial0,chardev=console
 -chardev socket,id=vtpm,path=/run/k/web-1-tpm/control.sock
@@ -68,6 +76,21 @@ describe('the command line', () => {
     expect(isProcessOf(words, other, place.runDir)).toBe(false);
     expect(isProcessOf(words, vm.vmId, '/run/k/web')).toBe(false);
     expect(isProcessOf(['vi', '/run/k/web-1/qemu.pid'], vm.vmId, place.runDir)).toBe(false);
+  });
+
+  it('is the same machine on every host: only the tap devices have other names', () => {
+    const there = commandLine(vm, place, { ...source, hostId: HostId.parse('host-b') });
+    const withoutTaps = (words: readonly string[]) => words.map((word) => word.replace(/ifname=[^,]*/, ''));
+    expect(withoutTaps(there)).toEqual(withoutTaps(commandLine(vm, place, source)));
+    expect(there).not.toEqual(commandLine(vm, place, source));
+  });
+
+  it('names tap devices as Linux takes them, each another', () => {
+    const hosts = ['host-a', 'host-b'].map((name) => HostId.parse(name));
+    const vms = ['web-1', 'web-2'].map((name) => VmDocument.shape.vmId.parse(name));
+    const names = hosts.flatMap((host) => vms.flatMap((vmId) => [0, 1, 7].map((i) => tapName(host, vmId, i))));
+    for (const name of names) expect(name).toMatch(/^kr[0-9a-f]{13}$/);
+    expect(new Set(names).size).toBe(names.length);
   });
 
   it('derives a UUID that stays: RFC 9562 version 8', () => {

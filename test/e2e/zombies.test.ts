@@ -1,0 +1,172 @@
+/**
+ * Workers that stop in the middle of a move and go on later, workers that start among what a dead one left, and a
+ * QEMU that somebody started by hand: the records decide, and one copy runs (promise P5).
+ */
+import { execFile, spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { OwnershipRecord } from '../../domain/ownership.js';
+import type { Finding, MigrationStatus } from '../../domain/status.js';
+import { vmUuid } from '../../hypervisor/qemu/command-line.js';
+import { type ChannelSwitch, type Direction, openChannelSwitch } from '../../infra/testbed/channel-switch.js';
+import { firstGap } from '../../infra/testbed/guest-console.js';
+import type { Testbed } from '../../infra/testbed/testbed.js';
+import { type HostName, consoleOn, failedMove, moveTo, openTestbed, startGuest, untilCopying } from './support.js';
+
+const SLOW = { bandwidthBytesPerSecond: 8 * 1024 * 1024 };
+let testbed: Testbed;
+let network: ChannelSwitch;
+let atTheWorstMoment: ((direction: Direction) => void) | null = null;
+
+beforeAll(async () => {
+  testbed = await openTestbed(() => ({
+    channelTap: async ({ hostId, listen }) => {
+      const opened = await openChannelSwitch(listen, (direction) => atTheWorstMoment?.(direction));
+      if (hostId === 'host-b') network = opened;
+      return opened.address;
+    },
+  }));
+});
+afterEach(() => {
+  atTheWorstMoment = null;
+  testbed.hosts['host-a'].worker.child.kill('SIGCONT');
+});
+afterAll(async () => {
+  await testbed?.stop();
+  await network?.close();
+});
+
+function stateAt(host: HostName, vmId: string): string {
+  const path = join(testbed.hosts[host].config.stateDir, 'vms', vmId, 'ownership.json');
+  return existsSync(path) ? OwnershipRecord.parse(JSON.parse(readFileSync(path, 'utf8'))).state : 'none';
+}
+
+/** Stops the worker of host-a in the instant in which a piece goes that way and `isTime`. Resolves then. */
+function stopSourceWorkerWhen(isTime: (direction: Direction) => boolean): Promise<void> {
+  return new Promise((resolve) => {
+    atTheWorstMoment = (direction) => {
+      if (!isTime(direction)) return;
+      process.kill(testbed.hosts['host-a'].worker.pid, 'SIGSTOP');
+      atTheWorstMoment = null;
+      resolve();
+    };
+  });
+}
+
+async function untilStatus(vmId: string, runId: string, isTrue: (status: MigrationStatus) => boolean): Promise<MigrationStatus> {
+  for await (const { status, hasEnded } of testbed.client.watch(vmId, runId)) {
+    if (isTrue(status)) return status;
+    if (hasEnded) break;
+  }
+  throw new Error('the move ended before that');
+}
+
+async function expectOneRunning(vmId: string, host: HostName): Promise<void> {
+  const vms = (await testbed.client.vms()).filter((vm) => vm.vmId === vmId);
+  expect(vms.filter((vm) => vm.mayRun).map((vm) => vm.hostId)).toEqual([host]);
+  expect(vms.filter((vm) => vm.status !== 'absent').map((vm) => `${vm.hostId} ${vm.status}`)).toEqual([`${host} running`]);
+}
+
+async function findingsOf(host: HostName, vmId: string): Promise<readonly Finding[]> {
+  const survey = (await testbed.client.hosts()).find(({ hostId }) => hostId === host);
+  return survey?.reachable ? survey.findings.filter((finding) => finding.vmId === vmId) : [];
+}
+
+it('a source worker that is stopped before it hears that it was accepted changes nothing: the VM runs on the destination', async () => {
+  const vmId = 'sleeper';
+  const { console: atA } = await startGuest(testbed, vmId, 'host-a', { dirtyMibPerSecond: 4 });
+  const stopped = stopSourceWorkerWhen((direction) => direction === 'to source' && stateAt('host-b', vmId) === 'owner');
+  const { runId } = await testbed.client.migrate({ vmId, destination: 'host-b' });
+  await stopped;
+  const atB = await consoleOn(testbed, vmId, 'host-b');
+  await atB.until((c) => c.unseals().length > 0, 'unsealing at host-b while the worker of host-a is stopped');
+  const status = await untilStatus(vmId, runId, ({ nextAction }) => nextAction !== null);
+  expect(status.phase).toBe('activated');
+  expect(status.nextAction).toContain('Bring the worker of host-a back');
+  expect(stateAt('host-a', vmId)).toBe('relinquished');
+
+  const { stderr, code } = await promisify(execFile)('node', ['dist/cli/main.js', 'worker', 'host', '--config', testbed.hosts['host-a'].configFile], { env: { ...process.env, ...testbed.environment } }).then(
+    () => ({ stderr: 'it started', code: 0 }),
+    (error: { stderr: string; code: number }) => error,
+  );
+  expect(stderr).toContain('WORKER_ALREADY_RUNS');
+  expect(code).toBe(1);
+
+  process.kill(testbed.hosts['host-a'].worker.pid, 'SIGCONT');
+  expect((await testbed.client.result(vmId, runId)).outcome).toMatchObject({ kind: 'moved', runsOn: 'host-b' });
+  await expectOneRunning(vmId, 'host-b');
+  await atB.close();
+  await atA.close();
+  expect(firstGap([...atA.counts(), ...atB.counts()])).toBeNull();
+  expect((await moveTo(testbed, vmId, 'host-a')).outcome).toMatchObject({ kind: 'moved', runsOn: 'host-a' });
+});
+
+it('a source worker that is stopped before its manifest arrives lets the VM run only after the proven rejection', async () => {
+  const vmId = 'dreamer';
+  const { console: atA } = await startGuest(testbed, vmId, 'host-a', { dirtyMibPerSecond: 4 });
+  const stopped = stopSourceWorkerWhen((direction) => {
+    if (direction !== 'to destination' || stateAt('host-a', vmId) !== 'relinquished') return false;
+    network.swallow('to destination');
+    return true;
+  });
+  const { runId } = await testbed.client.migrate({ vmId, destination: 'host-b' });
+  await stopped;
+  const before = atA.counts().at(-1) ?? 0;
+  await untilStatus(vmId, runId, ({ nextAction }) => nextAction?.includes('worker of host-a') === true);
+  expect(stateAt('host-a', vmId)).toBe('relinquished');
+
+  network.mend();
+  process.kill(testbed.hosts['host-a'].worker.pid, 'SIGCONT');
+  const { result } = await failedMove(testbed.client.result(vmId, runId));
+  expect(result?.outcome).toMatchObject({ kind: 'source-resumed', runsOn: 'host-a' });
+  await atA.until((c) => c.unseals().some((u) => u.count > before), 'going on at host-a');
+  expect(firstGap(atA.counts())).toBeNull();
+  await atA.close();
+  await expectOneRunning(vmId, 'host-a');
+  expect((await moveTo(testbed, vmId, 'host-b')).outcome).toMatchObject({ kind: 'moved', runsOn: 'host-b' });
+});
+
+it('workers that start while nobody orchestrates end what no move tends, and say so', async () => {
+  const vmId = 'foundling';
+  const { console: atA } = await startGuest(testbed, vmId, 'host-a', { dirtyMibPerSecond: 4 });
+  const { runId } = await testbed.client.migrate({ vmId, destination: 'host-b', limits: SLOW });
+  await untilCopying(testbed, vmId);
+  await Promise.all([testbed.control.kill(), testbed.hosts['host-a'].worker.kill(), testbed.hosts['host-b'].worker.kill()]);
+  expect([stateAt('host-a', vmId), stateAt('host-b', vmId)]).toEqual(['offering', 'incoming']);
+  await testbed.restartWorker('host-a');
+  await testbed.restartWorker('host-b');
+  expect([stateAt('host-a', vmId), stateAt('host-b', vmId)]).toEqual(['owner', 'none']);
+  const before = atA.counts().at(-1) ?? 0;
+  await atA.until((c) => c.unseals().some((u) => u.count > before), 'going on at host-a');
+
+  await testbed.restartControl();
+  expect((await failedMove(testbed.client.result(vmId, runId))).result?.outcome).toMatchObject({ kind: 'source-resumed', runsOn: 'host-a' });
+  expect(await findingsOf('host-a', vmId)).toMatchObject([{ found: 'a move to host-b that no worker tends', done: 'the move is off, the VM runs on' }]);
+  expect(await findingsOf('host-b', vmId)).toMatchObject([{ found: 'a copy from host-a that waited for an image', done: 'rejected for good; the copy is gone' }]);
+  await expectOneRunning(vmId, 'host-a');
+  expect(firstGap(atA.counts())).toBeNull();
+  await atA.close();
+});
+
+it('a QEMU that was started by hand on the old host is refused at a start, and speaks against a move', async () => {
+  const vmId = 'twin';
+  const { vm, console: atA } = await startGuest(testbed, vmId, 'host-a');
+  await atA.close();
+  await moveTo(testbed, vmId, 'host-b');
+  const qemu = spawn('qemu-system-x86_64', ['-name', `guest=${vmId}`, '-uuid', vmUuid(vm.vmId), '-nodefaults', '-display', 'none', '-S', '-machine', 'none'], { stdio: 'ignore' });
+  try {
+    await new Promise((resolve) => qemu.once('spawn', resolve));
+    expect((await failedMove(testbed.client.startVm(vm, 'host-a'))).codes).toEqual(['VM_EXISTS']);
+    const { codes, error } = await failedMove(moveTo(testbed, vmId, 'host-a'));
+    expect(codes).toContain('STRANGER_FOUND');
+    expect(error.message).toContain(`process ${qemu.pid}`);
+    await expectOneRunning(vmId, 'host-b');
+  } finally {
+    const ended = new Promise((resolve) => qemu.once('exit', resolve));
+    qemu.kill('SIGKILL');
+    await ended;
+  }
+  expect((await moveTo(testbed, vmId, 'host-a')).outcome).toMatchObject({ kind: 'moved', runsOn: 'host-a' });
+});
