@@ -16,13 +16,19 @@ interface Exploration {
   readonly text: string;
 }
 
+const anything = (...hosts: number[]): Faults => ({ workers: hosts, power: hosts });
+const workersOf = (...hosts: number[]): Faults => ({ workers: hosts, power: [] });
+
 export const EXPLORATIONS = {
-  'one move': { hosts: 2, moves: [{ from: A, to: B }], faults: { workers: [A, B], power: [A, B] }, text: 'A→B; any worker dies, any host loses power, at any time and any number of times' },
-  'there and back': { hosts: 2, moves: [{ from: A, to: B }, { from: B, to: A }], faults: { workers: [A, B], power: [] }, text: 'A→B, B→A; workers die' },
-  'twice the same way': { hosts: 2, moves: [{ from: A, to: B }, { from: A, to: B }], faults: { workers: [A, B], power: [] }, text: 'A→B, A→B; workers die' },
-  'on to a third host': { hosts: 3, moves: [{ from: A, to: B }, { from: B, to: C }], faults: { workers: [A, B, C], power: [] }, text: 'A→B, B→C; workers die' },
-  'elsewhere instead': { hosts: 3, moves: [{ from: A, to: B }, { from: A, to: C }], faults: { workers: [A, B, C], power: [] }, text: 'A→B, A→C; workers die' },
-  'three moves, the first fenced': { hosts: 3, moves: [{ from: A, to: B }, { from: A, to: C }, { from: B, to: A }], isInTurn: true, faults: { workers: [A], power: [B] }, text: 'A→B, A→C, B→A, one after the other; A’s worker dies, B loses power' },
+  'one move': { hosts: 2, moves: [{ from: A, to: B }], faults: anything(A, B), text: 'A→B; workers die, hosts lose power' },
+  'there and back': { hosts: 2, moves: [{ from: A, to: B }, { from: B, to: A }], faults: anything(A, B), text: 'A→B and B→A at any time; workers die, hosts lose power' },
+  'twice the same way': { hosts: 2, moves: [{ from: A, to: B }, { from: A, to: B }], faults: workersOf(A, B), text: 'A→B and A→B at any time; workers die' },
+  'on to a third host': { hosts: 3, moves: [{ from: A, to: B }, { from: B, to: C }], faults: workersOf(A, B, C), text: 'A→B and B→C at any time; workers die' },
+  'elsewhere instead': { hosts: 3, moves: [{ from: A, to: B }, { from: A, to: C }], faults: workersOf(A, B, C), text: 'A→B and A→C at any time; workers die' },
+  'twice the same way, in turn': { hosts: 2, moves: [{ from: A, to: B }, { from: A, to: B }], isInTurn: true, faults: anything(A, B), text: 'A→B, then A→B; workers die, hosts lose power' },
+  'on to a third host, in turn': { hosts: 3, moves: [{ from: A, to: B }, { from: B, to: C }], isInTurn: true, faults: anything(A, B, C), text: 'A→B, then B→C; workers die, hosts lose power' },
+  'elsewhere instead, in turn': { hosts: 3, moves: [{ from: A, to: B }, { from: A, to: C }], isInTurn: true, faults: anything(A, B, C), text: 'A→B, then A→C; workers die, hosts lose power' },
+  'three moves, in turn': { hosts: 3, moves: [{ from: A, to: B }, { from: A, to: C }, { from: B, to: A }], isInTurn: true, faults: { workers: [A], power: [B] }, text: 'A→B, then A→C, then B→A; A’s worker dies, B loses power' },
 } as const satisfies Record<string, Exploration>;
 export type ExplorationName = keyof typeof EXPLORATIONS;
 

@@ -128,7 +128,7 @@ export function workflowSteps(here: Here, m: number): void {
   if (isMine('relinquished') && isUp(a) && isFenceTrue) fence();
 
   function settleSource(): void {
-    if (here.get(layout.out(m)) !== OUT.none) return; // it waits until the copy has ended
+    if (here.get(layout.out(m)) !== OUT.none && mistake !== 'settle beside a running copy') return; // it waits until the copy has ended
     const process = here.get(layout.process(a));
     const isOver = process === PROCESS.absent || isRunning(process);
     if (isMine('offering') && !isOver) here.step('settling', a, 'is asked to settle, and lets the VM run on', m, (d) => d.run(a));

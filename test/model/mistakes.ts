@@ -2,7 +2,7 @@
  * Mistakes, planted one at a time: some in the rule (the real function, wrapped), some in what a host does around it (where
  * the steps ask for `mistake`). Each names the invariant that it must break; test/unit/exploration.test.ts checks that it does.
  */
-import { type OwnershipEvent, type OwnershipRecord, type Transition, applyOwnershipEvent, settlementOf } from '../../domain/ownership.js';
+import { type OwnershipRecord, type Transition, applyOwnershipEvent, settlementOf } from '../../domain/ownership.js';
 import type { ExplorationName } from './explorations.js';
 import type { InvariantName } from './invariants.js';
 import type { Apply } from './records.js';
@@ -13,9 +13,11 @@ interface Mistake {
   readonly apply?: Apply;
 }
 
-type Become = (record: OwnershipRecord, change: object) => Transition;
-const become: Become = (record, change) => ({ ok: true, record: { ...record, ...change } as OwnershipRecord });
 const real = applyOwnershipEvent;
+
+function become(record: OwnershipRecord, change: object): Transition {
+  return { ok: true, record: { ...record, ...change } as OwnershipRecord };
+}
 
 export const MISTAKES = {
   'a rejection leaves no tombstone': {
@@ -26,12 +28,12 @@ export const MISTAKES = {
     },
   },
   'accept after reject': {
-    breaks: 'settled-is-final', in: 'one move',
+    breaks: 'one-verdict', in: 'one move',
     apply: (record, event) => (event.type === 'accept' && settlementOf(record, event.migrationId)?.outcome === 'rejected' ? become(record, { state: 'owner', epoch: event.epoch, settled: [{ ...settlementOf(record, event.migrationId), outcome: 'accepted' }] }) : real(record, event)),
   },
   'withdraw what was relinquished': {
-    breaks: 'one-runs', in: 'one move',
-    apply: (record, event) => (event.type === 'withdraw' && record.state === 'relinquished' ? become(record, ownerAgain(record, record.epoch)) : real(record, event)),
+    breaks: 'one-may-run', in: 'one move',
+    apply: (record, event) => (event.type === 'withdraw' && record.state === 'relinquished' ? become(record, ownerAgain(record)) : real(record, event)),
   },
   'a verdict of another destination is believed': {
     breaks: 'one-runs', in: 'one move',
@@ -44,6 +46,10 @@ export const MISTAKES = {
       const next = real(record, event);
       return event.type === 'fence' && next.ok && next.record !== record ? become(next.record, { epoch: record.epoch + 1, settled: next.record.settled.map((s) => ({ ...s, epoch: record.epoch + 1 })) }) : next;
     },
+  },
+  'a fence is refused': {
+    breaks: 'a-fence-ends-the-doubt', in: 'one move',
+    apply: (record, event) => real(record, event.type === 'fence' ? { type: 'create' } : event),
   },
   'a claim of an earlier epoch is believed': {
     breaks: 'a-way-back', in: 'one move',
@@ -58,18 +64,19 @@ export const MISTAKES = {
     apply: (record, event) => (event.type === 'offer' && record.state === 'owner' ? real(record, { ...event, epoch: record.epoch + 1 }) : real(record, event)),
   },
   'an earlier epoch is expected': {
-    breaks: 'one-owner-an-epoch', in: 'three moves, the first fenced',
+    breaks: 'one-owner-an-epoch', in: 'three moves, in turn',
     apply: (record, event) => (event.type === 'expect' && record.state === 'retired' && event.epoch <= record.epoch ? become(record, { state: 'incoming', epoch: event.epoch, migrationId: event.migrationId, peer: event.source, before: null }) : real(record, event)),
   },
   'accept without manifest': { breaks: 'one-runs', in: 'one move' },
   'run before accept': { breaks: 'verified-before-it-runs', in: 'one move' },
   'manifest before relinquish': { breaks: 'one-runs', in: 'one move' },
   'manifest before completed': { breaks: 'one-runs', in: 'one move' },
-  'act before the record': { breaks: 'runs-by-record', in: 'one move' },
+  'act before the record': { breaks: 'one-runs', in: 'one move' },
   'resume on a timeout': { breaks: 'one-runs', in: 'one move' },
   'start without asking': { breaks: 'one-runs', in: 'one move' },
   'fence a host that is on': { breaks: 'one-runs', in: 'one move' },
   'anyone resumes an offering VM': { breaks: 'one-runs', in: 'one move' },
+  'settle beside a running copy': { breaks: 'runs-by-record', in: 'one move' },
   'look, then resume': { breaks: 'one-runs', in: 'one move' },
   'look, then discard': { breaks: 'nothing-lost', in: 'twice the same way' },
   'prepare without a second look': { breaks: 'nothing-lost', in: 'twice the same way' },
@@ -83,10 +90,7 @@ export function applyOf(name: MistakeName | null): Apply {
   return mistake?.apply ?? real;
 }
 
-function ownerAgain(record: Extract<OwnershipRecord, { state: 'relinquished' }>, epoch: number) {
-  const { version, vmId, hostId, migrationId } = record;
-  const settled = [...record.settled, { migrationId, epoch: epoch + 1, outcome: 'withdrawn', manifestDigest: null, reason: null }];
-  return { version, vmId, hostId, settled, state: 'owner', epoch, migrationId: undefined, peer: undefined };
+function ownerAgain({ settled, migrationId, epoch }: Extract<OwnershipRecord, { state: 'relinquished' }>) {
+  const withdrawn = { migrationId, epoch: epoch + 1, outcome: 'withdrawn', manifestDigest: null, reason: null };
+  return { settled: [...settled, withdrawn], state: 'owner', migrationId: undefined, peer: undefined };
 }
-
-export type { OwnershipEvent };

@@ -11,7 +11,7 @@ import { VM, digest, migrationId } from '../support/documents.js';
 
 /** Hosts are 0, 1, 2 in a world. */
 export const HOSTS = ['host-a', 'host-b', 'host-c'].map((name) => HostId.parse(name));
-/** Epochs go from 1 to this: two fences from the first. */
+/** Epochs go from 1 to this; an owner whose next move and its fence could lead past it begins none. */
 export const LAST_EPOCH = 6;
 
 export interface Move {

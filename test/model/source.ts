@@ -3,7 +3,7 @@
  * durable write and what follows it are two steps, and a worker that is slow is one whose steps come late.
  */
 import type { Draft } from './draft.js';
-import type { Move } from './records.js';
+import { LAST_EPOCH, type Move } from './records.js';
 import type { Here } from './steps.js';
 import { HEARD, IN, OUT, PROCESS, SESSION, STREAM } from './world.js';
 
@@ -21,14 +21,14 @@ export function sourceSteps(here: Here, m: number): void {
   switch (out) {
     case OUT.none:
       if (session === SESSION.none) {
-        if (record.state !== 'owner' || record.isSettled[m]) return;
+        if (record.state !== 'owner' || record.isSettled[m] || record.epoch > LAST_EPOCH - 2) return;
         const epoch = mistake === 'reuse an epoch' ? record.epoch : record.epoch + 1;
         return here.step('onward', a, `opens a session, for epoch ${epoch}`, m, (d) => d.set(sessionAt, epoch));
       }
       here.step('settling', a, 'closes its session', m, (d) => d.endOut(m));
       if (session < SESSION.paired) return sealed(session);
       return here.step('onward', a, 'offers the VM', m, (d) => {
-        if (!d.write(a, records.offer(m, session - SESSION.paired))) return false;
+        if (mistake !== 'act before the record' && !d.write(a, records.offer(m, session - SESSION.paired))) return false;
         return d.set(outAt, OUT.offered);
       });
     case OUT.offered:
@@ -67,9 +67,6 @@ export function sourceSteps(here: Here, m: number): void {
       });
     case OUT.manifestSent:
       if (mistake === 'resume on a timeout') here.step('settling', a, 'resumes the VM, since no verdict came in time', m, (d) => d.run(a));
-      if (here.get(layout.heard(m)) === HEARD.rejected && mistake === 'act before the record') {
-        here.step('settling', a, 'hears the rejection, and resumes the VM before its record says so', m, (d) => d.run(a));
-      }
       if (here.get(layout.heard(m)) !== HEARD.nothing) {
         const isAccepted = here.get(layout.heard(m)) === HEARD.accepted;
         here.step('settling', a, isAccepted ? 'hears on the channel that it was accepted' : 'hears on the channel that it was rejected', m, (d) => {
@@ -124,7 +121,7 @@ export function sourceSteps(here: Here, m: number): void {
     }
     here.step('fault', a, 'loses the channel', m, (d) => d.set(outAt, OUT.broken));
     // It was written, even where a verdict or a fence has replaced it since.
-    const isDurable = !isMine('offering') || mistake === 'manifest before relinquish';
+    const isDurable = (!isMine('offering') && record.state !== 'owner') || record.isSettled[m] || mistake === 'manifest before relinquish';
     const isComplete = process !== PROCESS.draining || mistake === 'manifest before completed';
     if (isDurable && isComplete) {
       here.step('onward', a, 'sends the manifest', m, (d) => {
@@ -137,6 +134,7 @@ export function sourceSteps(here: Here, m: number): void {
   function relinquishLands(): void {
     if (isMine('relinquished')) return;
     here.step('settling', a, 'has it on disk that it relinquished', m, (d) => {
+      if (mistake === 'act before the record') d.write(a, records.offer(m, session - SESSION.paired));
       if (!d.write(a, records.relinquish(m))) d.set(outAt, OUT.broken);
     });
   }

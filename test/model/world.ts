@@ -6,7 +6,8 @@
  * What was once said may be heard again at any time (signed verdicts, claims, requests of the workflow), so that loss,
  * delay, repetition and reordering need no queue.
  */
-import { LAST_EPOCH, type Move, Records } from './records.js';
+import type { Records } from './records.js';
+import { LAST_EPOCH, type Move } from './records.js';
 
 export type World = number[];
 
