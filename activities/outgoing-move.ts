@@ -120,7 +120,7 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
     copy?.channel.abort(error instanceof KororaError ? error.code : 'the source ended the copy');
     await copy?.image.close();
     copy?.sending.catch(() => undefined);
-    await bringBack(vmId);
+    await bringBack(vmId, migrationId);
     await ownership.apply(vmId, { type: 'withdraw', migrationId });
   }
 

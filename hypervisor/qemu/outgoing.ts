@@ -12,7 +12,7 @@
  *
  * QEMU resumes the source by itself when a copy fails or is cancelled, after release() too, until it has
  * reported `completed`. When release() rejects for another reason than a cancel, the driver has stopped the vCPUs again. If its worker died
- * in that window, nobody has: the source runs. That is safe as long as nothing that lets the destination
+ * in that window, or closed this image before release() ended (the channel broke first), nobody has: the source runs. That is safe as long as nothing that lets the destination
  * run (the manifest) is sent before release() resolved.
  */
 import { Readable } from 'node:stream';
