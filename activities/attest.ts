@@ -43,6 +43,7 @@ export function createAttestation(services: HostServices, { gatherAhead }: { rea
       gathering: null,
       incoming: null,
       outgoing: null,
+      isHeld: order.requiresApproval,
     };
     sessions.add(session);
     if (role === 'source') gatherAhead(session);
@@ -78,6 +79,9 @@ export function createAttestation(services: HostServices, { gatherAhead }: { rea
   async function closeSession({ order: value }: RoleRequest): Promise<void> {
     const session = sessions.find(value.migrationId);
     if (!session) return;
+    // While its copy runs the session is how settling finds that copy, and waits for its end.
+    session.outgoing?.abort(refuse('ABORTED', { reason: 'its session was closed' }));
+    await session.outgoing?.ended;
     sessions.remove(value.migrationId);
     const secrets = session.secrets ?? (await session.gathering?.catch(() => null));
     secrets?.sessionKey.fill(0);

@@ -5,6 +5,7 @@ import type { RoundRecord } from '../domain/evidence.js';
 import { NetworkAddress } from '../domain/ids.js';
 import type { Order } from '../domain/order.js';
 import { CopyLimits, type CopyProgress } from '../domain/progress.js';
+import type { Hold } from '../domain/status.js';
 import { admit } from './admission.js';
 import { cancellable, reporting } from './edge.js';
 import { type Handover, type OutgoingMove, createOutgoingMove } from './outgoing-move.js';
@@ -61,6 +62,14 @@ export function createCopying(services: HostServices, settlement: Settlement) {
     await move.setLimits(next);
   }
 
+  /** Holds the copy or lets it go on, also one that has yet to open. NOT_COPYING where there is no move here, or the source is paused. */
+  async function holdCopy({ order, isHeld }: { readonly order: Order; readonly isHeld: boolean }): Promise<Hold> {
+    const session = sessions.find(order.migrationId);
+    if (!session) throw refuse('NOT_COPYING', { vm: order.vmId, phase: 'unknown here' });
+    session.isHeld = isHeld;
+    return session.outgoing ? session.outgoing.followHold() : { isHeld, isCertain: true };
+  }
+
   /** Joins the copy of this session, or makes it. */
   async function moveOf({ order: value, address }: MoveAddress): Promise<OutgoingMove> {
     const { order, orderDigest } = await admit(services, value, 'source');
@@ -79,10 +88,10 @@ export function createCopying(services: HostServices, settlement: Settlement) {
     return cancellable(hostId, move.abort, work);
   }
 
-  return { copyMemory, stopAndCopy, tuneCopy };
+  return { copyMemory, stopAndCopy, tuneCopy, holdCopy };
 }
 
 function roundRecord(p: CopyProgress): RoundRecord {
-  const { round, sentBytes, remainingBytes, dirtyBytesPerSecond } = p;
-  return { round, sentBytes, remainingBytes, dirtyBytesPerSecond, elapsedMs: Math.round(p.elapsedMs) };
+  const { round, sentBytes, remainingBytes, dirtyBytesPerSecond, throttlePercent } = p;
+  return { round, sentBytes, remainingBytes, dirtyBytesPerSecond, throttlePercent, elapsedMs: Math.round(p.elapsedMs) };
 }

@@ -9,12 +9,14 @@
  * the pause and the verdict (promise P6). Once `relinquished` is being written this file never resumes
  * the VM without the destination's proven rejection (promise P5).
  */
+import { type RoundStart, judgeConvergence, stallFailure } from '../domain/convergence.js';
 import { KororaError, refuse } from '../domain/failures.js';
 import type { SourceTimings } from '../domain/evidence.js';
-import type { NetworkAddress } from '../domain/ids.js';
+import { type NetworkAddress, assertNever } from '../domain/ids.js';
 import type { Manifest, Verdict } from '../domain/manifest.js';
 import { type CopyLimits, type CopyProgress, plannedPauseMs } from '../domain/progress.js';
 import { settleable } from '../domain/settleable.js';
+import type { Hold } from '../domain/status.js';
 import type { VmDocument } from '../domain/vm.js';
 import type { OutgoingChannel, StreamSummary } from '../channel/port.js';
 import type { OutgoingImage, PauseFacts } from '../hypervisor/port.js';
@@ -33,6 +35,8 @@ export interface OutgoingMove {
   /** One entry a memory round: where it stood when last seen. */
   readonly rounds: readonly CopyProgress[];
   setLimits(limits: CopyLimits): Promise<void>;
+  /** Does what the session says of holding. NOT_COPYING once the source is paused. */
+  followHold(): Promise<Hold>;
   /** Lets the copy begin, waits for the pause, hands over. The same promise for every caller. */
   finish(): Promise<Handover>;
   /** Asks the copy to end; without effect once relinquished. */
@@ -70,8 +74,11 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
   const stopCopyIsHere = settleable<void>();
   const handedOver = settleable<void>();
   const rounds: CopyProgress[] = [];
+  const starts: RoundStart[] = [];
   let limits = session.order.limits;
   let round = 1;
+  /** What was asked of the hypervisor; 0 for nothing. */
+  let throttlePercent = 0;
   let copy: OpenCopy | null = null;
   let handover: Promise<Handover> | null = null;
   let isPaused = false;
@@ -85,9 +92,11 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
     try {
       const terms = { migrationId, identity: session.identity, peerSpkiSha256: peer.evidence.binding.tlsSpkiSha256, sessionKey: secrets.sessionKey };
       const channel = await channels.connect(address, terms, stop.signal);
+      const { isHeld } = session;
       const image = await openImage(channel);
       const sending = channel.sendImage(image.image);
       copy = { channel, image, sending };
+      if (session.isHeld !== isHeld) await image.setHeld(session.isHeld);
       const pause = await orStopped(Promise.race([image.paused, channel.broken, failureOf(sending)]));
       isPaused = true;
       return pause;
@@ -99,7 +108,7 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
 
   async function openImage(channel: OutgoingChannel): Promise<OutgoingImage> {
     try {
-      return await hypervisor.openOutgoing(vm, runDir, limitsNow());
+      return await hypervisor.openOutgoing(vm, runDir, limitsNow(), { isHeld: session.isHeld });
     } catch (error) {
       channel.abort('the source could not open its image');
       throw error;
@@ -111,7 +120,7 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
     copy?.channel.abort(error instanceof KororaError ? error.code : 'the source ended the copy');
     await copy?.image.close();
     copy?.sending.catch(() => undefined);
-    await bringBack(vmId);
+    await bringBack(vmId, migrationId);
     await ownership.apply(vmId, { type: 'withdraw', migrationId });
   }
 
@@ -164,9 +173,35 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
       const before = limitsNow();
       round = now.round;
       if (limitsNow().downtimeLimitMs !== before.downtimeLimitMs) await copy.image.setLimits(limitsNow());
+      starts.push({ ...now, plannedPauseMs: limitsNow().downtimeLimitMs, bandwidthBytesPerSecond: limits.bandwidthBytesPerSecond, wasHeld: session.isHeld });
+      await converge(copy.image);
     }
     if (now.round > limits.maxRounds) stop.abort(refuse('COPY_NOT_CONVERGING', { rounds: limits.maxRounds, remaining: now.remainingBytes }));
     return now;
+  }
+
+  /** A copy that is no use ends here, before the pause: the guest never stood still. */
+  async function converge(image: OutgoingImage): Promise<void> {
+    const convergence = judgeConvergence(starts, limits, throttlePercent);
+    switch (convergence.kind) {
+      case 'go-on':
+        return;
+      case 'throttle':
+        throttlePercent = convergence.percent;
+        return image.setThrottle(convergence.percent);
+      case 'stalled':
+        return stop.abort(new KororaError([stallFailure(convergence.stall, limits)]));
+      default:
+        assertNever(convergence);
+    }
+  }
+
+  async function followHold(): Promise<Hold> {
+    if (isPaused) throw refuse('NOT_COPYING', { vm: vmId, phase: 'stopped' });
+    const { isHeld } = session;
+    const last = starts.pop();
+    if (last) starts.push({ ...last, wasHeld: true });
+    return copy ? copy.image.setHeld(isHeld) : { isHeld, isCertain: true };
   }
 
   function limitsNow(): CopyLimits {
@@ -191,6 +226,7 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
       limits = next;
       await copy?.image.setLimits(limitsNow());
     },
+    followHold,
     finish: () => (handover ??= handOver()),
     abort: (why) => stop.abort(why),
     get ended() {

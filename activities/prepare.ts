@@ -7,11 +7,13 @@ import { parseDocument } from '../domain/documents.js';
 import { refuse } from '../domain/failures.js';
 import type { NetworkAddress } from '../domain/ids.js';
 import { digestOf } from '../domain/canonical.js';
+import type { Order } from '../domain/order.js';
 import { VmDocument } from '../domain/vm.js';
+import type { IncomingImage } from '../hypervisor/port.js';
 import { admit } from './admission.js';
 import type { MoveRequest } from './preflight.js';
 import type { HostServices } from './services.js';
-import { appraisedPeer, secretsOf, sessionOf } from './session.js';
+import { type MoveSecrets, appraisedPeer, secretsOf, sessionOf } from './session.js';
 import { type VtpmKeys, sealKeys } from './vtpm-keys.js';
 
 export function createPreparation(services: HostServices) {
@@ -28,17 +30,7 @@ export function createPreparation(services: HostServices) {
     if (session.incoming) return { address: advertised(session.incoming.listener.address) };
 
     await ownership.apply(order.vmId, { type: 'expect', migrationId: order.migrationId, source: order.source, epoch: secrets.epoch });
-    // The record says that nothing may run here: what a try before this one left has other keys.
-    const runDir = vms.runDirOf(order.vmId);
-    await hypervisor.ensureDestroyed(order.vmId, runDir);
-    await vtpms.ensureStopped(runDir);
-    await vms.erase(order.vmId);
-    const keys: VtpmKeys = { stateKey: randomBytes(32), migrationKey: secrets.vtpmMigrationKey };
-    const startWaitingCopy = async () => {
-      const vtpm = await vtpms.ensureRunning({ stateDir: vms.vtpmStateDirOf(order.vmId), runDir, ...keys });
-      return hypervisor.openIncoming(vm, { runDir, vtpmControlSocketPath: vtpm.controlSocketPath });
-    };
-    const [image] = await Promise.all([startWaitingCopy(), install(vm, secrets.vtpmIdentity, keys)]);
+    const image = await openIncoming(order, vm, secrets);
     // Last, so that no step after it can fail and leave the door open.
     const listener = await channels.listen(services.channelListen, {
       migrationId: order.migrationId,
@@ -48,6 +40,28 @@ export function createPreparation(services: HostServices) {
     });
     session.incoming = { image, listener, giveUp: new AbortController(), verification: null };
     return { address: advertised(listener.address) };
+  }
+
+  /** While the move is expected here, and not a moment longer: settled meanwhile, it would clear away another move's VM. */
+  function openIncoming({ migrationId }: Order, vm: VmDocument, secrets: MoveSecrets): Promise<IncomingImage> {
+    const { vmId } = vm;
+    const runDir = vms.runDirOf(vmId);
+    const keys: VtpmKeys = { stateKey: randomBytes(32), migrationKey: secrets.vtpmMigrationKey };
+    const startWaitingCopy = async () => {
+      const vtpm = await vtpms.ensureRunning({ stateDir: vms.vtpmStateDirOf(vmId), runDir, ...keys });
+      return hypervisor.openIncoming(vm, { runDir, vtpmControlSocketPath: vtpm.controlSocketPath });
+    };
+    return ownership.hold(vmId, async (record) => {
+      if (record.state !== 'incoming' || record.migrationId !== migrationId) {
+        throw refuse('OWNERSHIP_REFUSED', { host: hostId, event: 'expect', vm: vmId, state: record.state });
+      }
+      // The record says that nothing may run here: what a try before this one left has other keys.
+      await hypervisor.ensureDestroyed(vmId, runDir);
+      await vtpms.ensureStopped(runDir);
+      await vms.erase(vmId);
+      const [image] = await Promise.all([startWaitingCopy(), install(vm, secrets.vtpmIdentity, keys)]);
+      return image;
+    });
   }
 
   async function install(vm: VmDocument, identity: string, keys: VtpmKeys) {

@@ -50,7 +50,7 @@ export function createReconciliation(services: HostServices, { bringBack, discar
         if (status !== 'absent') return finding(`it is owned here and ${status}`, 'nothing: a move that is being settled resumes it; else look at its console log');
         return (await endLoneVtpm(vmId)) ? finding('it is owned here, its hypervisor is gone, its vTPM still ran', 'the vTPM was ended; the VM may be started') : null;
       case 'offering': {
-        const state = await bringBack(vmId);
+        const state = await bringBack(vmId, record.migrationId);
         await ownership.apply(vmId, { type: 'withdraw', migrationId: record.migrationId });
         return finding(`a move to ${record.peer} that no worker tends`, state === 'runs' ? 'the move is off, the VM runs on' : 'the move is off; the VM does not run, and may be started');
       }

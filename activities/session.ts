@@ -50,6 +50,8 @@ export interface Session {
   gathering: Promise<MoveSecrets> | null;
   incoming: IncomingMove | null;
   outgoing: OutgoingMove | null;
+  /** Whether the copy is to be held, also where it has yet to open. */
+  isHeld: boolean;
 }
 
 export interface Sessions {

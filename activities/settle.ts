@@ -4,7 +4,7 @@
  */
 import { parseDocument } from '../domain/documents.js';
 import { refuse } from '../domain/failures.js';
-import type { VmId } from '../domain/ids.js';
+import type { MigrationId, VmId } from '../domain/ids.js';
 import { type Verdict, VerdictStatement } from '../domain/manifest.js';
 import type { Order } from '../domain/order.js';
 import { decisionOn, mayRun, settlementOf } from '../domain/ownership.js';
@@ -56,31 +56,45 @@ export function createSettlement(services: HostServices) {
     return { verdict, quote: await statements.sign(verdict) };
   }
 
-  /** Destroys a waiting copy. Only where the record says that nothing may run here. */
-  async function discard(vmId: VmId): Promise<void> {
-    const { state } = await ownership.read(vmId);
-    if (state !== 'none' && state !== 'retired') return;
-    await hypervisor.ensureDestroyed(vmId, vms.runDirOf(vmId));
-    await vtpms.ensureStopped(vms.runDirOf(vmId));
-    await vms.erase(vmId);
+  /** Destroys a waiting copy. Only where the record says that nothing may run here, and as long as it does. */
+  function discard(vmId: VmId): Promise<void> {
+    return ownership.hold(vmId, async ({ state }) => {
+      if (state !== 'none' && state !== 'retired') return;
+      await hypervisor.ensureDestroyed(vmId, vms.runDirOf(vmId));
+      await vtpms.ensureStopped(vms.runDirOf(vmId));
+      await vms.erase(vmId);
+    });
   }
 
   async function settle(order: Order, epoch: number, reason: string): Promise<VerdictStatement> {
     const verdict = await decide(order, epoch, reason);
     if (verdict.verdict === 'rejected') await discard(order.vmId);
-    else if (mayRun(await ownership.read(order.vmId))) await hypervisor.ensureRunning(order.vmId, vms.runDirOf(order.vmId));
+    else await runAccepted(order.vmId);
     return sign(verdict);
   }
 
-  /** Lets the VM run on here, where its process still is. VM_NOT_OWNED where the record does not allow it. */
-  async function bringBack(vmId: VmId): Promise<'runs' | 'absent'> {
+  /** A VM that was accepted runs, as long as it is still owned here and its process is there; the answer does not wait for a start. */
+  function runAccepted(vmId: VmId): Promise<void> {
     const runDir = vms.runDirOf(vmId);
-    const record = await ownership.read(vmId);
-    if (!mayRun(record)) throw refuse('VM_NOT_OWNED', { host: hostId, vm: vmId, state: record.state });
-    if ((await hypervisor.status(vmId, runDir)) === 'absent') return 'absent';
-    await hypervisor.ensureNotMoving(vmId, runDir);
-    await hypervisor.ensureRunning(vmId, runDir);
-    return 'runs';
+    return ownership.hold(vmId, async ({ state }) => {
+      if (state === 'owner' && (await hypervisor.status(vmId, runDir)) !== 'absent') await hypervisor.ensureRunning(vmId, runDir);
+    });
+  }
+
+  /**
+   * Lets the VM run on here, where its process still is. VM_NOT_OWNED where the record does not allow it; a VM that is
+   * on offer is resumed for the move that offers it, `offeredBy`, and for nobody else: the tail of its image may be gone already.
+   */
+  function bringBack(vmId: VmId, offeredBy: MigrationId | null = null): Promise<'runs' | 'absent'> {
+    const runDir = vms.runDirOf(vmId);
+    return ownership.hold(vmId, async (record) => {
+      const isAllowed = record.state === 'owner' || (record.state === 'offering' && record.migrationId === offeredBy);
+      if (!isAllowed) throw refuse('VM_NOT_OWNED', { host: hostId, vm: vmId, state: record.state });
+      if ((await hypervisor.status(vmId, runDir)) === 'absent') return 'absent';
+      await hypervisor.ensureNotMoving(vmId, runDir);
+      await hypervisor.ensureRunning(vmId, runDir);
+      return 'runs';
+    });
   }
 
   /** Undo of prepare, and the question of a source that waits: rejects unless it accepted; the answer is signed. */
@@ -105,7 +119,7 @@ export function createSettlement(services: HostServices) {
     if (record.state === 'retired' && record.migrationId === migrationId) return { state: 'retired', epoch };
     const wasOffered = record.state === 'offering' && record.migrationId === migrationId;
     const isThere = async () => (await hypervisor.status(vmId, vms.runDirOf(vmId))) !== 'absent';
-    const state = wasOffered ? await bringBack(vmId) : (await isThere()) ? 'runs' : 'absent';
+    const state = wasOffered ? await bringBack(vmId, migrationId) : (await isThere()) ? 'runs' : 'absent';
     await ownership.apply(vmId, { type: 'withdraw', migrationId });
     return { state, epoch };
   }
@@ -132,5 +146,5 @@ export function createSettlement(services: HostServices) {
     if (unproven) throw problem(unproven);
   }
 
-  return { decide, verdictOf, sign, settle, discard, bringBack, settleDestination, settleSource, resolveSource };
+  return { decide, verdictOf, sign, settle, discard, runAccepted, bringBack, settleDestination, settleSource, resolveSource };
 }

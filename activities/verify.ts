@@ -23,7 +23,7 @@ export interface Verification {
 }
 
 export function createVerification(services: HostServices, settlement: Settlement) {
-  const { hostId, hypervisor, sessions, ownership, vms } = services;
+  const { hostId, sessions, ownership } = services;
 
   /** Resolves with the signed verdict, whatever it is; a second call gives the same one. */
   async function verifyImage({ order: value }: { readonly order: Order }): Promise<Verification> {
@@ -93,7 +93,7 @@ export function createVerification(services: HostServices, settlement: Settlemen
     await image.close();
     const decision = await settlement.decide(order, secrets.epoch, reason);
     await channel?.sendVerdict(decision).catch(() => undefined);
-    if (decision.verdict === 'accepted') await hypervisor.ensureRunning(order.vmId, vms.runDirOf(order.vmId));
+    if (decision.verdict === 'accepted') await settlement.runAccepted(order.vmId);
     else await settlement.discard(order.vmId);
     return { statement: await settlement.sign(decision), manifest, timings: null };
   }

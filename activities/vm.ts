@@ -31,10 +31,12 @@ export function createVmActivities(services: HostServices) {
     const installed = known ?? (await install(vm));
     if (record.state === 'none') await ownership.apply(vm.vmId, { type: 'create' });
     const runDir = vms.runDirOf(vm.vmId);
-    if ((await hypervisor.status(vm.vmId, runDir)) === 'absent') {
+    await ownership.hold(vm.vmId, async ({ state }) => {
+      if (state !== 'owner') throw refuse('VM_EXISTS', { host: hostId, vm: vm.vmId, state });
+      if ((await hypervisor.status(vm.vmId, runDir)) !== 'absent') return;
       const vtpm = await startVtpm(vm.vmId, installed);
       await hypervisor.start(vm, { runDir, vtpmControlSocketPath: vtpm });
-    }
+    });
     return surveyVm(vm.vmId);
   }
 

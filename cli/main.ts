@@ -9,6 +9,7 @@
 import { Command, CommanderError } from 'commander';
 import { addHostCommands } from './commands/host.js';
 import { addMigrateCommands } from './commands/migrate.js';
+import { addSteerCommands } from './commands/steer.js';
 import { addVmCommands } from './commands/vm.js';
 import { addWorkerCommands } from './commands/worker.js';
 
@@ -24,6 +25,7 @@ addWorkerCommands(program);
 addHostCommands(program);
 addVmCommands(program);
 addMigrateCommands(program);
+addSteerCommands(program);
 
 // `korora … | head` closes its end early.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));

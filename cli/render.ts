@@ -40,7 +40,8 @@ export function renderPhase(phase: string, atMs: number): string {
 
 export function renderRound(p: CopyProgress | RoundRecord): string {
   const dirty = p.dirtyBytesPerSecond === null ? '' : `  dirty ${bytes(p.dirtyBytesPerSecond)}/s`;
-  return `  round ${String(p.round).padStart(2)}  sent ${bytes(p.sentBytes).padStart(9)}  remaining ${bytes(p.remainingBytes).padStart(9)}${dirty}`;
+  const throttle = p.throttlePercent ? `  guest slowed ${p.throttlePercent} %` : '';
+  return `  round ${String(p.round).padStart(2)}  sent ${bytes(p.sentBytes).padStart(9)}  remaining ${bytes(p.remainingBytes).padStart(9)}${dirty}${throttle}`;
 }
 
 export function renderNextAction({ nextAction }: Pick<MigrationStatus, 'nextAction'>): string | null {

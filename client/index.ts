@@ -3,13 +3,14 @@
  * Temporal only; hosts are reached through their workers.
  */
 import { type Client, WorkflowIdConflictPolicy, WorkflowIdReusePolicy, type WorkflowHandle } from '@temporalio/client';
+import { Approval } from '../domain/approval.js';
 import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
 import { refuse } from '../domain/failures.js';
 import { Fence } from '../domain/fence.js';
 import { type HostId, VmId } from '../domain/ids.js';
 import type { CopyLimits } from '../domain/progress.js';
-import type { HostSurvey, MigrationResult, MigrationStatus, VmSurvey } from '../domain/status.js';
+import type { Hold, HostSurvey, MigrationResult, MigrationStatus, VmSurvey } from '../domain/status.js';
 import { CONTROL_QUEUE } from '../domain/steps.js';
 import { type InstalledBundle, hostIn } from '../domain/trust-bundle.js';
 import { VmDocument } from '../domain/vm.js';
@@ -59,6 +60,10 @@ export interface KororaClient {
   reconcile(vmId: string): Promise<Reconciliation>;
   /** NOT_COPYING unless rounds run; LIMITS_INVALID. Answers with the limits in force. */
   setLimits(vmId: string, change: Partial<CopyLimits>): Promise<CopyLimits>;
+  /** Lets a move that was ordered with `requiresApproval` go on. NOTHING_TO_APPROVE unless it waits for that. */
+  approve(vmId: string, approval: { readonly by: string; readonly reason?: string }): Promise<void>;
+  /** Holds the copy, or lets it go on; the VM runs in either case. NOT_COPYING unless rounds run. */
+  setHeld(vmId: string, isHeld: boolean): Promise<Hold>;
 }
 
 export const workflowIdOf = (vmId: string): string => `migrate-${vmId}`;
@@ -145,6 +150,11 @@ export function createKororaClient({ client, bundle, taskQueue = CONTROL_QUEUE }
         }),
       );
     },
+    async approve(vmId, value) {
+      const approval = parseDocument(Approval, value, 'ORDER_INVALID');
+      return translating(vmId, () => handleOf(vmId).executeUpdate<void, [Approval]>('approve', { args: [approval] }));
+    },
+    setHeld: (vmId, isHeld) => translating(vmId, () => handleOf(vmId).executeUpdate<Hold, [{ readonly isHeld: boolean }]>('setHeld', { args: [{ isHeld }] })),
     setLimits: (vmId, change) => translating(vmId, () => handleOf(vmId).executeUpdate<CopyLimits, [Partial<CopyLimits>]>('setLimits', { args: [change] })),
   };
 }

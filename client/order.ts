@@ -14,6 +14,8 @@ export interface OrderRequest {
   readonly vmId: string;
   readonly destination: string;
   readonly limits?: Partial<CopyLimits>;
+  /** The copy is held until `approve`; default false. */
+  readonly requiresApproval?: boolean;
   /** How long the order is good for; default 10 minutes. */
   readonly lifetimeMs?: number;
   /** A UUID; made where left out. */
@@ -43,6 +45,7 @@ export function buildOrder(request: OrderRequest, { bundle, digest }: InstalledB
       destination,
       bundleDigest: digest,
       limits: { ...DEFAULT_LIMITS, ...request.limits },
+      requiresApproval: request.requiresApproval ?? false,
       notAfter: new Date(Date.now() + lifetimeMs).toISOString(),
     },
     'ORDER_INVALID',

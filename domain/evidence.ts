@@ -3,6 +3,7 @@
  * decided and when. Written for every outcome. Version 1; a reader refuses other versions.
  */
 import { z } from 'zod';
+import { ApprovalRecord } from './approval.js';
 import { HostEvidence } from './attestation.js';
 import { FenceRecord } from './fence.js';
 import { Epoch, HostId, Sha256Hex } from './ids.js';
@@ -18,6 +19,7 @@ export const RoundRecord = z.strictObject({
   remainingBytes: z.int(),
   dirtyBytesPerSecond: z.number().nullable(),
   elapsedMs: z.int(),
+  throttlePercent: z.int().nullable().default(null),
 });
 export type RoundRecord = Readonly<z.infer<typeof RoundRecord>>;
 
@@ -66,6 +68,8 @@ export const Evidence = z.strictObject({
   rounds: z.array(RoundRecord),
   /** Hosts that an operator declared powered off during the move. */
   fences: z.array(FenceRecord).default([]),
+  /** Who let the move go on to stop the source; null where the order asked for no approval, or none was given. */
+  approval: ApprovalRecord.nullable().default(null),
   timings: z.strictObject({
     startedAtMs: z.number(),
     endedAtMs: z.number(),

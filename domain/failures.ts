@@ -97,6 +97,10 @@ export const FAILURES = {
   // Copy, verify
   COPY_FAILED: row.never('the hypervisor ended the copy: {problem}', 'See the hypervisor log of both hosts; the VM still runs on the source.'),
   COPY_NOT_CONVERGING: row.never('after {rounds} rounds {remaining} bytes are still dirty', 'Raise the downtime limit or the bandwidth, or move the VM when it is quieter.'),
+  COPY_STALLED: row.never(
+    '{rounds} rounds in a row left no less to send: {remaining} bytes remain, the guest dirties {dirty} bytes/s, {bandwidth} bytes/s are sent, and {budget} ms of pause do not carry the rest',
+    'Allow a longer pause (--downtime-limit) or more bandwidth (--bandwidth), or let the guest be slowed (--auto-converge), and order the move again.',
+  ),
   STREAM_LENGTH_MISMATCH: row.never('{actual} bytes arrived, the manifest says {expected}', 'Look at the network between the hosts; the VM runs on the source.'),
   STREAM_DIGEST_MISMATCH: row.never('the image that arrived has digest {actual}, the manifest says {expected}', 'The stream was changed on its way: look at the network before trying again.'),
   MANIFEST_MISMATCH: row.never('the manifest names another {field}: {actual}, expected {expected}', 'Treat the channel as attacked; the VM runs on the source.'),
@@ -115,8 +119,9 @@ export const FAILURES = {
   ABORTED: row.never('the move was aborted: {reason}', 'The VM runs on the source. Order the move again when you want it.'),
   STEP_GIVEN_UP: row.never('{host} gave up its step of the move: {problem}', 'Look at the load of {host} and at its connection to Temporal, then order the move again.'),
   PAST_POINT_OF_NO_RETURN: row.never('the source of VM {vm} has stopped: the move can no longer be aborted', 'Wait for the verdict with `korora watch {vm}`.'),
-  NOT_COPYING: row.never('VM {vm} is not in its memory rounds (phase {phase})', 'Limits can be changed only while rounds run.'),
-  LIMITS_INVALID: row.never('the limits are not valid: {problem}', 'Give a positive bandwidth and a downtime limit between 1 and 10000 ms.'),
+  NOTHING_TO_APPROVE: row.never('the move of VM {vm} does not wait for an approval (phase {phase})', 'A move is approved only while it waits for that; see `korora watch {vm}`.'),
+  NOT_COPYING: row.never('VM {vm} is not in its memory rounds (phase {phase})', 'Limits can be changed, and the copy held, only while rounds run.'),
+  LIMITS_INVALID: row.never('the limits are not valid: {problem}', 'Give a positive bandwidth, a downtime limit between 1 and 10000 ms, and percentages between 1 and 99.'),
   MIGRATION_NOT_FOUND: row.never('no move of VM {vm} is known', 'Order one with `korora migrate {vm} --to HOST`.'),
 
   // Surroundings

@@ -18,6 +18,8 @@ export const Order = z.strictObject({
   /** Digest of the trust bundle that both hosts must have installed. */
   bundleDigest: Sha256Hex,
   limits: CopyLimits,
+  /** The copy is held, the guest running, until somebody approves the move. Orders from before this member ask for none. */
+  requiresApproval: z.boolean().default(false),
   /** ISO 8601, UTC. */
   notAfter: z.iso.datetime(),
 });

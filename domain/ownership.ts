@@ -10,7 +10,7 @@
  *   any host:     a proven claim of a later epoch elsewhere ends what it holds (a fenced host that comes back)
  *
  * Settlements are tombstones: a migration that was withdrawn, rejected or accepted here is never
- * taken up again. They are kept while their epoch is not below the one owned here; below it the
+ * taken up again at its epoch. They are kept while that is not below the one owned here; below it the
  * epoch itself refuses, since every event that takes a migration up names the epoch it would make. These states are this project's own design.
  */
 import { z } from 'zod';

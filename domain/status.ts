@@ -19,8 +19,22 @@ export interface MigrationStatus {
   /** Memory rounds of a finished copy; empty before. */
   readonly rounds: Evidence['rounds'];
   readonly failures: readonly Failure[];
+  /** What the move waits for from people before it goes on to stop the source; null where for nothing. */
+  readonly awaits: 'approval' | null;
+  /** Whether the copy is held; the guest runs on meanwhile. */
+  readonly isHeld: boolean;
   /** What an operator does now; null where there is nothing to do. */
   readonly nextAction: string | null;
+}
+
+/** The answer to a wish to hold the copy or to let it go on. */
+export interface Hold {
+  readonly isHeld: boolean;
+  /**
+   * False in a late round, when the hypervisor may already have so little left that it stops the source in spite of the
+   * hold: then the hold is over and the move goes on at once.
+   */
+  readonly isCertain: boolean;
 }
 
 export interface MigrationResult {

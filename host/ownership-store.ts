@@ -13,6 +13,11 @@ export interface OwnershipStore {
   read(vmId: VmId): Promise<OwnershipRecord>;
   /** Resolves once the new record is on disk. OWNERSHIP_REFUSED changes nothing. */
   apply(vmId: VmId, event: OwnershipEvent): Promise<OwnershipRecord>;
+  /**
+   * Looks at the record and acts on it, while no event changes it: what `work` found allowed still is when it is done.
+   * `work` must not apply an event, which would wait for it for ever.
+   */
+  hold<T>(vmId: VmId, work: (record: OwnershipRecord) => Promise<T>): Promise<T>;
   /** VMs that have a folder here: with a record, or with something that was left before there was one. */
   list(): Promise<readonly VmId[]>;
 }
@@ -42,13 +47,16 @@ export function createOwnershipStore(access: HostAccess, hostId: HostId, vmsDir:
     return transition.record;
   }
 
+  function inTurn<T>(vmId: VmId, work: () => Promise<T>): Promise<T> {
+    const next = (last.get(vmId) ?? Promise.resolve()).then(work);
+    last.set(vmId, next.catch(() => undefined));
+    return next;
+  }
+
   return {
     read,
-    apply(vmId, event) {
-      const next = (last.get(vmId) ?? Promise.resolve()).then(() => applyNow(vmId, event));
-      last.set(vmId, next.catch(() => undefined));
-      return next;
-    },
+    apply: (vmId, event) => inTurn(vmId, () => applyNow(vmId, event)),
+    hold: (vmId, work) => inTurn(vmId, async () => work(await read(vmId))),
     async list() {
       const names = await access.list(vmsDir);
       return names.flatMap((name) => VmId.safeParse(name).data ?? []);

@@ -5,6 +5,7 @@
  */
 import type { Readable, Writable } from 'node:stream';
 import type { CopyLimits, CopyProgress } from '../domain/progress.js';
+import type { Hold } from '../domain/status.js';
 import type { VmDocument } from '../domain/vm.js';
 import type { VmId } from '../domain/ids.js';
 
@@ -48,8 +49,8 @@ export interface Hypervisor {
   /** Ends the process and removes what it left in runDir and of its networks; idempotent. */
   ensureDestroyed(vmId: VmId, runDir: string): Promise<void>;
 
-  /** Opens the copy of a running VM. Nothing is sent before `image` is read. */
-  openOutgoing(vm: VmDocument, runDir: string, limits: CopyLimits): Promise<OutgoingImage>;
+  /** Opens the copy of a running VM. Nothing is sent before `image` is read. `isHeld`: as if after setHeld(true). */
+  openOutgoing(vm: VmDocument, runDir: string, limits: CopyLimits, options?: { readonly isHeld?: boolean }): Promise<OutgoingImage>;
   /** Starts a paused, waiting copy. Its vCPUs do not run, and its networks hear nothing of it, before activate(). */
   openIncoming(vm: VmDocument, place: VmPlace): Promise<IncomingImage>;
 }
@@ -61,6 +62,13 @@ export interface OutgoingImage {
   readonly paused: Promise<PauseFacts>;
   progress(): Promise<CopyProgress>;
   setLimits(limits: CopyLimits): Promise<void>;
+  /**
+   * Holds the copy, the VM running on, or lets it go on. A hold ends by itself where the source is paused in spite of it, which
+   * one that is `isCertain` excludes.
+   */
+  setHeld(isHeld: boolean): Promise<Hold>;
+  /** Slows vCPUs by this share of their time, in percent, until the copy ends; only where it was opened with `autoConverge`. */
+  setThrottle(percent: number): Promise<void>;
   /** Sends the tail; resolves when the last byte was written to `image`. The VM stays paused. */
   release(): Promise<void>;
   /** Lets go of sockets; leaves the VM as it is. */

@@ -1,8 +1,9 @@
 /** What clients may ask of a running move and tell it. */
 import { defineQuery, defineUpdate } from '@temporalio/workflow';
+import type { Approval } from '../domain/approval.js';
 import type { Fence } from '../domain/fence.js';
 import type { CopyLimits } from '../domain/progress.js';
-import type { MigrationStatus } from '../domain/status.js';
+import type { Hold, MigrationStatus } from '../domain/status.js';
 
 export const statusQuery = defineQuery<MigrationStatus>('status');
 
@@ -14,3 +15,12 @@ export const setLimitsUpdate = defineUpdate<CopyLimits, [Partial<CopyLimits>]>('
 
 /** An operator says that a host is powered off. Taken only while the move waits for that host in vain; else NOTHING_TO_FENCE, FENCE_REFUSED. */
 export const fenceUpdate = defineUpdate<void, [Fence]>('fence');
+
+/** Lets a move that was ordered with approval go on. Taken only while it waits for that; else NOTHING_TO_APPROVE. */
+export const approveUpdate = defineUpdate<void, [Approval]>('approve');
+
+/**
+ * Holds the copy, the guest running on, or lets it go on. Taken while rounds run; else NOT_COPYING. Answers with whether the
+ * copy is held now, which it still is while it waits for an approval, and whether that is certain.
+ */
+export const setHeldUpdate = defineUpdate<Hold, [{ readonly isHeld: boolean }]>('setHeld');

@@ -15,7 +15,7 @@ import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
 import { Fence } from '../domain/fence.js';
 import type { Evidence } from '../domain/evidence.js';
-import { type Failure, KororaError, failure } from '../domain/failures.js';
+import { type Failure, type FailureCode, KororaError, failure } from '../domain/failures.js';
 import { type Manifest, type VerdictStatement } from '../domain/manifest.js';
 import { Order } from '../domain/order.js';
 import { type CopyLimits, CopyLimits as CopyLimitsSchema } from '../domain/progress.js';
@@ -23,6 +23,7 @@ import { planMove } from '../domain/preflight.js';
 import type { MigrationResult, MigrationStatus } from '../domain/status.js';
 import type { Phase } from '../domain/steps.js';
 import { VmDocument } from '../domain/vm.js';
+import { Controls } from './controls.js';
 import { failuresOf, toApplicationFailure } from './failures.js';
 import { callsOf } from './hosts.js';
 import { abortUpdate, fenceUpdate, setLimitsUpdate, statusQuery } from './messages.js';
@@ -35,6 +36,7 @@ export interface MigrationInput {
   readonly vm: VmDocument;
 }
 
+const GIVEN_UP: readonly FailureCode[] = ['DESTINATION_REJECTED', 'ABORTED', 'COPY_STALLED', 'COPY_NOT_CONVERGING'];
 const ABORTABLE: readonly Phase[] = ['requested', 'admitted', 'attested', 'sealed', 'copying'];
 
 export async function secureMigration(input: MigrationInput): Promise<MigrationResult> {
@@ -70,6 +72,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   setHandler(abortUpdate, abort, { validator: validateAbort });
   setHandler(setLimitsUpdate, setLimits, { validator: validateLimits });
   setHandler(fenceUpdate, (fence) => patience.fence(fence), { validator: validateFence });
+  const controls = new Controls({ order, phase: () => phase, hold: (isHeld) => source.step.holdCopy({ order, isHeld }), onChange: () => setCurrentDetails(details()) });
   reach('requested');
 
   try {
@@ -169,8 +172,8 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   function reasonsOf(error: unknown): readonly [Failure, ...Failure[]] {
     const reasons = failuresOf(error ?? new Error('the move ended without a verdict'), abortReason);
     const said = seen.verdict?.verdict.reason;
-    // A destination that was told to give up has no reason of its own.
-    if (!said || said.startsWith('ABORTED:') || reasons.some((r) => r.code === 'DESTINATION_REJECTED' || r.code === 'ABORTED')) return reasons;
+    // A destination that was told to give up, or whose source gave up, has no reason of its own.
+    if (!said || said.startsWith('ABORTED:') || reasons.some((r) => GIVEN_UP.includes(r.code))) return reasons;
     return [failure('DESTINATION_REJECTED', { reason: said }), ...reasons];
   }
 
@@ -261,6 +264,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
       verdict: seen.verdict,
       rounds: seen.rounds,
       fences: patience.fences,
+      approval: controls.approval,
       timings: { startedAtMs, endedAtMs: Date.now(), phases, source: seen.source, destination: seen.destination },
       outcome: {
         kind: accepted ? 'moved' : isUnderWay ? 'source-resumed' : 'refused',
@@ -290,7 +294,9 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
       phases,
       rounds: seen.rounds,
       failures,
-      nextAction: patience.nextAction,
+      awaits: controls.awaits,
+      isHeld: controls.isHeld,
+      nextAction: nextAction(),
     };
   }
 
@@ -309,6 +315,8 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   function validateLimits(change: Partial<CopyLimits>): void {
     const merged = CopyLimitsSchema.safeParse({ ...limits, ...change });
     if (!merged.success) throw toApplicationFailure([failure('LIMITS_INVALID', { problem: merged.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`).join('; ') })]);
+    // QEMU takes that wish only before a copy begins.
+    if (change.autoConverge !== undefined) throw toApplicationFailure([failure('LIMITS_INVALID', { problem: 'autoConverge: only the order of a move can say it' })]);
     if (phase !== 'copying') throw toApplicationFailure([failure('NOT_COPYING', { vm: order.vmId, phase })]);
   }
 
@@ -338,8 +346,13 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   function details(): string {
     const lines = [`**${phase}** — VM \`${order.vmId}\` from \`${order.source}\` to \`${order.destination}\``];
     for (const { code, message, remedy } of failures) lines.push(`- \`${code}\` ${message} — ${remedy}`);
-    if (patience.nextAction) lines.push(`**Next action:** ${patience.nextAction}`);
+    const next = nextAction();
+    if (next) lines.push(`**Next action:** ${next}`);
     return lines.join('\n');
+  }
+
+  function nextAction(): string | null {
+    return patience.nextAction ?? controls.nextAction;
   }
 
   function why(): string {

@@ -19,8 +19,8 @@ export async function startVm({ vm, hostId, others }: StartVmInput): Promise<VmS
   try {
     const surveys = await Promise.all([hostId, ...others].map((host) => callsOf(host).survey.surveyHost()));
     // A host that was fenced may come back and think that it owns the VM.
-    await settleClaims(vm.vmId, surveys);
-    const claims = surveys.flatMap((survey) => (survey.reachable ? survey.vms : [])).filter((known) => known.vmId === vm.vmId && known.hostId !== hostId && known.ownership !== 'retired' && known.ownership !== 'none');
+    const { yielded } = await settleClaims(vm.vmId, surveys);
+    const claims = surveys.flatMap((survey) => (survey.reachable ? survey.vms : [])).filter((known) => known.vmId === vm.vmId && known.hostId !== hostId && !yielded.includes(known.hostId) && known.ownership !== 'retired' && known.ownership !== 'none');
     const [claim] = claims;
     if (claim) throw toApplicationFailure([failure('VM_EXISTS', { host: claim.hostId, vm: vm.vmId, state: claim.ownership })]);
     return await callsOf(hostId).step.startVm({ vm });

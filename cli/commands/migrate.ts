@@ -1,7 +1,7 @@
 /** `korora migrate|watch|abort|fence|limits`: order a move, follow it, end it, tune it. */
 import { type Command, InvalidArgumentError } from 'commander';
 import { type KororaClient, MigrationFailedError } from '../../client/index.js';
-import type { CopyLimits } from '../../domain/progress.js';
+import { type AutoConverge, type CopyLimits, DEFAULT_AUTO_CONVERGE } from '../../domain/progress.js';
 import { type GlobalOptions, command, print, withClient } from '../context.js';
 import { follow, terminalScreen } from '../follow.js';
 import { renderResult } from '../render.js';
@@ -10,6 +10,14 @@ interface LimitOptions {
   readonly downtimeLimit?: number;
   readonly bandwidth?: number;
   readonly maxRounds?: number;
+  readonly stallRounds?: number;
+}
+
+interface MigrateOptions extends LimitOptions {
+  readonly to: string;
+  readonly autoConverge?: true | AutoConverge;
+  readonly approveBeforeStop?: boolean;
+  readonly detach?: boolean;
 }
 
 export function addMigrateCommands(program: Command): void {
@@ -19,10 +27,12 @@ export function addMigrateCommands(program: Command): void {
     .description('move a running VM to another host and follow the move')
     .argument('<vm>')
     .requiredOption('--to <host>', 'destination')
+    .option('--auto-converge [percents]', `slow the guest each time that the copy stalls, to these percent of its time: at first, more each time, at most (default ${percentsOf(DEFAULT_AUTO_CONVERGE)})`, autoConverge)
+    .option('--approve-before-stop', 'hold the copy, the guest running, until `korora approve`')
     .option('--detach', 'order the move and return')
-    .action(command(globals, async (vmId: string, options: LimitOptions & { to: string; detach?: boolean }) => {
+    .action(command(globals, async (vmId: string, options: MigrateOptions) => {
       await withClient(globals(), async (client) => {
-        const started = await client.migrate({ vmId, destination: options.to, limits: limitsIn(options) });
+        const started = await client.migrate({ vmId, destination: options.to, limits: { ...limitsIn(options), ...slowingIn(options) }, requiresApproval: options.approveBeforeStop ?? false });
         const said = `move ${started.migrationId} of ${vmId} from ${started.source} to ${started.destination}`;
         if (options.detach) return print(globals(), started, () => said);
         if (!globals().json) process.stdout.write(`${said}\n`);
@@ -63,7 +73,7 @@ export function addMigrateCommands(program: Command): void {
     .argument('<vm>')
     .action(command(globals, async (vmId: string, options: LimitOptions) => {
       const limits = await withClient(globals(), (client) => client.setLimits(vmId, limitsIn(options)));
-      print(globals(), limits, () => `limits of ${vmId}: downtime ${limits.downtimeLimitMs} ms, bandwidth ${limits.bandwidthBytesPerSecond ?? 'unlimited'} bytes/s, ${limits.maxRounds} rounds`);
+      print(globals(), limits, () => `limits of ${vmId}: downtime ${limits.downtimeLimitMs} ms, bandwidth ${limits.bandwidthBytesPerSecond ?? 'unlimited'} bytes/s, ${limits.maxRounds} rounds, stalled after ${limits.stallRounds}`);
     }));
 
   async function followToResult(client: KororaClient, vmId: string, runId: string | undefined): Promise<void> {
@@ -86,15 +96,32 @@ function withLimits(command: Command): Command {
   return command
     .option('--downtime-limit <ms>', 'longest pause to plan for, in ms; shorter ones are tried first', wholeNumber)
     .option('--bandwidth <bytes>', 'most bytes a second', wholeNumber)
-    .option('--max-rounds <number>', 'give up after so many memory rounds', wholeNumber);
+    .option('--max-rounds <number>', 'give up after so many memory rounds', wholeNumber)
+    .option('--stall-rounds <number>', 'give up, or slow the guest, after so many rounds in a row that left no less to send', wholeNumber);
 }
 
-function limitsIn({ downtimeLimit, bandwidth, maxRounds }: LimitOptions): Partial<CopyLimits> {
+function limitsIn({ downtimeLimit, bandwidth, maxRounds, stallRounds }: LimitOptions): Partial<CopyLimits> {
   return {
     ...(downtimeLimit === undefined ? {} : { downtimeLimitMs: downtimeLimit }),
     ...(bandwidth === undefined ? {} : { bandwidthBytesPerSecond: bandwidth }),
     ...(maxRounds === undefined ? {} : { maxRounds }),
+    ...(stallRounds === undefined ? {} : { stallRounds }),
   };
+}
+
+function slowingIn({ autoConverge: wish }: MigrateOptions): Partial<CopyLimits> {
+  if (wish === undefined) return {};
+  return { autoConverge: wish === true ? DEFAULT_AUTO_CONVERGE : wish };
+}
+
+function autoConverge(text: string): AutoConverge {
+  const [, initialPercent, incrementPercent, maxPercent] = /^(\d+),(\d+),(\d+)$/.exec(text) ?? [];
+  if (maxPercent === undefined) throw new InvalidArgumentError('not three whole numbers with commas between');
+  return { initialPercent: Number(initialPercent), incrementPercent: Number(incrementPercent), maxPercent: Number(maxPercent) };
+}
+
+function percentsOf({ initialPercent, incrementPercent, maxPercent }: AutoConverge): string {
+  return [initialPercent, incrementPercent, maxPercent].join(',');
 }
 
 function wholeNumber(text: string): number {

@@ -175,6 +175,7 @@ export function createCopy(source: CopySource, firstLimits: CopyLimits): Copy {
       remainingBytes: phase === 'opened' || phase === 'completed' ? 0 : (unsentPages + memory.dirtyPages) * PAGE_BYTES,
       totalBytes: phase === 'opened' ? 0 : memory.pages * PAGE_BYTES,
       dirtyBytesPerSecond,
+      throttlePercent: null,
       elapsedMs: phase === 'opened' ? 0 : (endedAtMs ?? performance.now()) - startedAtMs,
     }),
   };

@@ -74,7 +74,7 @@ export function createFakeHypervisor({ access, hostId, runDir: hostRunDir }: Fak
       await access.remove(`${runDir}/console.log`);
     },
 
-    openOutgoing: (vm, runDir, limits) => openOutgoing(host, vm.vmId, runDir, limits),
+    openOutgoing: (vm, runDir, limits, options) => openOutgoing(host, vm.vmId, runDir, limits, options),
 
     openIncoming: (vm, place) =>
       machine.saying('wait for an image', async () => {

@@ -14,7 +14,7 @@ import type { FakeHost } from './driver.js';
 const IMAGE_BUFFER_BYTES = 256 * 1024;
 const NO_TIMEOUT = { timeoutMs: null };
 
-export async function openOutgoing({ machine }: FakeHost, vmId: VmId, runDir: string, limits: CopyLimits): Promise<OutgoingImage> {
+export async function openOutgoing({ machine }: FakeHost, vmId: VmId, runDir: string, limits: CopyLimits, { isHeld: isHeldAtFirst = false } = {}): Promise<OutgoingImage> {
   const copyId = await machine.saying('prepare a copy', () => machine.ask('openCopy', { vmId, runDir, limits }));
   const paused = settleable<PauseFacts>();
   const ended = settleable<void>();
@@ -22,22 +22,28 @@ export async function openOutgoing({ machine }: FakeHost, vmId: VmId, runDir: st
   let isStarted = false;
   let isReleased = false;
   let isOpen = true;
+  let isHeld = isHeldAtFirst;
+  /** The reader asked while the copy was held. */
+  let isAskedFor = false;
 
   const image = new Readable({
     highWaterMark: IMAGE_BUFFER_BYTES,
-    read() {
-      source?.resume();
-      if (!isStarted) {
-        isStarted = true;
-        start().catch((error: unknown) => fail(problemOf(error)));
-      }
-    },
+    read: () => goOn(),
     destroy(error, done) {
       source?.destroy();
       done(error);
     },
   });
   image.on('error', () => undefined); // told by `paused` and release() as well
+
+  function goOn(): void {
+    isAskedFor = isHeld;
+    if (isHeld) return;
+    source?.resume();
+    if (isStarted) return;
+    isStarted = true;
+    start().catch((error: unknown) => fail(problemOf(error)));
+  }
 
   function fail(problem: string): KororaError {
     const error = refuse('COPY_FAILED', { problem });
@@ -51,7 +57,7 @@ export async function openOutgoing({ machine }: FakeHost, vmId: VmId, runDir: st
     const connection = await machine.openStream('stream', { copyId });
     source = connection;
     connection.on('data', (chunk: Buffer) => {
-      if (!image.push(chunk)) connection.pause();
+      if (!image.push(chunk) || isHeld) connection.pause();
     });
     connection.once('close', () => ended.resolve());
     if (image.destroyed || !isOpen) connection.destroy();
@@ -80,6 +86,15 @@ export async function openOutgoing({ machine }: FakeHost, vmId: VmId, runDir: st
     paused: paused.promise,
     progress: () => machine.saying('progress', () => machine.ask('progress', { copyId })),
     setLimits: (next) => machine.saying('set limits', async () => void (await machine.ask('setLimits', { copyId, limits: next }))),
+    /** Certain only before the first page: what is in the sockets may be all that is left. */
+    async setHeld(next) {
+      isHeld = next;
+      if (isHeld) source?.pause();
+      else if (isAskedFor || source) goOn();
+      return { isHeld, isCertain: isHeld && !isStarted };
+    },
+    // The vCPUs of a fake VM have no speed to take away.
+    setThrottle: async () => undefined,
     release,
     async close() {
       if (!isOpen) return;

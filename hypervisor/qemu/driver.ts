@@ -97,9 +97,9 @@ export function createQemu(options: QemuOptions): Hypervisor {
 
     ensureDestroyed: (vmId, runDir) => ensureGone(host, vmId, runDir),
 
-    openOutgoing: async (vm, runDir, limits) => {
+    openOutgoing: async (vm, runDir, limits, { isHeld = false } = {}) => {
       if ((await findProcess(host, vm.vmId, runDir)) === null) throw commandFailed(host, 'migrate', new QmpError(`no QEMU of ${vm.vmId} runs`));
-      return openOutgoing(host, runDir, limits);
+      return openOutgoing(host, vm, runDir, limits, isHeld);
     },
 
     async openIncoming(vm, place) {

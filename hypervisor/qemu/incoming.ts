@@ -8,10 +8,10 @@
  * `late-block-activate`: the disks' locks are taken at activate(), not at the end of the load, so until
  * then the source can go on at once. No network hears of it before either (network.ts). A stream that ends early makes QEMU leave with an error.
  */
-import { Writable, type Duplex } from 'node:stream';
 import { refuse } from '../../domain/failures.js';
 import type { VmId } from '../../domain/ids.js';
 import type { IncomingImage } from '../port.js';
+import { socketSink } from '../socket-sink.js';
 import { runFiles } from './command-line.js';
 import { announce, announceNothingOnLoad } from './network.js';
 import { logTail, openCopyConnection, saying, type QemuHost } from './process.js';
@@ -19,8 +19,6 @@ import { queryRunState, setCapabilities } from './qapi.js';
 import { QmpError } from './qmp.js';
 
 const CAPABILITIES = ['events', 'late-block-activate', 'validate-uuid'];
-/** A socket's own 16 KiB would make its writer wait after every chunk. */
-const SINK_BUFFER_BYTES = 1024 * 1024;
 const RESUME_EVENT_TIMEOUT_MS = 5_000;
 
 /** For a process that `launch` has just started with `isIncoming`. HYPERVISOR_COMMAND_FAILED. */
@@ -36,8 +34,7 @@ export async function openIncoming(host: QemuHost, vmId: VmId, runDir: string): 
     qmp.close();
     throw error;
   });
-  socket.resume(); // QEMU says nothing on it; its end must be seen
-  const sink = buffered(socket);
+  const sink = socketSink(socket);
 
   let isOpen = true;
   let isLoaded = false;
@@ -80,31 +77,4 @@ export async function openIncoming(host: QemuHost, vmId: VmId, runDir: string): 
       await host.access.remove(path);
     },
   };
-}
-
-/**
- * Breaks when a write breaks, not when the socket closes: QEMU closes it as soon as it has loaded all, which may be
- * before the writer ended it. Who writes may ignore the break: loaded() tells it.
- */
-function buffered(socket: Duplex): Writable {
-  const sink = new Writable({
-    highWaterMark: SINK_BUFFER_BYTES,
-    write: (chunk: Buffer, _encoding, done) => void socket.write(chunk, done),
-    writev(chunks, done) {
-      socket.cork();
-      chunks.forEach(({ chunk }, i) => socket.write(chunk as Buffer, i === chunks.length - 1 ? done : undefined));
-      socket.uncork();
-    },
-    final(done) {
-      socket.end();
-      done();
-    },
-    destroy(error, done) {
-      socket.destroy();
-      done(error);
-    },
-  });
-  sink.on('error', () => undefined);
-  socket.on('error', (error) => sink.destroy(error));
-  return sink;
 }

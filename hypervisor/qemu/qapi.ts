@@ -21,6 +21,7 @@ export interface MigrationInfo {
   readonly status?: string;
   readonly 'total-time'?: number;
   readonly 'error-desc'?: string;
+  readonly 'cpu-throttle-percentage'?: number;
   readonly ram?: {
     readonly transferred: number;
     readonly remaining: number;
@@ -28,6 +29,8 @@ export interface MigrationInfo {
     readonly 'dirty-sync-count': number;
     readonly 'dirty-pages-rate'?: number;
     readonly 'page-size'?: number;
+    /** Of the last 100 ms or more, Mbit/s. */
+    readonly mbps?: number;
   };
 }
 
@@ -85,6 +88,29 @@ export async function setLimits(qmp: Qmp, limits: CopyLimits): Promise<void> {
   });
 }
 
+/**
+ * Bounds the throttle of the capability auto-converge, which raises it by itself whenever a round dirtied more than `triggerPercent`
+ * of what it sent (migration/ram.c, migration_trigger_throttle), at most once a second. QEMU ends it with the copy.
+ */
+export async function setThrottle(qmp: Qmp, percent: number, triggerPercent: number): Promise<void> {
+  await qmp.execute('migrate-set-parameters', {
+    'cpu-throttle-initial': percent,
+    'cpu-throttle-increment': MOST_THROTTLE_PERCENT,
+    'cpu-throttle-tailslow': false,
+    'max-cpu-throttle': percent,
+    'throttle-trigger-threshold': triggerPercent,
+  });
+}
+
+/**
+ * What QEMU takes for the last round, in bytes: what its last measured rate carries within `downtimeMs`
+ * (migration/migration.c, migration_update_counters: threshold_size).
+ */
+export function lastRoundBytes({ ram }: MigrationInfo, downtimeMs: number): number {
+  return Math.ceil((ram?.mbps ?? 0) * (1_000_000 / 8 / 1000) * downtimeMs);
+}
+
+const MOST_THROTTLE_PERCENT = 99;
 const UNLIMITED_BANDWIDTH = 2 ** 43;
 
 export function progressOf(info: MigrationInfo): CopyProgress {
@@ -97,5 +123,6 @@ export function progressOf(info: MigrationInfo): CopyProgress {
     totalBytes: ram?.total ?? 0,
     dirtyBytesPerSecond: rate === undefined || (rate === 0 && (ram?.['dirty-sync-count'] ?? 0) < 2) ? null : rate * (ram?.['page-size'] ?? 4096),
     elapsedMs: info['total-time'] ?? 0,
+    throttlePercent: info['cpu-throttle-percentage'] ?? null,
   };
 }

@@ -3,8 +3,9 @@
  * (as a host that loses power behind a switch that says so) or to swallow what is sent (as a cable that is pulled:
  * the connections stay, and nobody is told).
  */
-import { type Server, type Socket, connect, createServer } from 'node:net';
+import { type Socket, connect, createServer } from 'node:net';
 import type { NetworkAddress } from '../../domain/ids.js';
+import { listenOn } from './ports.js';
 
 export type Direction = 'to destination' | 'to source';
 
@@ -51,7 +52,7 @@ export async function openChannelSwitch(
     pass('to source', destination, source);
   });
   const self: ChannelSwitch = {
-    address: { host: '127.0.0.1', port: await listen(server) },
+    address: { host: '127.0.0.1', port: await listenOn(server) },
     cut() {
       isCut = true;
       for (const socket of sockets) socket.resetAndDestroy();
@@ -68,13 +69,4 @@ export async function openChannelSwitch(
       }),
   };
   return self;
-}
-
-function listen(server: Server): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject).listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      resolve(typeof address === 'object' && address ? address.port : 0);
-    });
-  });
 }

@@ -2,8 +2,9 @@
  * An attacker on the wire: passes the channel's TCP bytes on and flips one bit of what the source
  * sends, the first time that `isTime` says so.
  */
-import { type Server, connect, createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import type { NetworkAddress } from '../../domain/ids.js';
+import { listenOn } from './ports.js';
 
 export interface ChannelTap {
   readonly address: NetworkAddress;
@@ -35,7 +36,7 @@ export async function tapChannel(target: NetworkAddress, isTime: (passedBytes: n
     destination.on('drain', () => source.resume());
     source.on('end', () => destination.end());
   });
-  const port = await listen(server, host);
+  const port = await listenOn(server, host);
   return {
     address: { host, port },
     get flips() {
@@ -43,13 +44,4 @@ export async function tapChannel(target: NetworkAddress, isTime: (passedBytes: n
     },
     close: () => new Promise((resolve) => server.close(() => resolve())),
   };
-}
-
-function listen(server: Server, host: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject).listen(0, host, () => {
-      const address = server.address();
-      resolve(typeof address === 'object' && address ? address.port : 0);
-    });
-  });
 }

@@ -17,6 +17,7 @@ import { promisify } from 'node:util';
 import type { NetworkAddress } from '../../domain/ids.js';
 import { tapChannel } from './channel-tap.js';
 import { inNetwork } from './own-mounts.js';
+import { listenOn } from './ports.js';
 import type { TestbedOptions } from './testbed.js';
 
 const run = promisify(execFile);
@@ -139,5 +140,6 @@ async function relay(from: NetworkAddress, to: NetworkAddress): Promise<Server> 
     for (const [a, b] of [[near, far], [far, near]] as const) a.on('error', () => b.destroy()).on('close', () => b.destroy()).pipe(b);
   });
   server.unref();
-  return new Promise((resolve, reject) => server.once('error', reject).listen(from.port, from.host, () => resolve(server)));
+  await listenOn(server, from.host, from.port);
+  return server;
 }

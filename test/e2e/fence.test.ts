@@ -2,16 +2,13 @@
  * A destination that loses power once the source has relinquished: the move is in doubt and says so, no clock ends
  * that, an operator's fence does, and the host that comes back gives up what it holds (promise P5).
  */
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { OwnershipRecord } from '../../domain/ownership.js';
-import type { MigrationStatus } from '../../domain/status.js';
 import { type ChannelSwitch, type Direction, openChannelSwitch } from '../../infra/testbed/channel-switch.js';
 import { firstGap } from '../../infra/testbed/guest-console.js';
 import { pidsBelow } from '../../infra/testbed/testbed.js';
 import type { Testbed } from '../../infra/testbed/testbed.js';
-import { type HostName, evidenceOf, failedMove, moveTo, openTestbed, startGuest } from './support.js';
+import { evidenceOf, failedMove, moveTo, openTestbed, recordAt, startGuest, untilStatus } from './support.js';
 
 let testbed: Testbed;
 const networks: ChannelSwitch[] = [];
@@ -40,34 +37,22 @@ function pullThePlug(direction: Direction, _: Buffer, network: ChannelSwitch): v
   powerOff = { ...powerOff, when: () => false };
 }
 
-function recordAt(host: HostName, vmId: string): OwnershipRecord {
-  return OwnershipRecord.parse(JSON.parse(readFileSync(join(testbed.hosts[host].config.stateDir, 'vms', vmId, 'ownership.json'), 'utf8')));
-}
-
-async function untilStatus(vmId: string, runId: string, isTrue: (status: MigrationStatus) => boolean): Promise<MigrationStatus> {
-  for await (const { status, hasEnded } of testbed.client.watch(vmId, runId)) {
-    if (isTrue(status)) return status;
-    if (hasEnded) break;
-  }
-  throw new Error('the move ended before that');
-}
-
 it.each<{ readonly name: string; readonly vmId: string; readonly when: (vmId: string, direction: Direction) => boolean; readonly left: string }>([
-  { name: 'before it accepted', vmId: 'undecided', left: 'incoming', when: (vmId, direction) => direction === 'to destination' && recordAt('host-a', vmId).state === 'relinquished' },
-  { name: 'after it accepted', vmId: 'decided', left: 'owner', when: (vmId, direction) => direction === 'to source' && recordAt('host-b', vmId).state === 'owner' },
+  { name: 'before it accepted', vmId: 'undecided', left: 'incoming', when: (vmId, direction) => direction === 'to destination' && recordAt(testbed, 'host-a', vmId).state === 'relinquished' },
+  { name: 'after it accepted', vmId: 'decided', left: 'owner', when: (vmId, direction) => direction === 'to source' && recordAt(testbed, 'host-b', vmId).state === 'owner' },
 ])('a destination that loses power $name is fenced, and yields when it is back', async ({ vmId, when, left }) => {
   const { vm, console: guest } = await startGuest(testbed, vmId, 'host-a', { dirtyMibPerSecond: 4 });
-  powerOff = { when: (direction) => existsAt('host-a', vmId) && existsAt('host-b', vmId) && when(vmId, direction), done: Promise.resolve() };
+  powerOff = { when: (direction) => when(vmId, direction), done: Promise.resolve() };
   const { runId } = await testbed.client.migrate({ vmId, destination: 'host-b' });
 
   const early = await failedMove(testbed.client.fence(vmId, { host: 'host-b', by: 'a test', reason: 'too early' }));
   expect(early.codes).toEqual(['NOTHING_TO_FENCE']);
-  const doubt = await untilStatus(vmId, runId, ({ nextAction }) => nextAction !== null);
+  const doubt = await untilStatus(testbed, vmId, runId, ({ nextAction }) => nextAction !== null);
   await powerOff.done;
   expect(doubt.phase).toBe('in-doubt');
   expect(doubt.nextAction).toContain('Bring the worker of host-b back');
   expect(doubt.nextAction).toContain(`korora fence ${vmId} --host host-b`);
-  expect([recordAt('host-a', vmId).state, recordAt('host-b', vmId).state]).toEqual(['relinquished', left]);
+  expect([recordAt(testbed, 'host-a', vmId).state, recordAt(testbed, 'host-b', vmId).state]).toEqual(['relinquished', left]);
   expect((await failedMove(testbed.client.fence(vmId, { host: 'host-a', by: 'a test', reason: 'the wrong one' }))).codes).toEqual(['NOTHING_TO_FENCE']);
   expect((await failedMove(testbed.client.abort(vmId, 'it hangs'))).codes).toEqual(['PAST_POINT_OF_NO_RETURN']);
 
@@ -78,7 +63,7 @@ it.each<{ readonly name: string; readonly vmId: string; readonly when: (vmId: st
   expect(result?.outcome).toMatchObject({ kind: 'source-resumed', runsOn: 'host-a' });
   if (!result) throw new Error('no result');
   expect((await evidenceOf(result)).fences).toMatchObject([{ host: 'host-b', by: 'a test', reason: 'its power is cut' }]);
-  expect(recordAt('host-a', vmId)).toMatchObject({ state: 'owner', epoch: 3, settled: [{ outcome: 'fenced', reason: 'a test: its power is cut' }] });
+  expect(recordAt(testbed, 'host-a', vmId)).toMatchObject({ state: 'owner', epoch: 3, settled: [{ outcome: 'fenced', reason: 'a test: its power is cut' }] });
   await guest.until((c) => c.unseals().some((u) => u.count > stoppedAt), 'unsealing again at host-a');
   expect(firstGap(guest.counts())).toBeNull();
   await guest.close();
@@ -93,12 +78,3 @@ it.each<{ readonly name: string; readonly vmId: string; readonly when: (vmId: st
   expect(vms.find(({ hostId }) => hostId === 'host-b')?.status ?? 'absent').toBe('absent');
   expect((await moveTo(testbed, vmId, 'host-b')).outcome).toMatchObject({ kind: 'moved', runsOn: 'host-b' });
 });
-
-function existsAt(host: HostName, vmId: string): boolean {
-  try {
-    recordAt(host, vmId);
-    return true;
-  } catch {
-    return false;
-  }
-}

@@ -1,8 +1,11 @@
 /** A testbed for one test file: real Temporal server, workers, TPMs; ended with everything in it. */
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type FailureCode, KororaError } from '../../domain/failures.js';
-import type { HostSurvey, MigrationResult } from '../../domain/status.js';
+import { VmId } from '../../domain/ids.js';
+import { OwnershipRecord, noRecord } from '../../domain/ownership.js';
+import type { HostSurvey, MigrationResult, MigrationStatus } from '../../domain/status.js';
 import { MigrationFailedError } from '../../client/index.js';
 import { Evidence } from '../../domain/evidence.js';
 import { type GuestConsole, openGuestConsole } from '../../infra/testbed/guest-console.js';
@@ -68,6 +71,22 @@ export async function moveTo(testbed: Testbed, vmId: string, destination: string
 
 export async function evidenceOf(result: MigrationResult): Promise<Evidence> {
   return Evidence.parse(JSON.parse(await readFile(result.evidencePath, 'utf8')));
+}
+
+/** Synchronous, so that what is done about it is done in the same instant; `none` where there is no record. */
+export function recordAt(testbed: Testbed, host: HostName, vmId: string): OwnershipRecord {
+  const { hostId, stateDir } = testbed.hosts[host].config;
+  const path = join(stateDir, 'vms', vmId, 'ownership.json');
+  return existsSync(path) ? OwnershipRecord.parse(JSON.parse(readFileSync(path, 'utf8'))) : noRecord(VmId.parse(vmId), hostId);
+}
+
+/** The first status of the move that `isTrue`. */
+export async function untilStatus(testbed: Testbed, vmId: string, runId: string, isTrue: (status: MigrationStatus) => boolean): Promise<MigrationStatus> {
+  for await (const { status, hasEnded } of testbed.client.watch(vmId, runId)) {
+    if (isTrue(status)) return status;
+    if (hasEnded) break;
+  }
+  throw new Error('the move ended before that');
 }
 
 /** Resolves with the first view of a running copy that has sent something. */

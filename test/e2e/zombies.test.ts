@@ -3,17 +3,14 @@
  * QEMU that somebody started by hand: the records decide, and one copy runs (promise P5).
  */
 import { execFile, spawn } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
-import { OwnershipRecord } from '../../domain/ownership.js';
-import type { Finding, MigrationStatus } from '../../domain/status.js';
+import type { Finding } from '../../domain/status.js';
 import { vmUuid } from '../../hypervisor/qemu/command-line.js';
 import { type ChannelSwitch, type Direction, openChannelSwitch } from '../../infra/testbed/channel-switch.js';
 import { firstGap } from '../../infra/testbed/guest-console.js';
 import type { Testbed } from '../../infra/testbed/testbed.js';
-import { type HostName, consoleOn, failedMove, moveTo, openTestbed, startGuest, untilCopying } from './support.js';
+import { type HostName, consoleOn, failedMove, moveTo, openTestbed, recordAt, startGuest, untilCopying, untilStatus } from './support.js';
 
 const SLOW = { bandwidthBytesPerSecond: 8 * 1024 * 1024 };
 let testbed: Testbed;
@@ -38,10 +35,7 @@ afterAll(async () => {
   await network?.close();
 });
 
-function stateAt(host: HostName, vmId: string): string {
-  const path = join(testbed.hosts[host].config.stateDir, 'vms', vmId, 'ownership.json');
-  return existsSync(path) ? OwnershipRecord.parse(JSON.parse(readFileSync(path, 'utf8'))).state : 'none';
-}
+const stateAt = (host: HostName, vmId: string) => recordAt(testbed, host, vmId).state;
 
 /** Stops the worker of host-a in the instant in which a piece goes that way and `isTime`. Resolves then. */
 function stopSourceWorkerWhen(isTime: (direction: Direction) => boolean): Promise<void> {
@@ -53,14 +47,6 @@ function stopSourceWorkerWhen(isTime: (direction: Direction) => boolean): Promis
       resolve();
     };
   });
-}
-
-async function untilStatus(vmId: string, runId: string, isTrue: (status: MigrationStatus) => boolean): Promise<MigrationStatus> {
-  for await (const { status, hasEnded } of testbed.client.watch(vmId, runId)) {
-    if (isTrue(status)) return status;
-    if (hasEnded) break;
-  }
-  throw new Error('the move ended before that');
 }
 
 async function expectOneRunning(vmId: string, host: HostName): Promise<void> {
@@ -82,7 +68,7 @@ it('a source worker that is stopped before it hears that it was accepted changes
   await stopped;
   const atB = await consoleOn(testbed, vmId, 'host-b');
   await atB.until((c) => c.unseals().length > 0, 'unsealing at host-b while the worker of host-a is stopped');
-  const status = await untilStatus(vmId, runId, ({ nextAction }) => nextAction !== null);
+  const status = await untilStatus(testbed, vmId, runId, ({ nextAction }) => nextAction !== null);
   expect(status.phase).toBe('activated');
   expect(status.nextAction).toContain('Bring the worker of host-a back');
   expect(stateAt('host-a', vmId)).toBe('relinquished');
@@ -114,7 +100,7 @@ it('a source worker that is stopped before its manifest arrives lets the VM run 
   const { runId } = await testbed.client.migrate({ vmId, destination: 'host-b' });
   await stopped;
   const before = atA.counts().at(-1) ?? 0;
-  await untilStatus(vmId, runId, ({ nextAction }) => nextAction?.includes('worker of host-a') === true);
+  await untilStatus(testbed, vmId, runId, ({ nextAction }) => nextAction?.includes('worker of host-a') === true);
   expect(stateAt('host-a', vmId)).toBe('relinquished');
 
   network.mend();

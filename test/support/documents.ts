@@ -83,7 +83,8 @@ const order = {
   source: SOURCE as string,
   destination: DESTINATION as string,
   bundleDigest: digestOf(trustBundle),
-  limits: { downtimeLimitMs: 300, bandwidthBytesPerSecond: 125_000_000, maxRounds: 200 },
+  limits: { downtimeLimitMs: 300, bandwidthBytesPerSecond: 125_000_000, maxRounds: 200, stallRounds: 8, autoConverge: null },
+  requiresApproval: false,
   notAfter: '2030-01-01T00:00:00Z',
 };
 
@@ -159,8 +160,9 @@ export const samples = {
     },
     manifest,
     verdict: verdictStatement,
-    rounds: [{ round: 1, sentBytes: 200_000_000, remainingBytes: 4_000_000, dirtyBytesPerSecond: 1_000_000.5, elapsedMs: 900 }],
+    rounds: [{ round: 1, sentBytes: 200_000_000, remainingBytes: 4_000_000, dirtyBytesPerSecond: 1_000_000.5, elapsedMs: 900, throttlePercent: null }],
     fences: [],
+    approval: null,
     timings: {
       startedAtMs: 1_000,
       endedAtMs: 4_000,

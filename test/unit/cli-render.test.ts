@@ -18,7 +18,7 @@ const gone: VmSurvey = { ...vm, hostId: DESTINATION, ownership: 'retired', statu
 const host: Extract<HostSurvey, { reachable: true }> = {
   hostId: SOURCE, reachable: true, bundleDigest: digest(1), hypervisor: 'qemu 7.2.22 kvm', swtpm: '0.7.1', pcrValues: {}, pcrProblem: null, availableMemoryBytes: 5.5 * GIB, vms: [vm, gone], failures: [], findings: [],
 };
-const round: CopyProgress = { round: 2, sentBytes: 1536, remainingBytes: 4 * 1024 ** 2, totalBytes: GIB, dirtyBytesPerSecond: 2048, elapsedMs: 900 };
+const round: CopyProgress = { round: 2, sentBytes: 1536, remainingBytes: 4 * 1024 ** 2, totalBytes: GIB, dirtyBytesPerSecond: 2048, elapsedMs: 900, throttlePercent: null };
 
 describe('text for people', () => {
   it('counts bytes in units that stay below 1024', () => {
@@ -65,6 +65,7 @@ describe('text for people', () => {
     expect([renderPhase('requested', 0), renderPhase('source-resumed', 12_345)]).toEqual(['requested             0 ms', 'source-resumed    12345 ms']);
     expect(renderRound(round)).toBe('  round  2  sent   1.5 KiB  remaining   4.0 MiB  dirty 2.0 KiB/s');
     expect(renderRound({ ...round, round: 10, dirtyBytesPerSecond: null })).toBe('  round 10  sent   1.5 KiB  remaining   4.0 MiB');
+    expect(renderRound({ ...round, throttlePercent: 40 })).toBe('  round  2  sent   1.5 KiB  remaining   4.0 MiB  dirty 2.0 KiB/s  guest slowed 40 %');
   });
 
   it('shows a next action only where there is one', () => {
@@ -92,7 +93,7 @@ describe('the result of a move', () => {
 
 describe('following a move', () => {
   const status = (phases: Record<string, number>, changes: Partial<MigrationStatus> = {}): MigrationStatus => ({
-    migrationId: migrationId(1), vmId: VM, source: SOURCE, destination: DESTINATION, phase: 'copying', isAbortable: true, limits: DEFAULT_LIMITS, phases, rounds: [], failures: [], nextAction: null, ...changes,
+    migrationId: migrationId(1), vmId: VM, source: SOURCE, destination: DESTINATION, phase: 'copying', isAbortable: true, limits: DEFAULT_LIMITS, phases, rounds: [], failures: [], awaits: null, isHeld: false, nextAction: null, ...changes,
   });
   const view = (s: MigrationStatus, progress: CopyProgress | null = null): MigrationView => ({ status: s, progress, hasEnded: false });
 

@@ -43,7 +43,7 @@ describe('an order', () => {
     expect(vm).toEqual(samples.vm);
     const { notAfter, ...rest } = order;
     expect(rest).toEqual({
-      kind: 'korora/order', version: 1, migrationId: migrationId(5), vmId: 'web-1', vmDigest: digestOf(samples.vm), source: 'host-a', destination: 'host-b', bundleDigest: bundle.digest, limits: DEFAULT_LIMITS,
+      kind: 'korora/order', version: 1, migrationId: migrationId(5), vmId: 'web-1', vmDigest: digestOf(samples.vm), source: 'host-a', destination: 'host-b', bundleDigest: bundle.digest, limits: DEFAULT_LIMITS, requiresApproval: false,
     });
     expect(Date.parse(notAfter)).toBeGreaterThanOrEqual(before + 600_000);
     expect(Date.parse(notAfter)).toBeLessThanOrEqual(after + 600_000);

@@ -1,7 +1,7 @@
 /**
  * domain/ownership.ts, the one rule that keeps two copies from running (promise P5): what every
- * state makes of every event, that events may come twice, that what is settled stays settled, and
- * an exhaustive walk through two moves of one VM under loss, repetition and reordering.
+ * state makes of every event, that events may come twice, that what is settled stays settled.
+ * What it does between hosts, under loss, crashes and delay: exploration.test.ts.
  */
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { HostId, MigrationId } from '../../domain/ids.js';
@@ -418,124 +418,6 @@ describe('decisionOn', () => {
   it('goes on saying rejected after the VM was offered to another move of the same epoch', () => {
     const later = ([EVENTS['reject m1 3'], EVENTS['offer m2'], EVENTS['relinquish m2']] as const).reduce<OwnershipRecord>(applied, RECORDS['owner 1']);
     expect([decisionOn(later, m1, 3), decisionOn(later, m1, 2)]).toEqual(['rejected', 'undecided']);
-  });
-});
-
-/**
- * The walk. One VM, two hosts, two moves. Every message ever sent may arrive at any time, often,
- * or never; the workflow may ask for any step and any undo at any time. What ties the hosts
- * together is only what ties them in life: secrets sealed to an epoch, a channel that is there only
- * once the destination waits, a manifest that leaves only a source that relinquished, a verdict
- * that is the destination's own decision.
- */
-interface Move {
-  readonly id: MigrationId;
-  readonly from: 0 | 1;
-}
-interface World {
-  readonly records: readonly [OwnershipRecord, OwnershipRecord];
-  /** Facts that were once true and may be heard again: `sealed`, `listening`, `manifest`, `accepted`, `rejected`. */
-  readonly sent: ReadonlySet<string>;
-}
-
-const HOSTS = [SOURCE, DESTINATION] as const;
-
-function* nextWorlds({ records, sent }: World, moves: readonly Move[]): Generator<World> {
-  const say = (...facts: string[]): World => ({ records, sent: new Set([...sent, ...facts]) });
-  const tell = (at: 0 | 1, event: OwnershipEvent, ...facts: string[]): World[] => {
-    const next = applyOwnershipEvent(records[at], event);
-    if (!next.ok) return [];
-    return [{ records: at === 0 ? [next.record, records[1]] : [records[0], next.record], sent: new Set([...sent, ...facts]) }];
-  };
-  for (const { id, from } of moves) {
-    const to = from === 0 ? 1 : 0;
-    const [source, destination] = [records[from], records[to]];
-    const isSource = (state: OwnershipState) => source.state === state && 'migrationId' in source && source.migrationId === id;
-    if (source.state === 'owner') yield say(`sealed ${id} ${source.epoch + 1}`);
-    if (sent.has(`sealed ${id} ${source.epoch + 1}`)) yield* tell(from, { type: 'offer', migrationId: id, destination: HOSTS[to], epoch: source.epoch + 1 });
-    yield* tell(from, { type: 'withdraw', migrationId: id });
-    if (sent.has(`listening ${id} ${source.epoch + 1}`)) yield* tell(from, { type: 'relinquish', migrationId: id });
-    if (isSource('relinquished')) yield say(`manifest ${id} ${source.epoch + 1}`);
-    for (let epoch = 2; epoch <= moves.length + 2; epoch++) {
-      if (sent.has(`sealed ${id} ${epoch}`)) {
-        yield* tell(to, { type: 'expect', migrationId: id, source: HOSTS[from], epoch }, `listening ${id} ${epoch}`);
-        yield* tell(to, { type: 'reject', migrationId: id, epoch, reason: 'undone' });
-      }
-      if (sent.has(`manifest ${id} ${epoch}`)) yield* tell(to, { type: 'accept', migrationId: id, epoch, manifestDigest: digest(epoch) });
-      const decision = decisionOn(destination, id, epoch);
-      if (decision !== 'undecided') yield say(`${decision} ${id} ${epoch}`);
-      for (const verdict of ['accepted', 'rejected'] as const) {
-        if (!sent.has(`${verdict} ${id} ${epoch}`)) continue;
-        yield* tell(from, learn((verdict === 'accepted' ? verdictOf : rejectionOf)({ migrationId: id, epoch, destination: HOSTS[to] })));
-      }
-    }
-  }
-}
-
-interface Walk {
-  readonly worlds: readonly World[];
-  readonly ways: readonly (readonly number[])[];
-}
-
-function walk(moves: readonly Move[]): Walk {
-  const keyOf = ({ records, sent }: World) => `${records.map(textOf).join(' | ')} | ${[...sent].sort().join()}`;
-  const start: World = { records: [record({ state: 'owner', epoch: 1 }), noRecord(VM, DESTINATION)], sent: new Set() };
-  const worlds = [start];
-  const numbers = new Map([[keyOf(start), 0]]);
-  const ways: number[][] = [];
-  for (let i = 0; i < worlds.length; i++) {
-    const way: number[] = [];
-    for (const next of nextWorlds(worlds[i] as World, moves)) {
-      const key = keyOf(next);
-      const known = numbers.get(key);
-      way.push(known ?? worlds.length);
-      if (known !== undefined) continue;
-      numbers.set(key, worlds.length);
-      worlds.push(next);
-    }
-    ways.push(way);
-    if (worlds.length > MANY) throw new Error('worlds do not end');
-  }
-  return { worlds, ways };
-}
-
-/** Worlds from which no way leads to one where the VM runs: it would be lost. */
-function lost({ worlds, ways }: Walk): World[] {
-  const cameFrom = worlds.map((): number[] => []);
-  ways.forEach((way, from) => way.forEach((to) => cameFrom[to]?.push(from)));
-  const safe = new Set(worlds.flatMap(({ records }, i) => (records.some(mayRun) ? [i] : [])));
-  for (const i of safe) for (const before of cameFrom[i] ?? []) safe.add(before);
-  return worlds.filter((_, i) => !safe.has(i));
-}
-
-describe.each<[string, readonly Move[], readonly string[]]>([
-  ['one move', [{ id: m1, from: 0 }], ['owner', 'none', 'retired', 'owner']],
-  ['a move and the move back', [{ id: m1, from: 0 }, { id: m2, from: 1 }], ['retired', 'owner', 'owner', 'retired']],
-  ['two moves the same way', [{ id: m1, from: 0 }, { id: m2, from: 0 }], ['retired', 'owner', 'relinquished', 'incoming']],
-])('every order of events of %s', (_, moves, reached) => {
-  let walked: Walk;
-  beforeAll(() => {
-    walked = walk(moves);
-  });
-  const text = ({ records, sent }: World) => `${records.map(textOf).join(' | ')} after ${[...sent].join(', ')}`;
-
-  it('lets at most one host run the VM', () => {
-    expect(walked.worlds.filter(({ records }) => records.every(mayRun)).map(text)).toEqual([]);
-  });
-
-  it('leaves a way back to a running VM, without fence', () => {
-    expect(lost(walked).map(text)).toEqual([]);
-  });
-
-  it('never proves both verdicts of one move and epoch', () => {
-    const both = walked.worlds.filter(({ sent }) => [...sent].some((fact) => fact.startsWith('accepted') && sent.has(fact.replace('accepted', 'rejected'))));
-    expect(both.map(text)).toEqual([]);
-  });
-
-  it('was walked to its ends', () => {
-    const seen = new Set(walked.worlds.map(({ records }) => records.map((r) => r.state).join()));
-    for (let i = 0; i < reached.length; i += 2) expect(seen).toContain(`${reached[i]},${reached[i + 1]}`);
-    expect(walked.worlds.length).toBeGreaterThan(moves.length * 30);
   });
 });
 

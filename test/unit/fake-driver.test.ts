@@ -105,7 +105,7 @@ describe('a guest', () => {
   it('that changes its pages faster than they are sent is in its rounds until the limits let it pause', async () => {
     const { a } = bed();
     const vm = await boot(a, 'korora.memory_mib=1 korora.dirty_mib_per_s=64');
-    const outgoing = await a.hypervisor.openOutgoing(vm, a.place.runDir, { downtimeLimitMs: 1, bandwidthBytesPerSecond: 4 * 1024 * 1024, maxRounds: 200 });
+    const outgoing = await a.hypervisor.openOutgoing(vm, a.place.runDir, { ...DEFAULT_LIMITS, downtimeLimitMs: 1, bandwidthBytesPerSecond: 4 * 1024 * 1024 });
     let hasPaused = false;
     void outgoing.paused.then(() => (hasPaused = true), () => undefined);
     outgoing.image.resume();

@@ -17,8 +17,8 @@ import { settleable } from '../../domain/settleable.js';
 import type { PauseFacts } from '../../hypervisor/port.js';
 import { digest, manifestOf, orderOf, samples, verdictOf, vmDocument } from '../support/documents.js';
 
-function newMove(limits: Partial<CopyLimits> = {}) {
-  const order = orderOf({ limits: { ...samples.order.limits, ...limits } });
+function newMove(limits: Partial<CopyLimits> = {}, requiresApproval = false) {
+  const order = orderOf({ limits: { ...samples.order.limits, ...limits }, requiresApproval });
   /** What was done, in order. */
   const done: string[] = [];
   const imageOpens = settleable<void>();
@@ -26,12 +26,17 @@ function newMove(limits: Partial<CopyLimits> = {}) {
   const relinquishes = settleable<void>();
   const sent = settleable<StreamSummary>();
   const breaks = settleable<never>();
-  let progress: CopyProgress = { round: 1, sentBytes: 1, remainingBytes: 2, totalBytes: 3, dirtyBytesPerSecond: null, elapsedMs: 4 };
+  let progress: CopyProgress = { round: 1, sentBytes: 1, remainingBytes: 2, totalBytes: 3, dirtyBytesPerSecond: null, elapsedMs: 4, throttlePercent: null };
   const image = {
     image: new PassThrough(),
     paused: pauses.promise,
     progress: async () => progress,
     setLimits: async ({ downtimeLimitMs }: CopyLimits) => void done.push(`pause limit ${downtimeLimitMs}`),
+    setHeld: async (isHeld: boolean) => {
+      done.push(isHeld ? 'hold' : 'let go on');
+      return { isHeld, isCertain: true };
+    },
+    setThrottle: async (percent: number) => void done.push(`throttle ${percent}`),
     release: async () => void done.push('release'),
     close: async () => void done.push('close image'),
   };
@@ -45,8 +50,8 @@ function newMove(limits: Partial<CopyLimits> = {}) {
   };
   const services = {
     hypervisor: {
-      async openOutgoing(_: unknown, __: unknown, { downtimeLimitMs }: CopyLimits) {
-        done.push(`open image, pause limit ${downtimeLimitMs}`);
+      async openOutgoing(_: unknown, __: unknown, { downtimeLimitMs }: CopyLimits, { isHeld }: { readonly isHeld: boolean }) {
+        done.push(`open image${isHeld ? ', held' : ''}, pause limit ${downtimeLimitMs}`);
         await imageOpens.promise;
         return image;
       },
@@ -64,15 +69,16 @@ function newMove(limits: Partial<CopyLimits> = {}) {
     done.push('bring back');
     return 'runs' as const;
   };
+  const session = { order, isHeld: order.requiresApproval, identity: { spkiSha256: digest(1), certificate: '', privateKey: '' } } as unknown as Session;
   const move = createOutgoingMove(services, { bringBack }, {
-    session: { order, identity: { spkiSha256: digest(1), certificate: '', privateKey: '' } } as unknown as Session,
+    session,
     vm: vmDocument(),
     address: { host: '127.0.0.1', port: 1 },
     peer: { evidence: samples.destinationEvidence } as unknown as AppraisedPeer,
     secrets: { sessionKey: Buffer.alloc(32), vtpmMigrationKey: Buffer.alloc(32), epoch: Epoch.parse(2), vtpmIdentity: manifestOf().vtpmIdentity },
   });
   const turn = () => new Promise(setImmediate);
-  return { move, done, turn, imageOpens, pauses, relinquishes, sent, breaks, inRound: (round: number) => (progress = { ...progress, round }) };
+  return { move, order, session, done, turn, imageOpens, pauses, relinquishes, sent, breaks, inRound: (round: number, throttlePercent: number | null = null) => (progress = { ...progress, round, throttlePercent }) };
 }
 
 describe('an outgoing move', () => {
@@ -95,7 +101,7 @@ describe('an outgoing move', () => {
   });
 
   it('plans a longer pause as memory rounds go by, up to the limit in force', async () => {
-    const { move, done, turn, imageOpens, inRound } = newMove({ downtimeLimitMs: 60 });
+    const { move, order, done, turn, imageOpens, inRound } = newMove({ downtimeLimitMs: 60 });
     move.finish().catch(() => undefined);
     imageOpens.resolve();
     await turn();
@@ -103,8 +109,65 @@ describe('an outgoing move', () => {
       inRound(round);
       await move.progress();
     }
-    await move.setLimits({ downtimeLimitMs: 100, bandwidthBytesPerSecond: null, maxRounds: 200 });
+    await move.setLimits({ ...order.limits, downtimeLimitMs: 100 });
     expect(done.slice(2)).toEqual(['pause limit 20', 'pause limit 40', 'pause limit 60', 'pause limit 100']);
+  });
+
+  it('that does not converge slows the guest as far as it may, then ends before the pause', async () => {
+    const { move, done, turn, imageOpens, inRound } = newMove({ downtimeLimitMs: 10, stallRounds: 2, autoConverge: { initialPercent: 30, incrementPercent: 50, maxPercent: 60 } });
+    const handover = move.finish();
+    handover.catch(() => undefined);
+    imageOpens.resolve();
+    await turn();
+    for (const [round, throttlePercent] of [[2, 1], [3, 1], [4, 1], [5, 1], [6, 30], [7, 30], [8, 30], [9, 60], [10, 60], [11, 60]] as const) {
+      inRound(round, throttlePercent);
+      await move.progress();
+    }
+    await expect(handover).rejects.toMatchObject({ code: 'COPY_STALLED' });
+    await expect(move.paused).rejects.toMatchObject({ code: 'COPY_STALLED' });
+    expect(done.slice(2)).toEqual(['throttle 30', 'throttle 60', 'abort channel: COPY_STALLED', 'close image', 'bring back', 'withdraw']);
+  });
+
+  it('does not count the rounds in which it was held, and opens held where the order asks for approval', async () => {
+    const { move, session, done, turn, imageOpens, inRound } = newMove({ downtimeLimitMs: 10, stallRounds: 2 }, true);
+    const handover = move.finish();
+    handover.catch(() => undefined);
+    imageOpens.resolve();
+    await turn();
+    for (const round of [2, 3, 4, 5]) {
+      inRound(round);
+      await move.progress();
+    }
+    session.isHeld = false;
+    expect(await move.followHold()).toEqual({ isHeld: false, isCertain: true });
+    for (const round of [6, 7]) {
+      inRound(round);
+      await move.progress();
+    }
+    expect(done.slice(1)).toEqual(['open image, held, pause limit 10', 'let go on']);
+    session.isHeld = true;
+    await move.followHold();
+    session.isHeld = false;
+    await move.followHold();
+    for (const round of [8, 9]) {
+      inRound(round);
+      await move.progress();
+    }
+    expect(done.slice(3)).toEqual(['hold', 'let go on']);
+    inRound(10);
+    await move.progress();
+    await expect(handover).rejects.toMatchObject({ code: 'COPY_STALLED' });
+  });
+
+  it('is held from the start where that was asked while its image opened', async () => {
+    const { move, session, done, turn, imageOpens } = newMove();
+    move.finish().catch(() => undefined);
+    await turn();
+    session.isHeld = true;
+    expect(await move.followHold()).toEqual({ isHeld: true, isCertain: true });
+    imageOpens.resolve();
+    await turn();
+    expect(done.slice(1)).toEqual(['open image, pause limit 10', 'hold']);
   });
 
   it('that is aborted while its image opens closes all it opened, and nothing else surprises the process', async () => {

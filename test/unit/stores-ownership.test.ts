@@ -87,6 +87,20 @@ describe('the ownership store', () => {
     expect([after.ino, after.mtimeNs]).toEqual([facts.ino, facts.mtimeNs]);
   });
 
+  it('applies no event while its record is held, and lets go of it after a failure', async () => {
+    await store.apply(VM, { type: 'create' });
+    let offered: Promise<unknown> = Promise.resolve();
+    const held = store.hold(VM, async ({ state }) => {
+      offered = store.apply(VM, offer(1));
+      // Many writes of its kind: the event has every chance to come between.
+      for (let n = 1; n <= 20; n++) await store.apply(VmId.parse(`other-${n}`), { type: 'create' });
+      throw new Error(`held as ${state}, now ${(await store.read(VM)).state}`);
+    });
+    await expect(held).rejects.toThrow('held as owner, now owner');
+    await offered;
+    expect(await store.hold(VM, async ({ state }) => state)).toBe('offering');
+  });
+
   it('makes no folder for a VM whose first event it refuses', async () => {
     expect(await refusalOf(store.apply(VM, offer(1)))).toContain('OWNERSHIP_REFUSED');
     expect(await readdir(folder)).toEqual([]);

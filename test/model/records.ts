@@ -1,0 +1,160 @@
+/**
+ * Ownership records and events as small numbers, so that a world of the exploration is a short string. What becomes of a
+ * record is asked of the real domain/ownership.ts, once for each pair of record and event; nothing of it is modelled here.
+ */
+import { HostId, type MigrationId } from '../../domain/ids.js';
+import { Claim, Verdict } from '../../domain/manifest.js';
+import {
+  type OwnershipEvent, type OwnershipRecord, type Transition, decisionOn, mayRun, noRecord, ownedEpoch, settlementOf,
+} from '../../domain/ownership.js';
+import { VM, digest, migrationId } from '../support/documents.js';
+
+/** Hosts are 0, 1, 2 in a world. */
+export const HOSTS = ['host-a', 'host-b', 'host-c'].map((name) => HostId.parse(name));
+/** Epochs go from 1 to this; an owner whose next move and its fence could lead past it begins none. */
+export const LAST_EPOCH = 6;
+
+export interface Move {
+  readonly from: number;
+  readonly to: number;
+}
+
+export type Apply = (record: OwnershipRecord, event: OwnershipEvent) => Transition;
+
+/** What the exploration needs to know of one record. */
+export interface Fact {
+  readonly record: OwnershipRecord;
+  readonly state: OwnershipRecord['state'];
+  readonly epoch: number;
+  /** Index of the move that the state names; -1 where it names none. */
+  readonly move: number;
+  readonly mayRun: boolean;
+  readonly ownedEpoch: number;
+  /** By move. */
+  readonly isSettled: readonly boolean[];
+}
+
+const REFUSED = -1;
+const UNKNOWN = -2;
+const stranger = HostId.parse('host-x');
+
+const IDS = [1, 2, 3].map(migrationId);
+export const idOf = (move: number): MigrationId => IDS[move] as MigrationId;
+
+export class Records {
+  readonly lastEpoch = LAST_EPOCH;
+  readonly facts: Fact[] = [];
+  readonly events: OwnershipEvent[] = [];
+  private readonly numbers = new Map<string, number>();
+  private readonly decisions: ReturnType<typeof decisionOn>[][] = [];
+  private readonly transitions: number[][] = [];
+
+  constructor(
+    private readonly moves: readonly Move[],
+    private readonly apply: Apply,
+  ) {}
+
+  none(host: number): number {
+    return this.numberOf(noRecord(VM, hostAt(host)));
+  }
+
+  /** Null where the event is refused. */
+  after(record: number, event: number): number | null {
+    const row = (this.transitions[record] ??= []);
+    let next = row[event] ?? UNKNOWN;
+    if (next === UNKNOWN) {
+      const transition = this.apply(this.factOf(record).record, this.events[event] as OwnershipEvent);
+      next = transition.ok ? this.numberOf(transition.record) : REFUSED;
+      row[event] = next;
+    }
+    return next === REFUSED ? null : next;
+  }
+
+  factOf(record: number): Fact {
+    return this.facts[record] as Fact;
+  }
+
+  decision(record: number, move: number, epoch: number): ReturnType<typeof decisionOn> {
+    const row = (this.decisions[record] ??= []);
+    return (row[move * (LAST_EPOCH + 2) + epoch] ??= decisionOn(this.factOf(record).record, idOf(move), epoch));
+  }
+
+  settlement(fact: Fact, move: number): { readonly epoch: number; readonly isAccepted: boolean } | null {
+    const settled = settlementOf(fact.record, idOf(move));
+    return settled ? { epoch: settled.epoch, isAccepted: settled.outcome === 'accepted' } : null;
+  }
+
+  /** Null where the event rejects nothing. */
+  rejectedBy(event: number): { readonly move: number; readonly epoch: number } | null {
+    const what = this.events[event];
+    return what?.type === 'reject' ? { move: this.moves.findIndex((_, m) => idOf(m) === what.migrationId), epoch: what.epoch } : null;
+  }
+
+  readonly create = (): number => this.event(0, () => ({ type: 'create' }));
+  readonly offer = (m: number, epoch: number): number => this.event(place(1, m, epoch), () => ({ type: 'offer', migrationId: idOf(m), destination: hostAt(this.move(m).to), epoch }));
+  readonly withdraw = (m: number): number => this.event(place(2, m, 0), () => ({ type: 'withdraw', migrationId: idOf(m) }));
+  readonly relinquish = (m: number): number => this.event(place(3, m, 0), () => ({ type: 'relinquish', migrationId: idOf(m) }));
+  readonly fence = (m: number): number => this.event(place(4, m, 0), () => ({ type: 'fence', migrationId: idOf(m), reason: 'it is off' }));
+  readonly expect = (m: number, epoch: number): number => this.event(place(5, m, epoch), () => ({ type: 'expect', migrationId: idOf(m), source: hostAt(this.move(m).from), epoch }));
+  readonly accept = (m: number, epoch: number): number => this.event(place(6, m, epoch), () => ({ type: 'accept', migrationId: idOf(m), epoch, manifestDigest: digest(epoch) }));
+  readonly reject = (m: number, epoch: number): number => this.event(place(7, m, epoch), () => ({ type: 'reject', migrationId: idOf(m), epoch, reason: 'a reason' }));
+  readonly verdict = (m: number, epoch: number, verdict: 'accepted' | 'rejected'): number =>
+    this.event(place(verdict === 'accepted' ? 8 : 9, m, epoch), () => verdictEvent(m, epoch, verdict, hostAt(this.move(m).to)));
+  /** A host that the move does not name was asked, and says truly that it never accepted. */
+  readonly strangersVerdict = (m: number, epoch: number): number => this.event(place(10, m, epoch), () => verdictEvent(m, epoch, 'rejected', stranger));
+  readonly claim = (host: number, epoch: number): number => this.event(place(11, host, epoch), () => ({ type: 'learn-claim', proven: { proof: 'quote', claim: this.claimBy(host, epoch) } }));
+
+  private claimBy(host: number, epoch: number): Claim {
+    const move = Math.max(0, this.moves.findIndex(({ to, from }) => to === host || from === host));
+    return Claim.parse({ protocol: 'korora/1', purpose: 'claim', vmId: VM, hostId: hostAt(host), epoch, migrationId: idOf(move) });
+  }
+
+  private move(m: number): Move {
+    return this.moves[m] as Move;
+  }
+
+  private event(at: number, make: () => OwnershipEvent): number {
+    this.events[at] ??= make();
+    return at;
+  }
+
+  /** Tombstones are found by their move, and there is one of each: their order means nothing. */
+  private numberOf(unsorted: OwnershipRecord): number {
+    const record = { ...unsorted, settled: [...unsorted.settled].sort((a, b) => (a.migrationId < b.migrationId ? -1 : 1)) };
+    const key = JSON.stringify(record);
+    const known = this.numbers.get(key);
+    if (known !== undefined) return known;
+    this.numbers.set(key, this.facts.length);
+    return this.facts.push(this.factsOf(record)) - 1;
+  }
+
+  private factsOf(record: OwnershipRecord): Fact {
+    return {
+      record,
+      state: record.state,
+      epoch: record.epoch,
+      move: 'migrationId' in record ? this.moves.findIndex((_, m) => idOf(m) === record.migrationId) : -1,
+      mayRun: mayRun(record),
+      ownedEpoch: ownedEpoch(record),
+      isSettled: this.moves.map((_, m) => settlementOf(record, idOf(m)) !== undefined),
+    };
+  }
+}
+
+/** The number of an event: its kind, the move or host, the epoch. */
+function place(kind: number, which: number, epoch: number): number {
+  return (kind * 3 + which) * (LAST_EPOCH + 2) + epoch;
+}
+
+function verdictEvent(m: number, epoch: number, verdict: 'accepted' | 'rejected', destination: HostId): OwnershipEvent {
+  const isAccepted = verdict === 'accepted';
+  const said = {
+    protocol: 'korora/1', purpose: 'verdict', verdict, migrationId: idOf(m), vmId: VM, destination, epoch,
+    manifestDigest: isAccepted ? digest(epoch) : null, reason: isAccepted ? null : 'a reason',
+  };
+  return { type: 'learn-verdict', proven: { verdict: Verdict.parse(said), proof: 'quote' } };
+}
+
+function hostAt(host: number): HostId {
+  return HOSTS[host] as HostId;
+}
