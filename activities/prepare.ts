@@ -65,7 +65,7 @@ export function createPreparation(services: HostServices) {
   }
 
   async function install(vm: VmDocument, identity: string, keys: VtpmKeys) {
-    await vms.write(vm.vmId, { version: 1, vm, vtpm: { identity, keys: await sealKeys(tpm, keys) } });
+    await vms.write(vm.vmId, { version: 1, vm, vtpm: { identity, keys: await sealKeys(tpm, keys) }, bootedAfter: null });
   }
 
   function advertised(bound: NetworkAddress): NetworkAddress {

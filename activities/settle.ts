@@ -14,10 +14,12 @@ import { createStatements } from './statements.js';
 
 export interface SourceSettlement {
   /**
-   * `runs`: the VM runs here. `absent`: owned here, but its hypervisor process is gone; it may be started.
+   * `runs`: the VM runs here. `rebooted`: it does, started again from its disks. `absent`: owned here, but its hypervisor process is gone; it may be started.
    * `needs-verdict`: stopped here; only a proven verdict decides. `retired`: it is gone from here.
    */
-  readonly state: 'runs' | 'absent' | 'needs-verdict' | 'retired';
+  readonly state: 'runs' | 'rebooted' | 'absent' | 'needs-verdict' | 'retired';
+  /** Why it is absent, where that is known. */
+  readonly problem?: string;
   /** The epoch that the destination would own or owns. */
   readonly epoch: number;
 }

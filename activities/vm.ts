@@ -7,8 +7,9 @@ import { type Failure, KororaError, failure, refuse } from '../domain/failures.j
 import type { VmId } from '../domain/ids.js';
 import { mayRun } from '../domain/ownership.js';
 import { hypervisorRules, networkRules } from '../domain/preflight.js';
+import { createBoot } from './boot.js';
 import { networkFacts } from './networks.js';
-import { sealKeys, unsealKeys } from './vtpm-keys.js';
+import { sealKeys } from './vtpm-keys.js';
 import type { HostSurvey, VmSurvey } from '../domain/status.js';
 import { hostIn } from '../domain/trust-bundle.js';
 import { VmDocument } from '../domain/vm.js';
@@ -17,6 +18,7 @@ import type { HostServices } from './services.js';
 
 export function createVmActivities(services: HostServices) {
   const { hostId, access, tpm, vtpms, hypervisor, ownership, vms } = services;
+  const boot = createBoot(services);
 
   /**
    * Creates the VM (and its vTPM) and boots it, or boots one that this host owns already.
@@ -33,16 +35,14 @@ export function createVmActivities(services: HostServices) {
     const runDir = vms.runDirOf(vm.vmId);
     await ownership.hold(vm.vmId, async ({ state }) => {
       if (state !== 'owner') throw refuse('VM_EXISTS', { host: hostId, vm: vm.vmId, state });
-      if ((await hypervisor.status(vm.vmId, runDir)) !== 'absent') return;
-      const vtpm = await startVtpm(vm.vmId, installed);
-      await hypervisor.start(vm, { runDir, vtpmControlSocketPath: vtpm });
+      if ((await hypervisor.status(vm.vmId, runDir)) === 'absent') await boot(installed);
     });
     return surveyVm(vm.vmId);
   }
 
   async function install(vm: VmDocument): Promise<InstalledVm> {
     const vtpm = vm.vtpm && (await manufactureVtpm(vm.vmId));
-    const installed: InstalledVm = { version: 1, vm, vtpm };
+    const installed: InstalledVm = { version: 1, vm, vtpm, bootedAfter: null };
     await vms.write(vm.vmId, installed);
     return installed;
   }
@@ -53,13 +53,6 @@ export function createVmActivities(services: HostServices) {
     await access.remove(stateDir);
     const { ekCertificateSha256 } = await vtpms.manufacture({ stateDir, stateKey: keys.stateKey, name: vmId });
     return { identity: ekCertificateSha256, keys: await sealKeys(tpm, keys) };
-  }
-
-  async function startVtpm(vmId: VmId, { vtpm }: InstalledVm): Promise<string | null> {
-    if (!vtpm) return null;
-    const keys = await unsealKeys(tpm, hostId, vtpm.keys);
-    const running = await vtpms.ensureRunning({ stateDir: vms.vtpmStateDirOf(vmId), runDir: vms.runDirOf(vmId), ...keys });
-    return running.controlSocketPath;
   }
 
   /** All reasons at once why this host cannot run the VM. */

@@ -115,6 +115,7 @@ export const FAILURES = {
   TWO_OWNERS: row.never('{first} and {second} both own VM {vm} in epoch {epoch}', 'Stop the VM on both and treat their records as evidence: this cannot come about by the protocol.'),
   NOTHING_TO_FENCE: row.never('the move of VM {vm} does not wait for {host}', 'A host is fenced only while the move waits for it in vain; see `korora watch {vm}`.'),
   FENCE_REFUSED: row.never('{host} answered while it was being fenced for VM {vm}: it is not powered off', 'Go by its answer; see `korora watch {vm}`.'),
+  VM_REBOOTED: row.never('VM {vm} was started again from its disks on {host}: {fenced} may have run it, and written to them, before it was fenced', 'Look at the services of {vm}: what it held in memory is gone, as after a loss of power.'),
   HOST_FENCED: row.never('{host} was declared powered off by {by} while VM {vm} moved: {reason}', 'Once the worker of {host} runs again: `korora vm reconcile {vm}`.'),
   ABORTED: row.never('the move was aborted: {reason}', 'The VM runs on the source. Order the move again when you want it.'),
   STEP_GIVEN_UP: row.never('{host} gave up its step of the move: {problem}', 'Look at the load of {host} and at its connection to Temporal, then order the move again.'),

@@ -10,7 +10,7 @@
 import { z } from 'zod';
 import { parseDocumentOf } from '../domain/documents.js';
 import { problemOf, refuse } from '../domain/failures.js';
-import { Base64, Sha256Hex, type VmId } from '../domain/ids.js';
+import { Base64, MigrationId, Sha256Hex, type VmId } from '../domain/ids.js';
 import { VmDocument } from '../domain/vm.js';
 import type { HostAccess } from './port.js';
 
@@ -28,6 +28,8 @@ export const InstalledVm = z.strictObject({
       keys: SealedKeys,
     })
     .nullable(),
+  /** The move after whose fence it was booted from its disks, or is being; null where it never was. */
+  bootedAfter: MigrationId.nullable().default(null),
 });
 export type InstalledVm = Readonly<z.infer<typeof InstalledVm>>;
 

@@ -199,7 +199,8 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   /** A source whose hypervisor died meanwhile, or that is fenced: owned there, running nowhere. */
   function noteSource(settled: SourceSettlement | null): void {
     isSourceGone = settled === null || settled.state === 'absent';
-    if (isSourceGone) failures = [...failures, failure('VM_NOT_RUNNING', { vm: order.vmId, host: order.source, status: settled?.state ?? 'nothing: it is fenced' })];
+    if (settled?.state === 'rebooted') failures = [...failures, failure('VM_REBOOTED', { vm: order.vmId, host: order.source, fenced: order.destination })];
+    if (isSourceGone) failures = [...failures, failure('VM_NOT_RUNNING', { vm: order.vmId, host: order.source, status: settled ? (settled.problem ?? settled.state) : 'nothing: it is fenced' })];
   }
 
   /** A silent destination leaves the move in doubt; no timeout ever resumes the source. Null where it was fenced. */

@@ -13,6 +13,7 @@ export interface GuestOptions {
   readonly tickMs?: number;
   readonly unsealEveryS?: number;
   readonly hasVtpm?: boolean;
+  readonly hasDisk?: boolean;
   readonly cpuModel?: string;
   /** `address` is A.B.C.D/BITS; the guest gives back on TCP port 7 what it gets. */
   readonly network?: { readonly mac: string; readonly bridge: string; readonly address: string };
@@ -24,7 +25,7 @@ type Place = Pick<TestbedOptions, 'root' | 'guestDir' | 'hypervisor'>;
 
 /** The disk is made; both hosts see it. */
 export async function guestDocument(options: Place, vmId: string, guest: GuestOptions = {}): Promise<VmDocument> {
-  const { dirtyMibPerSecond = 0, dirtySetMib, hasVtpm = true, cpuModel = 'max', tickMs, unsealEveryS, network, isFlushing } = guest;
+  const { dirtyMibPerSecond = 0, dirtySetMib, hasVtpm = true, hasDisk = true, cpuModel = 'max', tickMs, unsealEveryS, network, isFlushing } = guest;
   const { hypervisor = 'qemu', root } = options;
   const { memoryBytes, boot } = await MACHINES[hypervisor](options, guest);
   const words = { dirty_mib_per_s: dirtyMibPerSecond, dirty_set_mib: dirtySetMib, tick_ms: tickMs, unseal_every_s: unsealEveryS, flush: isFlushing ? 1 : undefined, address: network?.address };
@@ -42,7 +43,7 @@ export async function guestDocument(options: Place, vmId: string, guest: GuestOp
     cpu: { model: cpuModel, count: 1 },
     memoryBytes,
     boot: { ...boot, commandLine: [boot.commandLine, ...settings].join(' ') },
-    disks: [{ id: 'disk0', path: disk, format: 'raw' }],
+    disks: hasDisk ? [{ id: 'disk0', path: disk, format: 'raw' }] : [],
     networks: network ? [{ id: 'net0', mac: network.mac, bridge: network.bridge }] : [],
     vtpm: hasVtpm ? { model: 'tpm-crb' } : null,
   });

@@ -1,14 +1,16 @@
 /**
  * A destination that loses power once the source has relinquished: the move is in doubt and says so, no clock ends
- * that, an operator's fence does, and the host that comes back gives up what it holds (promise P5).
+ * that, an operator's fence does, and the host that comes back gives up what it holds (promise P5). The source goes on from its memory
+ * only where no disk can know better.
  */
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type ChannelSwitch, type Direction, openChannelSwitch } from '../../infra/testbed/channel-switch.js';
-import { firstGap } from '../../infra/testbed/guest-console.js';
+import { type GuestConsole, firstGap } from '../../infra/testbed/guest-console.js';
+import type { FailureCode } from '../../domain/failures.js';
 import { pidsBelow } from '../../infra/testbed/testbed.js';
 import type { Testbed } from '../../infra/testbed/testbed.js';
-import { evidenceOf, failedMove, moveTo, openTestbed, recordAt, startGuest, untilStatus } from './support.js';
+import { consoleOn, evidenceOf, failedMove, moveTo, openTestbed, recordAt, startGuest, untilStatus } from './support.js';
 
 let testbed: Testbed;
 const networks: ChannelSwitch[] = [];
@@ -37,11 +39,11 @@ function pullThePlug(direction: Direction, _: Buffer, network: ChannelSwitch): v
   powerOff = { ...powerOff, when: () => false };
 }
 
-it.each<{ readonly name: string; readonly vmId: string; readonly when: (vmId: string, direction: Direction) => boolean; readonly left: string }>([
-  { name: 'before it accepted', vmId: 'undecided', left: 'incoming', when: (vmId, direction) => direction === 'to destination' && recordAt(testbed, 'host-a', vmId).state === 'relinquished' },
-  { name: 'after it accepted', vmId: 'decided', left: 'owner', when: (vmId, direction) => direction === 'to source' && recordAt(testbed, 'host-b', vmId).state === 'owner' },
-])('a destination that loses power $name is fenced, and yields when it is back', async ({ vmId, when, left }) => {
-  const { vm, console: guest } = await startGuest(testbed, vmId, 'host-a', { dirtyMibPerSecond: 4 });
+it.each<{ readonly name: string; readonly vmId: string; readonly hasDisk: boolean; readonly when: (vmId: string, direction: Direction) => boolean; readonly left: string }>([
+  { name: 'before it accepted', vmId: 'undecided', hasDisk: false, left: 'incoming', when: (vmId, direction) => direction === 'to destination' && recordAt(testbed, 'host-a', vmId).state === 'relinquished' },
+  { name: 'after it accepted', vmId: 'decided', hasDisk: true, left: 'owner', when: (vmId, direction) => direction === 'to source' && recordAt(testbed, 'host-b', vmId).state === 'owner' },
+])('a destination that loses power $name is fenced, and yields when it is back', async ({ vmId, hasDisk, when, left }) => {
+  const { vm, console: guest } = await startGuest(testbed, vmId, 'host-a', { dirtyMibPerSecond: 4, hasDisk });
   powerOff = { when: (direction) => when(vmId, direction), done: Promise.resolve() };
   const { runId } = await testbed.client.migrate({ vmId, destination: 'host-b' });
 
@@ -64,8 +66,7 @@ it.each<{ readonly name: string; readonly vmId: string; readonly when: (vmId: st
   if (!result) throw new Error('no result');
   expect((await evidenceOf(result)).fences).toMatchObject([{ host: 'host-b', by: 'a test', reason: 'its power is cut' }]);
   expect(recordAt(testbed, 'host-a', vmId)).toMatchObject({ state: 'owner', epoch: 3, settled: [{ outcome: 'fenced', reason: 'a test: its power is cut' }] });
-  await guest.until((c) => c.unseals().some((u) => u.count > stoppedAt), 'unsealing again at host-a');
-  expect(firstGap(guest.counts())).toBeNull();
+  await (hasDisk ? startsFromItsDisk : goesOn)(vmId, guest, codes, stoppedAt);
   await guest.close();
 
   networks.forEach((network) => network.mend());
@@ -78,3 +79,21 @@ it.each<{ readonly name: string; readonly vmId: string; readonly when: (vmId: st
   expect(vms.find(({ hostId }) => hostId === 'host-b')?.status ?? 'absent').toBe('absent');
   expect((await moveTo(testbed, vmId, 'host-b')).outcome).toMatchObject({ kind: 'moved', runsOn: 'host-b' });
 });
+
+/** The fenced host has nothing that outlives it: the memory of the source is the newest there is. */
+async function goesOn(_: string, guest: GuestConsole, codes: readonly FailureCode[], stoppedAt: number): Promise<void> {
+  expect(codes).not.toContain('VM_REBOOTED');
+  await guest.until((c) => c.unseals().some((u) => u.count > stoppedAt), 'unsealing again at host-a');
+  expect(firstGap(guest.counts())).toBeNull();
+}
+
+/** The fenced host may have written to the disk since: no memory of before runs over it. */
+async function startsFromItsDisk(vmId: string, before: GuestConsole, codes: readonly FailureCode[], stoppedAt: number): Promise<void> {
+  expect(codes).toContain('VM_REBOOTED');
+  const after = await consoleOn(testbed, vmId, 'host-a');
+  await after.until((c) => c.unseals().length > 0, 'sealing and unsealing after it was started again', 120_000);
+  expect(after.counts()[0]).toBe(1);
+  expect(after.unseals()[0]?.ek).toBe(before.unseals()[0]?.ek);
+  expect(Math.max(...before.counts())).toBe(stoppedAt);
+  await after.close();
+}

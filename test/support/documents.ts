@@ -183,6 +183,7 @@ export const samples = {
       identity: digest(0x71),
       keys: { publicArea: base64('keys, public'), privateArea: base64('keys, private') },
     },
+    bootedAfter: migrationId(1),
   },
 };
 

@@ -178,7 +178,7 @@ export function describesDriver<Bed extends DriverTestbed>(create: () => Promise
       const vm = await boot(a);
       const outgoing = await a.hypervisor.openOutgoing(vm, a.place.runDir, { ...DEFAULT_LIMITS, bandwidthBytesPerSecond: 1024 * 1024 });
       await goesOn(a);
-      expect(await outgoing.progress()).toEqual({ round: 1, sentBytes: 0, remainingBytes: 0, totalBytes: 0, dirtyBytesPerSecond: null, elapsedMs: 0 });
+      expect(await outgoing.progress()).toEqual({ round: 1, sentBytes: 0, remainingBytes: 0, totalBytes: 0, dirtyBytesPerSecond: null, elapsedMs: 0, throttlePercent: null });
       expect(await statusOf(a)).toBe('running');
       outgoing.image.resume();
       await eventually('the first pages', async () => (await outgoing.progress()).sentBytes > 0);

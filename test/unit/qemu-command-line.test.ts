@@ -111,7 +111,7 @@ describe('the words of QEMU', () => {
 
   it('progress: nothing yet, first round, later round', () => {
     const ram = { transferred: 10, remaining: 20, total: 30, 'dirty-sync-count': 1, 'dirty-pages-rate': 0, 'page-size': 4096 };
-    expect(progressOf({})).toEqual({ round: 1, sentBytes: 0, remainingBytes: 0, totalBytes: 0, dirtyBytesPerSecond: null, elapsedMs: 0 });
+    expect(progressOf({})).toEqual({ round: 1, sentBytes: 0, remainingBytes: 0, totalBytes: 0, dirtyBytesPerSecond: null, elapsedMs: 0, throttlePercent: null });
     expect(progressOf({ ram, 'total-time': 5 })).toMatchObject({ round: 1, sentBytes: 10, dirtyBytesPerSecond: null, elapsedMs: 5 });
     expect(progressOf({ ram: { ...ram, 'dirty-sync-count': 3, 'dirty-pages-rate': 7 } })).toMatchObject({ round: 3, dirtyBytesPerSecond: 7 * 4096 });
   });

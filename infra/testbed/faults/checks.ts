@@ -40,6 +40,7 @@ export function outcomeProblems(cell: Cell, move: Move, fault: ScriptedFault, re
   if (!cell.outcomes.includes(kind)) problems.push(`the move ended ${kind} (${codes.join(', ')}), not ${cell.outcomes.join(' or ')}`);
   const expected = kind === 'moved' ? move.destination : move.source;
   if (runsOn !== expected) problems.push(`the result says that it runs on ${runsOn}, not ${expected}`);
+  if (codes.includes('VM_REBOOTED') !== (cell.cause === 'destination-fenced')) problems.push(`only a fence starts a VM again from its disk, and it does: ${codes.join(', ')}`);
   if (cell.fault !== 'aborted') return problems;
   const answer = fault.abortAnswer();
   // An undo goes on, and what moved is moved; anything else is taken back.
@@ -76,25 +77,31 @@ export interface GuestState {
 }
 
 /**
- * Waits until the guest counted on and unsealed on `owner`. `ran` are the hosts where it ran since the mark, in order; it must have
- * said nothing anywhere else.
+ * Waits until the guest counted on and unsealed. `ran` are the hosts where it ran since the mark, in order; it must have
+ * said nothing anywhere else. A guest that was started again counts from 1, and has another secret in the same vTPM.
  */
-export async function guestProblems(guest: TestedGuest, ran: readonly HostName[], before: GuestState): Promise<{ readonly problems: Problems; readonly state: GuestState }> {
-  const countsThen = (await guest.said(ran)).counts.length;
+export async function guestProblems(guest: TestedGuest, ran: readonly HostName[], before: GuestState, isStartedAgain: boolean): Promise<{ readonly problems: Problems; readonly state: GuestState }> {
+  const said = async () => {
+    const all = await guest.said(ran);
+    if (!isStartedAgain) return all;
+    return { counts: all.counts.includes(1) ? all.counts.slice(all.counts.lastIndexOf(1)) : [], unsealings: all.unsealings.filter(({ secret }) => secret !== before.unsealed.secret) };
+  };
+  const lastBefore = isStartedAgain ? 0 : before.lastCount;
+  const countsThen = (await said()).counts.length;
   const deadline = performance.now() + GUEST_LIMIT_MS;
   for (;;) {
-    const { counts, unsealings } = await guest.said(ran);
-    const unsealed = unsealings.findLast(({ count }) => count > (counts[countsThen - 1] ?? before.lastCount));
-    const lastCount = counts.at(-1) ?? before.lastCount;
+    const { counts, unsealings } = await said();
+    const unsealed = unsealings.findLast(({ count }) => count > (counts[countsThen - 1] ?? lastBefore));
+    const lastCount = counts.at(-1) ?? lastBefore;
     if (unsealed && counts.length >= countsThen + COUNTS_ON) {
       const diskCount = await guest.diskCount();
-      const gap = firstGap([before.lastCount, ...counts]);
+      const gap = firstGap([lastBefore, ...counts]);
       const elsewhere = (await guest.said(HOSTS.filter((host) => !ran.includes(host)))).counts;
       return {
         state: { lastCount, unsealed },
         problems: [
           ...(gap ? [`it counted ${gap.came} after ${gap.after}`] : []),
-          ...(unsealed.secret === before.unsealed.secret && unsealed.vtpm === before.unsealed.vtpm ? [] : ['it unsealed something else, or with another vTPM']),
+          ...((isStartedAgain || unsealed.secret === before.unsealed.secret) && unsealed.vtpm === before.unsealed.vtpm ? [] : ['it unsealed something else, or with another vTPM']),
           ...(diskCount >= lastCount ? [] : [`its disk says ${diskCount}, its console ${lastCount}`]),
           ...(elsewhere.length === 0 ? [] : [`it ran on another host, too: it said ${elsewhere.join(' ')} there`]),
         ],

@@ -139,7 +139,7 @@ async function runTrial(stage: Stage, trial: Trial): Promise<{ outcome: OutcomeK
     ...(fault && trial.kind !== 'orchestrator' ? [...faultProblems(trial, move, fault, stepsOf(history)), ...outcomeProblems(trial, move, fault, result, codes)] : []),
     ...(death && !death.hasHappened() ? ['nothing died: the move has fewer points'] : []),
     ...(await evidenceProblems(result)),
-    ...(await stateProblems(stage, move.source)),
+    ...(await stateProblems(stage, move.source, codes.includes('VM_REBOOTED'))),
     ...(await replayProblems(history)),
   ];
   if (problems.length > 0) return { outcome: result.outcome.kind, problems };
@@ -153,13 +153,13 @@ async function moveOn(stage: Stage): Promise<Problems> {
   const { result, codes } = await moveAndWait(stage, otherHost(from));
   if (result.outcome.kind !== 'moved') return [`it ended ${result.outcome.kind}: ${codes.join(', ')}`];
   stage.owner = otherHost(from);
-  return stateProblems(stage, from);
+  return stateProblems(stage, from, false);
 }
 
 /** Everything that must be so whatever happened. */
-async function stateProblems(stage: Stage, from: HostName): Promise<Problems> {
+async function stateProblems(stage: Stage, from: HostName, isStartedAgain: boolean): Promise<Problems> {
   const { testbed, guest, owner, baseline } = stage;
-  const works = await guestProblems(guest, from === owner ? [owner] : [from, owner], stage.state);
+  const works = await guestProblems(guest, from === owner ? [owner] : [from, owner], stage.state, isStartedAgain);
   stage.state = works.state;
   return [
     ...works.problems,
