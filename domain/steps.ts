@@ -22,6 +22,22 @@ export const PHASES = [
 ] as const;
 export type Phase = (typeof PHASES)[number];
 
+/** Which phases may come right after which. Nothing enforces it; the fault matrix holds every move against it. */
+export const FOLLOWS: { readonly [P in Phase]: readonly Phase[] } = {
+  requested: ['admitted', 'compensating'],
+  admitted: ['attested', 'compensating'],
+  attested: ['sealed', 'compensating'],
+  sealed: ['copying', 'compensating'],
+  copying: ['stopped', 'activated', 'compensating'],
+  stopped: ['activated', 'compensating'],
+  activated: ['retired'],
+  retired: [],
+  compensating: ['in-doubt', 'retired', 'source-resumed', 'refused'],
+  'in-doubt': ['compensating'],
+  'source-resumed': [],
+  refused: [],
+};
+
 export interface Step {
   readonly phase: Phase;
   /** Activities that run in parallel. `control` has no host. */

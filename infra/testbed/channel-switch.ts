@@ -1,7 +1,7 @@
 /**
  * A network between two hosts that can fail: passes the channel's TCP bytes on until it is told to cut both ends
- * (as a host that loses power behind a switch that says so) or to swallow what is sent (as a cable that is pulled:
- * the connections stay, and nobody is told).
+ * (as a host that loses power behind a switch that says so), to swallow what is sent (as a cable that is pulled:
+ * the connections stay, and nobody is told), or to hold it back for a while.
  */
 import { type Socket, connect, createServer } from 'node:net';
 import type { NetworkAddress } from '../../domain/ids.js';
@@ -15,6 +15,8 @@ export interface ChannelSwitch {
   cut(): void;
   /** Swallows what goes in these directions until `mend`; what was swallowed is lost. */
   swallow(...directions: readonly Direction[]): void;
+  /** Holds back what goes in either direction until `mend`, and loses nothing. */
+  delay(): void;
   mend(): void;
   close(): Promise<void>;
 }
@@ -27,6 +29,7 @@ export async function openChannelSwitch(
   const sockets = new Set<Socket>();
   const swallowed = new Set<Direction>();
   let isCut = false;
+  let isDelayed = false;
 
   const pass = (direction: Direction, from: Socket, to: Socket) => {
     from.on('data', (piece: Buffer) => {
@@ -34,7 +37,7 @@ export async function openChannelSwitch(
       if (isCut || swallowed.has(direction)) return;
       if (!to.write(piece)) from.pause();
     });
-    to.on('drain', () => from.resume());
+    to.on('drain', () => void (isDelayed || from.resume()));
     from.on('error', () => undefined);
     // A pulled cable tells nobody that an end is gone.
     from.on('end', () => void (swallowed.has(direction) || to.end()));
@@ -43,6 +46,7 @@ export async function openChannelSwitch(
       if (!swallowed.has(direction)) to.destroy();
     });
     sockets.add(from);
+    if (isDelayed) from.pause();
   };
 
   const server = createServer((source) => {
@@ -58,9 +62,15 @@ export async function openChannelSwitch(
       for (const socket of sockets) socket.resetAndDestroy();
     },
     swallow: (...directions) => directions.forEach((d) => swallowed.add(d)),
+    delay() {
+      isDelayed = true;
+      for (const socket of sockets) socket.pause();
+    },
     mend() {
       isCut = false;
+      isDelayed = false;
       swallowed.clear();
+      for (const socket of sockets) socket.resume();
     },
     close: () =>
       new Promise((resolve) => {

@@ -1,10 +1,11 @@
 /**
  * domain/failures.ts: the table of everything that Kororā refuses, pinned as text in
- * __snapshots__/failures.txt. A change of a code, a message, a remedy or of whether trying again
+ * docs/failure-codes.md. A change of a code, a message, a remedy or of whether trying again
  * helps shows in that file; users and their scripts rely on it.
  */
 import { describe, expect, it } from 'vitest';
 import { FAILURES, FAILURE_CODES, type FailureCode, KororaError, failure, isFailureCode, refuse } from '../../domain/failures.js';
+import { FAILURE_GROUPS } from '../support/failure-groups.js';
 
 const parametersOf = (template: string): string[] => [...template.matchAll(/\{(.*?)\}/g)].map(([, name]) => name ?? '');
 
@@ -16,12 +17,17 @@ function filled(code: FailureCode) {
 
 describe('the table of failures', () => {
   it('is the one in the snapshot', async () => {
-    const text = FAILURE_CODES.map((code) => {
+    const entry = (code: FailureCode) => {
       const { message, isRetryable, remedy } = FAILURES[code];
       return `**${code}**${isRetryable ? ' (the same request may succeed later)' : ''}  \n${message}  \n→ ${remedy}\n`;
-    });
-    const head = '# Failure codes\n\nEvery way Kororā says no, from `domain/failures.ts`: code, message, and what to do next.\nWritten by `npx vitest run --project unit test/unit/failures-table.test.ts -u`.\n';
+    };
+    const head = '# Failure codes\n\nEvery way Kororā says no, from `domain/failures.ts`: code, message, and after the arrow the one next action. Situations rather\nthan codes are in the [runbook](runbook.md). Written by `npx vitest run --project unit test/unit/failures-table.test.ts -u`.\n';
+    const text = FAILURE_GROUPS.flatMap(({ title, meaning, codes }) => [`## ${title}\n\n${meaning}\n`, ...codes.map(entry)]);
     await expect([head, ...text].join('\n')).toMatchFileSnapshot('../../docs/failure-codes.md');
+  });
+
+  it('has each code in one group', () => {
+    expect(FAILURE_GROUPS.flatMap(({ codes }) => codes).sort()).toEqual([...FAILURE_CODES].sort());
   });
 
   it.each(FAILURE_CODES)('%s takes every parameter of its message and of its remedy', (code) => {

@@ -24,6 +24,11 @@ export const PLACE_FAULTS = {
   lost: 'is lost',
   'killed-before': 'SIGKILL of its worker before it',
   'killed-after': 'SIGKILL of its worker after it',
+  'cut-before': 'the network is cut before it',
+  'cut-after': 'the network is cut after it',
+  'half-open-before': 'the network swallows everything from before it',
+  'half-open-after': 'the network swallows everything from after it',
+  delayed: 'the network holds it back for a while',
 } as const;
 export type PlaceFault = keyof typeof PLACE_FAULTS;
 
@@ -181,14 +186,14 @@ const MESSAGES = {
   connect: row('source', null, RESUMED, RESUMED),
   accept: row('destination', null, RESUMED, RESUMED),
   'first-data': row('source', null, RESUMED, RESUMED),
-  // The source dies with its channel: whether the destination decides before it notices is a race.
+  // Whether it arrived is a race, and with it whether the destination decides.
   manifest: row('source', null, RESUMED, EITHER),
   verdict: row('destination', null, MOVED, MOVED),
 } as const satisfies Record<MessageName, PlaceRow>;
 
 function placeCells(kind: 'write' | 'message', place: string, { on, cause, before, after, notApplicable }: PlaceRow): Cell[] {
-  // A write is on disk or it is not; nothing loses it.
-  const faults = (Object.keys(PLACE_FAULTS) as PlaceFault[]).filter((fault) => kind === 'message' || fault !== 'lost');
+  // A write is on disk or it is not; no network loses it.
+  const faults = (Object.keys(PLACE_FAULTS) as PlaceFault[]).filter((fault) => kind === 'message' || fault.startsWith('killed'));
   return faults.map((fault) => ({
     name: `${kind} ${place} (${on}) · ${PLACE_FAULTS[fault]}`,
     kind,
@@ -198,7 +203,7 @@ function placeCells(kind: 'write' | 'message', place: string, { on, cause, befor
     step: null,
     isUndo: false,
     cause,
-    outcomes: fault === 'killed-after' ? after : before,
+    outcomes: fault === 'delayed' ? MOVED : fault.endsWith('-after') ? after : before,
     notApplicable: notApplicable ?? null,
   }));
 }

@@ -4,8 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Evidence } from '../../../domain/evidence.js';
 import type { MigrationResult } from '../../../domain/status.js';
-import { hostQueue } from '../../../domain/steps.js';
-import { CONTROL_QUEUE } from '../../../domain/steps.js';
+import { CONTROL_QUEUE, FOLLOWS, type Phase, hostQueue } from '../../../domain/steps.js';
 import { firstGap } from '../guest-console.js';
 import type { Testbed } from '../testbed.js';
 import type { Cell } from './cells.js';
@@ -21,8 +20,9 @@ const COUNTS_ON = 3;
 
 export type Problems = readonly string[];
 
-/** Faults that the history must show as a failed, timed out, cancelled or repeated step. */
-const QUIET_FAULTS: readonly Cell['fault'][] = ['runs-twice', 'undo-runs-twice', 'control-killed', 'aborted'];
+/** All others the history must show as a failed, timed out, cancelled or repeated step. */
+const QUIET_FAULTS: readonly Cell['fault'][] = ['runs-twice', 'undo-runs-twice', 'control-killed', 'aborted', 'delayed', 'cut-after', 'half-open-after'];
+const NETWORK_FAULTS: readonly Cell['fault'][] = ['lost', 'cut-before', 'half-open-before'];
 
 export function faultProblems(cell: Cell, move: Move, fault: ScriptedFault, steps: readonly StepRun[]): Problems {
   if (!fault.isCaused()) return [`what was to break first did not: ${cell.cause}`];
@@ -30,7 +30,7 @@ export function faultProblems(cell: Cell, move: Move, fault: ScriptedFault, step
   if (QUIET_FAULTS.includes(cell.fault)) return [];
   const queue = cell.on === 'control' ? CONTROL_QUEUE : hostQueue(move[cell.on]);
   // The end of a channel is seen by its other end, too.
-  const seen = steps.filter((step) => (cell.kind === 'activity' ? step.activity === cell.place && step.queue === queue : cell.fault === 'lost' || step.queue === queue));
+  const seen = steps.filter((step) => (cell.kind === 'activity' ? step.activity === cell.place && step.queue === queue : NETWORK_FAULTS.includes(cell.fault) || step.queue === queue));
   return seen.some(({ attempts, end }) => attempts > 1 || end !== 'completed') ? [] : ['the history shows no step that broke'];
 }
 
@@ -49,6 +49,16 @@ export function outcomeProblems(cell: Cell, move: Move, fault: ScriptedFault, re
   if (!isTooLate && answer !== null) problems.push(`the abort was refused with ${answer}`);
   if (!isTooLate && kind !== 'moved' && !isDeepStrictEqual(codes, ['ABORTED'])) problems.push(`an aborted move says ${codes.join(', ')}`);
   return problems;
+}
+
+/** The phases in the order in which each was reached first; doubt always ends in `compensating`, which was reached before. */
+export function phaseProblems({ timings }: MigrationResult): Problems {
+  const reached = Object.keys(timings.phases) as Phase[];
+  return reached.slice(1).flatMap((phase, i) => {
+    const before = reached[i] as Phase;
+    const mayFollow = before === 'in-doubt' ? FOLLOWS.compensating : FOLLOWS[before];
+    return mayFollow.includes(phase) ? [] : [`phase ${phase} came after ${before}`];
+  });
 }
 
 export async function evidenceProblems(result: MigrationResult): Promise<Problems> {

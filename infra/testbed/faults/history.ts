@@ -9,6 +9,8 @@ export interface StepRun {
   /** Of the attempt that ended it. */
   readonly attempts: number;
   readonly end: 'completed' | 'failed' | 'timed-out' | 'cancelled' | 'open';
+  /** Null while it is open. */
+  readonly endedAtMs: number | null;
 }
 
 type History = Awaited<ReturnType<ReturnType<Client['workflow']['getHandle']>['fetchHistory']>>;
@@ -18,7 +20,7 @@ export function stepsOf({ events }: History): readonly StepRun[] {
   const find = (id: unknown) => steps.get(String(id));
   for (const event of events ?? []) {
     const scheduled = event.activityTaskScheduledEventAttributes;
-    if (scheduled) steps.set(String(event.eventId), { activity: scheduled.activityType?.name ?? '', queue: scheduled.taskQueue?.name ?? '', attempts: 0, end: 'open' });
+    if (scheduled) steps.set(String(event.eventId), { activity: scheduled.activityType?.name ?? '', queue: scheduled.taskQueue?.name ?? '', attempts: 0, end: 'open', endedAtMs: null });
     const started = event.activityTaskStartedEventAttributes;
     const run = find(started?.scheduledEventId);
     if (run) run.attempts = started?.attempt ?? 0;
@@ -30,11 +32,19 @@ export function stepsOf({ events }: History): readonly StepRun[] {
     ] as const;
     for (const [attributes, end] of ends) {
       const ended = find(attributes?.scheduledEventId);
-      if (ended) ended.end = end;
+      if (ended) Object.assign(ended, { end, endedAtMs: Number(event.eventTime?.seconds ?? 0) * 1000 + (event.eventTime?.nanos ?? 0) / 1e6 });
     }
   }
   return [...steps.values()];
 }
+
+/** From the first step that broke to the source's word that the VM runs again; null where there was none, or no such word. */
+export function msUntilResumed(steps: readonly StepRun[]): number | null {
+  const broken = steps.filter(({ end }) => end !== 'completed' && end !== 'open').map(({ endedAtMs }) => endedAtMs ?? Infinity);
+  const settled = steps.filter(({ activity, end }) => end === 'completed' && SETTLES_SOURCE.includes(activity)).map(({ endedAtMs }) => endedAtMs ?? -Infinity);
+  return broken.length === 0 || settled.length === 0 ? null : Math.max(...settled) - Math.min(...broken);
+}
+const SETTLES_SOURCE = ['settleSource', 'resolveSource', 'fenceDestination'];
 
 let bundle: Promise<WorkflowBundleWithSourceMap> | null = null;
 

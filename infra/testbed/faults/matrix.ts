@@ -19,7 +19,8 @@ const USAGE = `usage: npm run matrix [-- --only PATTERN] [--list] [--record]
   --only PATTERN  cells whose name contains it, or matches it as a regular expression
                   orchestrator: ${DEATHS} moves in which the Temporal server dies, ${DEATHS} in which all workers do, at random moments
   --list          the cells, and why the others cannot be
-  --record        writes docs/fault-matrix.md`;
+  --rigs N        so many testbeds at once; default 2
+  --record        all cells and the orchestrator's deaths, into docs/fault-matrix.md`;
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -27,6 +28,7 @@ async function main(): Promise<number> {
       only: { type: 'string', default: '' },
       list: { type: 'boolean', default: false },
       record: { type: 'boolean', default: false },
+      rigs: { type: 'string', default: '2' },
       seed: { type: 'string', default: String(Date.now() % 1_000_000) },
       help: { type: 'boolean', default: false },
       'guest-dir': { type: 'string' },
@@ -35,8 +37,9 @@ async function main(): Promise<number> {
   });
   const [guestDir, temporalBinary] = [values['guest-dir'], values['temporal-binary']];
   if (values.help || !guestDir || !temporalBinary) return say(USAGE, values.help ? 0 : 2);
-  const parts = { guestDir, temporalBinary };
-  if (values.only === 'orchestrator') return judged(await runAll(parts, deaths(DEATHS, Number(values.seed))));
+  const run = (trials: readonly Trial[]) => runAll({ guestDir, temporalBinary }, trials, Number(values.rigs));
+  const dying = deaths(DEATHS, Number(values.seed));
+  if (values.only === 'orchestrator') return judged(await run(dying));
   const pattern = new RegExp(values.only);
   const named = allCells().filter(({ name }) => name.includes(values.only) || pattern.test(name));
   const cells = named.filter(({ notApplicable }) => notApplicable === null);
@@ -44,24 +47,30 @@ async function main(): Promise<number> {
   if (values.list) return say([...cells.map(({ name }) => name), ...left.map(({ name, notApplicable }) => `(${name}: ${notApplicable})`)].join('\n'), 0);
   if (cells.length === 0) return say(`no cell is named ${values.only}; --list lists them`, 2);
 
-  const results = await runAll(parts, cells);
+  const results = await run(values.record ? [...cells, ...dying] : cells);
   if (values.record) await writeFile('docs/fault-matrix.md', document(results, left, await versions()));
   return judged(results);
 }
 
-async function runAll(parts: RigParts, trials: readonly Trial[]): Promise<readonly CellResult[]> {
-  const rig = createRig(parts);
+/** In the order of the trials, whichever ended first. */
+async function runAll(parts: RigParts, trials: readonly Trial[], rigCount: number): Promise<readonly CellResult[]> {
+  const rigs = Array.from({ length: rigCount }, () => createRig(parts));
   // Workers end with this process; VMs, TPMs and Temporal would not.
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void rig.close().finally(() => process.exit(1)));
-  const results: CellResult[] = [];
-  for (const trial of trials) {
-    const result = await rig.run(trial);
-    results.push(result);
-    say(line(result), 0);
-    if (result.problems.length > 0) say([...result.problems.map((problem) => `  ${problem}`), result.diagnosis ?? ''].join('\n'), 0);
-  }
-  await rig.close();
-  return results;
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void Promise.all(rigs.map((rig) => rig.close())).finally(() => process.exit(1)));
+  const results = new Map<Trial, CellResult>();
+  const waiting = trials[Symbol.iterator]();
+  await Promise.all(
+    rigs.map(async (rig) => {
+      for (const trial of waiting) {
+        const result = await rig.run(trial);
+        results.set(trial, result);
+        say(line(result), 0);
+        if (result.problems.length > 0) say([...result.problems.map((problem) => `  ${problem}`), result.diagnosis ?? ''].join('\n'), 0);
+      }
+      await rig.close();
+    }),
+  );
+  return trials.flatMap((trial) => results.get(trial) ?? []);
 }
 
 function judged(results: readonly CellResult[]): number {

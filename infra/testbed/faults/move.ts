@@ -1,10 +1,12 @@
 /** What a cell's faults may do to a move: the powers of whoever pulls plugs. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { KororaError } from '../../../domain/failures.js';
+import type { ChannelSwitch } from '../channel-switch.js';
 import type { Testbed } from '../testbed.js';
 import type { TestedGuest } from './guest.js';
 
 const POLL_MS = 200;
+const DELAY_MS = 3_000;
 
 export const HOSTS = ['host-a', 'host-b'] as const;
 export type HostName = (typeof HOSTS)[number];
@@ -18,6 +20,13 @@ export interface Move {
   /** All three at once. */
   killWorkers(): Promise<void>;
   killTemporal(): Promise<void>;
+  /** Of the channel's network: both ends are told. */
+  cutNetwork(): void;
+  /** Nobody is told. */
+  swallowAll(): void;
+  /** For DELAY_MS: less than a peer may be silent. */
+  delayNetwork(): void;
+  mendNetwork(): void;
   /** SIGKILL of the host's worker and of all that runs the VM there, and nobody starts anything. */
   powerOff(host: HostName): Promise<void>;
   /** As an operator does it: once the move names the host as silent. */
@@ -28,8 +37,10 @@ export interface Move {
   abort(): Promise<string | null>;
 }
 
-export function moveOf(testbed: Testbed, guest: TestedGuest, source: HostName): Move {
+/** `networks`: each passes what goes to the channel of its host. */
+export function moveOf(testbed: Testbed, networks: Readonly<Record<HostName, ChannelSwitch>>, guest: TestedGuest, source: HostName): Move {
   const { vmId } = guest;
+  const network = networks[otherHost(source)];
   const killWorker = async (host: HostName) => {
     await testbed.hosts[host].worker.kill();
     await testbed.restartWorker(host);
@@ -47,6 +58,13 @@ export function moveOf(testbed: Testbed, guest: TestedGuest, source: HostName): 
       await Promise.all([killControl(), ...HOSTS.map(killWorker)]);
     },
     killTemporal: () => testbed.replaceServer(),
+    cutNetwork: () => network.cut(),
+    swallowAll: () => network.swallow('to destination', 'to source'),
+    delayNetwork() {
+      network.delay();
+      setTimeout(() => network.mend(), DELAY_MS);
+    },
+    mendNetwork: () => network.mend(),
     async powerOff(host) {
       await testbed.hosts[host].worker.kill();
       for (const running of await guest.processes()) if (running.host === host) process.kill(running.pid, 'SIGKILL');

@@ -2,18 +2,20 @@
  * Where the cells of the fault matrix run, one after the other: one testbed whose workers ask at every point, one VM that is
  * wherever the cell before left it. A cell is a move with a fault, all checks, and a move without.
  */
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { MigrationFailedError } from '../../../client/index.js';
+import { MigrationFailedError, workflowIdOf } from '../../../client/index.js';
 import { KororaError, problemOf } from '../../../domain/failures.js';
 import type { MigrationResult } from '../../../domain/status.js';
+import { type ChannelSwitch, openChannelSwitch } from '../channel-switch.js';
 import { diagnose } from '../diagnosis.js';
 import { type Testbed, type TestbedOptions, startTestbed } from '../testbed.js';
 import { built } from './built.js';
 import type { Cell, OutcomeKind } from './cells.js';
-import { type GuestState, type Problems, copyProblems, evidenceProblems, faultProblems, guestProblems, outcomeProblems, workerProblems } from './checks.js';
+import { type GuestState, type Problems, copyProblems, evidenceProblems, faultProblems, guestProblems, outcomeProblems, phaseProblems, workerProblems } from './checks.js';
 import type { TestedGuest, Unsealing } from './guest.js';
-import { replay, stepsOf } from './history.js';
+import { msUntilResumed, replay, stepsOf } from './history.js';
 import { type Injector, startInjector } from './injector.js';
 import { type HostName, moveOf, otherHost } from './move.js';
 import { QEMU_GUEST, qemuGuest } from './qemu-guest.js';
@@ -21,7 +23,6 @@ import { type Baseline, baselineOf, remainsOf } from './remains.js';
 import { type Death, deathOf } from './orchestrator.js';
 import { scriptOf } from './script.js';
 
-const VM = 'tried';
 const CELL_LIMIT_MS = 180_000;
 const BOOT_LIMIT_MS = 120_000;
 
@@ -32,6 +33,8 @@ export interface CellResult {
   /** Null where the move did not end. */
   readonly outcome: OutcomeKind | null;
   readonly problems: Problems;
+  /** Of a source that resumed: how long after the first step broke. */
+  readonly resumedAfterMs: number | null;
   /** Of a cell that failed: what the testbed looked like. */
   readonly diagnosis: string | null;
   readonly elapsedMs: number;
@@ -51,12 +54,12 @@ export function createRig(parts: RigParts): Rig {
     async run(cell) {
       const startedAt = performance.now();
       let diagnosis: string | null = null;
-      let ended: { outcome: OutcomeKind | null; problems: Problems };
+      let ended: Pick<CellResult, 'outcome' | 'problems' | 'resumedAfterMs'>;
       try {
         stage ??= await openStage(parts);
         ended = await within(CELL_LIMIT_MS, runTrial(stage, cell));
       } catch (error) {
-        ended = { outcome: null, problems: [problemOf(error)] };
+        ended = { outcome: null, problems: [problemOf(error)], resumedAfterMs: null };
       }
       if (ended.problems.length > 0 && stage) {
         diagnosis = await diagnose(stage.testbed);
@@ -75,6 +78,7 @@ export function createRig(parts: RigParts): Rig {
 interface Stage {
   readonly testbed: Testbed;
   readonly injector: Injector;
+  readonly networks: Readonly<Record<HostName, ChannelSwitch>>;
   readonly guest: TestedGuest;
   readonly baseline: Baseline;
   owner: HostName;
@@ -88,21 +92,29 @@ async function openStage(parts: RigParts): Promise<Stage> {
   const injector = await startInjector(socketPath);
   const worker = (name: string, argument: string) => [process.execPath, '--single-threaded-gc', built(`infra/testbed/faults/${name}.js`), argument, socketPath];
   const workerCommands = { host: (configFile: string) => worker('host-worker', configFile), control: (evidenceDir: string) => worker('control-worker', evidenceDir) };
-  const testbed = await startTestbed({ root, ...parts, workerCommands });
-  const vm = await testbed.guest(VM, QEMU_GUEST);
+  const networks = {} as Record<HostName, ChannelSwitch>;
+  const channelTap: TestbedOptions['channelTap'] = async ({ hostId, listen }) => {
+    const network = await openChannelSwitch(listen);
+    networks[hostId as HostName] = network;
+    return network.address;
+  };
+  const testbed = await startTestbed({ root, ...parts, workerCommands, channelTap });
+  // Of this rig alone: a VM of that name on another testbed of this machine could be taken for a stranger.
+  const vm = await testbed.guest(`tried-${randomBytes(3).toString('hex')}`, QEMU_GUEST);
   const guest = qemuGuest(testbed, vm);
   const close = async () => {
     injector.follow(null);
     await guest.close();
     await testbed.stop();
     await injector.close();
+    await Promise.all(Object.values(networks).map((network) => network.close()));
     await rm(root, { recursive: true, force: true });
     await rm(socketPath, { force: true });
   };
   try {
     await testbed.client.startVm(vm, 'host-a');
     const unsealed = await firstUnsealing(guest, 'host-a');
-    return { testbed, injector, guest, baseline: await baselineOf(testbed.hosts), owner: 'host-a', state: { lastCount: 0, unsealed }, close };
+    return { testbed, injector, networks, guest, baseline: await baselineOf(testbed.hosts), owner: 'host-a', state: { lastCount: 0, unsealed }, close };
   } catch (error) {
     await close();
     throw error;
@@ -119,9 +131,9 @@ async function firstUnsealing(guest: TestedGuest, host: HostName): Promise<Unsea
   }
 }
 
-async function runTrial(stage: Stage, trial: Trial): Promise<{ outcome: OutcomeKind; problems: Problems }> {
+async function runTrial(stage: Stage, trial: Trial): Promise<Pick<CellResult, 'outcome' | 'problems' | 'resumedAfterMs'>> {
   const { testbed, injector } = stage;
-  const move = moveOf(testbed, stage.guest, stage.owner);
+  const move = moveOf(testbed, stage.networks, stage.guest, stage.owner);
   await markHere(stage);
   const death = trial.kind === 'orchestrator' ? deathOf(trial, move) : null;
   const fault = trial.kind === 'orchestrator' ? null : scriptOf(trial, move);
@@ -134,16 +146,19 @@ async function runTrial(stage: Stage, trial: Trial): Promise<{ outcome: OutcomeK
   if (harnessError) throw harnessError;
 
   stage.owner = result.outcome.kind === 'moved' ? move.destination : move.source;
-  const history = await testbed.temporal.workflow.getHandle(`migrate-${VM}`, runId).fetchHistory();
+  const history = await testbed.temporal.workflow.getHandle(workflowIdOf(stage.guest.vmId), runId).fetchHistory();
+  const steps = stepsOf(history);
+  const ended = { outcome: result.outcome.kind, resumedAfterMs: result.outcome.kind === 'source-resumed' ? msUntilResumed(steps) : null };
   const problems = [
-    ...(fault && trial.kind !== 'orchestrator' ? [...faultProblems(trial, move, fault, stepsOf(history)), ...outcomeProblems(trial, move, fault, result, codes)] : []),
+    ...(fault && trial.kind !== 'orchestrator' ? [...faultProblems(trial, move, fault, steps), ...outcomeProblems(trial, move, fault, result, codes)] : []),
     ...(death && !death.hasHappened() ? ['nothing died: the move has fewer points'] : []),
+    ...phaseProblems(result),
     ...(await evidenceProblems(result)),
     ...(await stateProblems(stage, move.source, codes.includes('VM_REBOOTED'))),
-    ...(await replayProblems(history)),
+    ...(await replayProblems(history, workflowIdOf(stage.guest.vmId))),
   ];
-  if (problems.length > 0) return { outcome: result.outcome.kind, problems };
-  return { outcome: result.outcome.kind, problems: (await moveOn(stage)).map((problem) => `in the move after it: ${problem}`) };
+  if (problems.length > 0) return { ...ended, problems };
+  return { ...ended, problems: (await moveOn(stage)).map((problem) => `in the move after it: ${problem}`) };
 }
 
 /** It moves again, with no fault. */
@@ -173,11 +188,11 @@ async function markHere(stage: Stage): Promise<void> {
   stage.state = { ...stage.state, lastCount: await stage.guest.mark(stage.owner) };
 }
 
-async function moveAndWait({ testbed }: Stage, destination: HostName): Promise<{ result: MigrationResult; codes: readonly string[]; runId: string }> {
-  const { runId } = await testbed.client.migrate({ vmId: VM, destination });
+async function moveAndWait({ testbed, guest: { vmId } }: Stage, destination: HostName): Promise<{ result: MigrationResult; codes: readonly string[]; runId: string }> {
+  const { runId } = await testbed.client.migrate({ vmId, destination });
   for (;;) {
     try {
-      return { result: await testbed.client.result(VM, runId), codes: [], runId };
+      return { result: await testbed.client.result(vmId, runId), codes: [], runId };
     } catch (error) {
       // A Temporal server that is being replaced.
       if (error instanceof KororaError && error.code === 'TEMPORAL_UNREACHABLE') continue;
@@ -187,8 +202,8 @@ async function moveAndWait({ testbed }: Stage, destination: HostName): Promise<{
   }
 }
 
-async function replayProblems(history: Parameters<typeof replay>[0]): Promise<Problems> {
-  return replay(history, `migrate-${VM}`).then(() => [], (error: unknown) => [`its history does not replay: ${String(error)}`]);
+async function replayProblems(history: Parameters<typeof replay>[0], workflowId: string): Promise<Problems> {
+  return replay(history, workflowId).then(() => [], (error: unknown) => [`its history does not replay: ${String(error)}`]);
 }
 
 async function within<T>(limitMs: number, work: Promise<T>): Promise<T> {

@@ -35,6 +35,12 @@ export function scriptOf(cell: Cell, move: Move): ScriptedFault {
     await (host === 'control' ? move.killControl() : move.killWorker(host));
     return 'pass';
   };
+  const networkFails = async (): Promise<Answer> => {
+    if (cell.fault === 'delayed') move.delayNetwork();
+    else if (cell.fault.startsWith('cut')) move.cutNetwork();
+    else move.swallowAll();
+    return 'pass';
+  };
   let secondTry: () => void;
   const triedAgain = new Promise<void>((resolve) => (secondTry = resolve));
 
@@ -90,6 +96,13 @@ export function scriptOf(cell: Cell, move: Move): ScriptedFault {
         ];
       case 'lost':
         return [before(async () => 'fail')];
+      case 'cut-before':
+      case 'half-open-before':
+      case 'delayed':
+        return [before(networkFails)];
+      case 'cut-after':
+      case 'half-open-after':
+        return [after(networkFails)];
       default:
         return assertNever(cell.fault);
     }
@@ -106,6 +119,7 @@ export function scriptOf(cell: Cell, move: Move): ScriptedFault {
     isCaused: () => caused.every((r) => r.hits > 0),
     abortAnswer: () => abortAnswer,
     async over() {
+      move.mendNetwork();
       if (!fencing) return;
       await fencing;
       await move.powerOn(move.destination);

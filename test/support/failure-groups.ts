@@ -1,0 +1,60 @@
+/**
+ * The codes of domain/failures.ts in the order of an operator's questions: when is it said, where is the VM then. The
+ * documents are made of it (docs/failure-codes.md); a test holds that every code is in one group.
+ */
+import type { FailureCode } from '../../domain/failures.js';
+
+export interface FailureGroup {
+  readonly title: string;
+  /** When these are said, and where that leaves the VM. */
+  readonly meaning: string;
+  readonly codes: readonly FailureCode[];
+}
+
+export const FAILURE_GROUPS: readonly FailureGroup[] = [
+  {
+    title: 'A document is wrong',
+    meaning: 'Nothing was touched. VMs run where they ran.',
+    codes: ['VM_DOCUMENT_INVALID', 'ORDER_INVALID', 'ORDER_EXPIRED', 'LIMITS_INVALID', 'BUNDLE_INVALID', 'BUNDLE_MISSING', 'BUNDLE_EXPIRED', 'BUNDLE_DIFFERS', 'HOST_CONFIG_INVALID', 'EVIDENCE_INVALID'],
+  },
+  {
+    title: 'A host or a VM is not what the order takes it for',
+    meaning: 'Said before anything was touched, all reasons at once. A VM that was to move runs on at its source; one that was to start was not started.',
+    codes: [
+      'VM_UNKNOWN', 'HOST_UNKNOWN', 'HOST_NOT_ACTIVE', 'SOURCE_IS_DESTINATION', 'HOST_UNREACHABLE', 'VM_NOT_OWNED', 'VM_PAUSED', 'VM_WITHOUT_VTPM', 'VM_DIFFERS', 'VM_EXISTS', 'DISK_NOT_VISIBLE',
+      'DISK_NOT_SAME', 'NETWORK_NOT_VISIBLE', 'BOOT_FILE_NOT_VISIBLE', 'MEMORY_INSUFFICIENT', 'MACHINE_TYPE_UNSUPPORTED', 'CPU_MODEL_UNSUPPORTED', 'ACCELERATOR_DIFFERS', 'QEMU_LOSES_MEMORY', 'QEMU_UNSUPPORTED',
+      'SWTPM_UNSUPPORTED', 'SWTPM_OLDER', 'HYPERVISOR_UNSUPPORTED', 'LEFTOVER_FOUND', 'STRANGER_FOUND', 'MIGRATION_IN_PROGRESS', 'START_IN_PROGRESS',
+    ],
+  },
+  {
+    title: 'A host did not prove its state',
+    meaning: 'No memory left the source, where the VM runs on, and no secret that another host can open.',
+    codes: [
+      'POLICY_EMPTY', 'EVIDENCE_MALFORMED', 'QUOTE_SIGNATURE_INVALID', 'QUOTE_MAGIC_WRONG', 'QUOTE_TYPE_WRONG', 'QUALIFYING_DATA_MISMATCH', 'NONCE_UNKNOWN', 'BINDING_MISMATCH', 'PCR_SELECTION_WRONG', 'PCR_DIGEST_MISMATCH',
+      'PCR_NOT_REFERENCE', 'CLOCK_NOT_SAFE', 'RESET_COUNT_CHANGED', 'WRAPPING_KEY_INVALID', 'NOT_ATTESTED', 'UNSEAL_REFUSED', 'SECRETS_INVALID',
+    ],
+  },
+  {
+    title: 'The copy or its channel broke',
+    meaning: 'The source runs the VM again, or still. If the source had stopped by then, its worker waited for the destination’s signed rejection first.',
+    codes: [
+      'SESSION_LOST', 'CHANNEL_UNREACHABLE', 'CHANNEL_PEER_UNKNOWN', 'CHANNEL_KEY_UNCONFIRMED', 'CHANNEL_FRAME_INVALID', 'CHANNEL_LOST', 'CHANNEL_SILENT', 'COPY_FAILED', 'COPY_NOT_CONVERGING', 'COPY_STALLED', 'STREAM_LENGTH_MISMATCH',
+      'STREAM_DIGEST_MISMATCH', 'MANIFEST_MISMATCH', 'IMAGE_NOT_LOADED', 'DESTINATION_REJECTED', 'ABORTED', 'STEP_GIVEN_UP',
+    ],
+  },
+  {
+    title: 'A word came at the wrong time',
+    meaning: 'It changed nothing; the move goes on as it did.',
+    codes: ['PAST_POINT_OF_NO_RETURN', 'NOTHING_TO_APPROVE', 'NOT_COPYING', 'NOTHING_TO_FENCE', 'FENCE_REFUSED', 'MIGRATION_NOT_FOUND'],
+  },
+  {
+    title: 'Who owns the VM',
+    meaning: 'The records decide, and a host that is not sure runs nothing. `korora vm show` and `korora vm list` say what each host holds.',
+    codes: ['VM_NOT_RUNNING', 'VM_REBOOTED', 'HOST_FENCED', 'OWNERSHIP_REFUSED', 'RECORD_UNREADABLE', 'VERDICT_UNPROVEN', 'CLAIM_UNPROVEN', 'TWO_OWNERS'],
+  },
+  {
+    title: 'The surroundings fail',
+    meaning: 'A step that meets one of these is tried again; a move waits for it, or ends with the VM at its source. VMs run on without workers and without Temporal.',
+    codes: ['TEMPORAL_UNREACHABLE', 'TPM_UNREACHABLE', 'TPM_COMMAND_FAILED', 'HYPERVISOR_COMMAND_FAILED', 'HOST_COMMAND_FAILED', 'WORKER_ALREADY_RUNS', 'INTERNAL'],
+  },
+];
