@@ -3,6 +3,7 @@ import { createAttestation } from './attest.js';
 import { createClaims } from './claims.js';
 import { createCopying } from './copy.js';
 import { atTheEdge } from './edge.js';
+import { createFencing } from './fencing.js';
 import { createPreflight } from './preflight.js';
 import { createPreparation } from './prepare.js';
 import { createRecording } from './record.js';
@@ -16,7 +17,7 @@ import { createVmActivities } from './vm.js';
 export function createHostActivities(services: HostServices) {
   const settlement = createSettlement(services);
   const { gatherAhead, ...sealing } = createSealing(services);
-  const { settleDestination, settleSource, resolveSource } = settlement;
+  const { settleDestination, settleUntended, settleSource, resolveSource, resolveUntended } = settlement;
   return atTheEdge({
     ...createPreflight(services),
     ...createAttestation(services, { gatherAhead }),
@@ -25,10 +26,13 @@ export function createHostActivities(services: HostServices) {
     ...createCopying(services, settlement),
     ...createVerification(services, settlement),
     ...createVmActivities(services),
+    ...createFencing(services, settlement),
     ...createClaims(services, settlement),
     settleDestination,
+    settleUntended,
     settleSource,
     resolveSource,
+    resolveUntended,
   });
 }
 export type HostActivities = ReturnType<typeof createHostActivities>;

@@ -12,6 +12,9 @@ import { openOrder } from './admission.js';
 import type { HostServices } from './services.js';
 import { createStatements } from './statements.js';
 
+/** Which move of which VM: what is left to say of it where its order went with its workflow. */
+export type MoveKey = Pick<Order, 'vmId' | 'migrationId'>;
+
 export interface SourceSettlement {
   /**
    * `runs`: the VM runs here. `rebooted`: it does, started again from its disks. `absent`: owned here, but its hypervisor process is gone; it may be started.
@@ -31,8 +34,8 @@ export function createSettlement(services: HostServices) {
   const statements = createStatements(services);
 
   /** The durable decision: rejects unless this migration was accepted here. */
-  async function decide(order: Order, epoch: number, reason: string): Promise<Verdict> {
-    const { migrationId, vmId } = order;
+  async function decide(move: MoveKey, epoch: number, reason: string): Promise<Verdict> {
+    const { migrationId, vmId } = move;
     if (decisionOn(await ownership.read(vmId), migrationId, epoch) === 'undecided') {
       await ownership.apply(vmId, { type: 'reject', migrationId, epoch, reason: reason.slice(0, 1000) }).catch(async (error: unknown) => {
         if (decisionOn(await ownership.read(vmId), migrationId, epoch) === 'undecided') throw error;
@@ -41,15 +44,14 @@ export function createSettlement(services: HostServices) {
     const record = await ownership.read(vmId);
     const settled = settlementOf(record, migrationId);
     const isAccepted = decisionOn(record, migrationId, epoch) === 'accepted';
-    return verdictOf(order, epoch, {
+    return verdictOf(move, epoch, {
       verdict: isAccepted ? 'accepted' : 'rejected',
       manifestDigest: isAccepted ? (settled?.manifestDigest ?? null) : null,
       reason: isAccepted ? null : (settled?.reason ?? reason),
     });
   }
 
-  function verdictOf(order: Order, epoch: number, decision: Pick<Verdict, 'verdict' | 'manifestDigest' | 'reason'>): Verdict {
-    const { migrationId, vmId } = order;
+  function verdictOf({ migrationId, vmId }: MoveKey, epoch: number, decision: Pick<Verdict, 'verdict' | 'manifestDigest' | 'reason'>): Verdict {
     return { protocol: 'korora/1', purpose: 'verdict', migrationId, vmId, destination: hostId, epoch: epoch as Verdict['epoch'], ...decision };
   }
 
@@ -68,10 +70,11 @@ export function createSettlement(services: HostServices) {
     });
   }
 
-  async function settle(order: Order, epoch: number, reason: string): Promise<VerdictStatement> {
-    const verdict = await decide(order, epoch, reason);
-    if (verdict.verdict === 'rejected') await discard(order.vmId);
-    else await runAccepted(order.vmId);
+  async function settle(move: MoveKey, epoch: number, reason: string): Promise<VerdictStatement> {
+    await sessions.find(move.migrationId)?.incoming?.listener.close();
+    const verdict = await decide(move, epoch, reason);
+    if (verdict.verdict === 'rejected') await discard(move.vmId);
+    else await runAccepted(move.vmId);
     return sign(verdict);
   }
 
@@ -103,9 +106,12 @@ export function createSettlement(services: HostServices) {
   async function settleDestination({ order: value, epoch, reason }: { readonly order: Order; readonly epoch: number; readonly reason: string }): Promise<VerdictStatement> {
     const { order } = openOrder(value);
     if (order.destination !== hostId) throw refuse('ORDER_INVALID', { problem: `${hostId} is not its destination` });
-    const session = sessions.find(order.migrationId);
-    await session?.incoming?.listener.close();
     return settle(order, epoch, reason);
+  }
+
+  /** The same for a move that no workflow tends any more. */
+  async function settleUntended({ move, epoch }: { readonly move: MoveKey; readonly epoch: number }): Promise<VerdictStatement> {
+    return settle(move, epoch, 'no workflow tended the move any more');
   }
 
   /** Undo of the copy as far as the source may decide alone. */
@@ -133,20 +139,27 @@ export function createSettlement(services: HostServices) {
   async function resolveSource({ order: value, statement: received }: { readonly order: Order; readonly statement: VerdictStatement }): Promise<SourceSettlement> {
     const { order } = openOrder(value);
     const statement = parseDocument(VerdictStatement, received, 'EVIDENCE_INVALID');
-    await proveVerdict(order, statement);
-    const record = await ownership.apply(order.vmId, { type: 'learn-verdict', proven: { verdict: statement.verdict, proof: 'quote' } });
-    if (mayRun(record)) return { state: await bringBack(order.vmId), epoch: record.epoch + 1 };
-    await discard(order.vmId);
+    const { verdict } = statement;
+    if (verdict.migrationId !== order.migrationId || verdict.destination !== order.destination) {
+      throw refuse('VERDICT_UNPROVEN', { host: order.destination, problem: 'it is of another move' });
+    }
+    return resolve(order.vmId, statement);
+  }
+
+  /** The same for a move that no workflow tends any more: the record itself knows whose verdict it waits for (OWNERSHIP_REFUSED). */
+  async function resolveUntended({ statement: received }: { readonly statement: VerdictStatement }): Promise<SourceSettlement> {
+    const statement = parseDocument(VerdictStatement, received, 'EVIDENCE_INVALID');
+    return resolve(statement.verdict.vmId, statement);
+  }
+
+  async function resolve(vmId: VmId, { verdict, quote }: VerdictStatement): Promise<SourceSettlement> {
+    const unproven = await statements.problem(verdict.destination, verdict, quote);
+    if (unproven) throw refuse('VERDICT_UNPROVEN', { host: verdict.destination, problem: unproven });
+    const record = await ownership.apply(vmId, { type: 'learn-verdict', proven: { verdict, proof: 'quote' } });
+    if (mayRun(record)) return { state: await bringBack(vmId), epoch: record.epoch + 1 };
+    await discard(vmId);
     return { state: 'retired', epoch: record.epoch + 1 };
   }
 
-  async function proveVerdict(order: Order, { verdict, quote }: VerdictStatement): Promise<void> {
-    const host = order.destination;
-    const problem = (text: string) => refuse('VERDICT_UNPROVEN', { host, problem: text });
-    if (verdict.migrationId !== order.migrationId || verdict.destination !== host) throw problem('it is of another move');
-    const unproven = await statements.problem(host, verdict, quote);
-    if (unproven) throw problem(unproven);
-  }
-
-  return { decide, verdictOf, sign, settle, discard, runAccepted, bringBack, settleDestination, settleSource, resolveSource };
+  return { decide, verdictOf, sign, settle, discard, runAccepted, bringBack, settleDestination, settleUntended, settleSource, resolveSource, resolveUntended };
 }

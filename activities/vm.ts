@@ -82,6 +82,7 @@ export function createVmActivities(services: HostServices) {
       epoch: record.epoch,
       status,
       mayRun: mayRun(record),
+      move: 'migrationId' in record ? { migrationId: record.migrationId, peer: record.peer } : null,
       vm: installed?.vm ?? null,
       consolePath: status === 'absent' ? null : consolePath,
     };

@@ -29,7 +29,7 @@ export function renderVms(vms: readonly VmSurvey[]): string {
 
 export function renderVm(vms: readonly VmSurvey[]): string {
   return vms
-    .map((vm) => `${renderVms([vm])}\n${vm.consolePath ? `console  ${vm.consolePath}\n` : ''}${vm.vm ? JSON.stringify(vm.vm, null, 2) : ''}`)
+    .map((vm) => `${renderVms([vm])}\n${vm.move ? `move     ${vm.move.migrationId}, the other host is ${vm.move.peer}\n` : ''}${vm.consolePath ? `console  ${vm.consolePath}\n` : ''}${vm.vm ? JSON.stringify(vm.vm, null, 2) : ''}`)
     .join('\n')
     .trimEnd();
 }

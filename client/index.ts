@@ -6,7 +6,7 @@ import { type Client, WorkflowIdConflictPolicy, WorkflowIdReusePolicy, type Work
 import { Approval } from '../domain/approval.js';
 import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
-import { refuse } from '../domain/failures.js';
+import { KororaError, refuse } from '../domain/failures.js';
 import { Fence } from '../domain/fence.js';
 import { type HostId, VmId } from '../domain/ids.js';
 import type { CopyLimits } from '../domain/progress.js';
@@ -54,9 +54,12 @@ export interface KororaClient {
   result(vmId: string, runId?: string): Promise<MigrationResult>;
   /** PAST_POINT_OF_NO_RETURN once the source has stopped. */
   abort(vmId: string, reason: string): Promise<void>;
-  /** Ends the wait of a move for a host that is powered off. NOTHING_TO_FENCE unless it waits for that host; FENCE_REFUSED where it answers after all. */
+  /**
+   * Ends the wait of a move for a host that is powered off, also of a move whose workflow is gone. NOTHING_TO_FENCE unless it waits for
+   * that host; FENCE_REFUSED where it answers after all.
+   */
   fence(vmId: string, fence: { readonly host: string; readonly by: string; readonly reason: string }): Promise<void>;
-  /** Lets hosts whose record of the VM is of an earlier epoch give it up. TWO_OWNERS. */
+  /** Lets hosts whose record of the VM is of an earlier epoch give it up, and ends a move whose workflow is gone by its destination's verdict. TWO_OWNERS. */
   reconcile(vmId: string): Promise<Reconciliation>;
   /** NOT_COPYING unless rounds run; LIMITS_INVALID. Answers with the limits in force. */
   setLimits(vmId: string, change: Partial<CopyLimits>): Promise<CopyLimits>;
@@ -83,6 +86,29 @@ export function createKororaClient({ client, bundle, taskQueue = CONTROL_QUEUE }
 
   function handleOf(vmId: string, runId?: string): WorkflowHandle<typeof secureMigration> {
     return client.workflow.getHandle<typeof secureMigration>(workflowIdOf(parseDocument(VmId, vmId, 'ORDER_INVALID')), runId);
+  }
+
+  async function isMoving(vmId: string): Promise<boolean> {
+    try {
+      return (await translating(vmId, () => handleOf(vmId).describe())).status.name === 'RUNNING';
+    } catch (error) {
+      if (error instanceof KororaError && error.code === 'MIGRATION_NOT_FOUND') return false;
+      throw error;
+    }
+  }
+
+  async function reconcile(value: string, fence: Fence | null): Promise<Reconciliation> {
+    const vmId = parseDocument(VmId, value, 'ORDER_INVALID');
+    const isTended = await isMoving(vmId);
+    return translating(vmId, () =>
+      client.workflow.execute<typeof reconcileVm>('reconcileVm', {
+        taskQueue,
+        workflowId: `reconcile-${vmId}`,
+        workflowIdConflictPolicy: fence ? WorkflowIdConflictPolicy.FAIL : WorkflowIdConflictPolicy.USE_EXISTING,
+        args: [{ vmId, hostIds, isTended, fence }],
+        staticSummary: `Brings the records of VM ${vmId} together`,
+      }),
+    );
   }
 
   return {
@@ -134,22 +160,12 @@ export function createKororaClient({ client, bundle, taskQueue = CONTROL_QUEUE }
     watch: (vmId, runId) => watchMigration(handleOf(vmId, runId), vmId),
     result: (vmId, runId) => translating(vmId, () => handleOf(vmId, runId).result()),
     abort: (vmId, reason) => translating(vmId, () => handleOf(vmId).executeUpdate<void, [{ readonly reason: string }]>('abort', { args: [{ reason }] })),
-    fence: (vmId, value) => {
+    async fence(vmId, value) {
       const fence = parseDocument(Fence, value, 'ORDER_INVALID');
-      return translating(vmId, () => handleOf(vmId).executeUpdate<void, [Fence]>('fence', { args: [fence] }));
+      if (await isMoving(vmId)) return translating(vmId, () => handleOf(vmId).executeUpdate<void, [Fence]>('fence', { args: [fence] }));
+      await reconcile(vmId, fence);
     },
-    reconcile: (value) => {
-      const vmId = parseDocument(VmId, value, 'ORDER_INVALID');
-      return translating(vmId, () =>
-        client.workflow.execute<typeof reconcileVm>('reconcileVm', {
-          taskQueue,
-          workflowId: `reconcile-${vmId}`,
-          workflowIdConflictPolicy: WorkflowIdConflictPolicy.USE_EXISTING,
-          args: [{ vmId, hostIds }],
-          staticSummary: `Brings the records of VM ${vmId} together`,
-        }),
-      );
-    },
+    reconcile: (vmId) => reconcile(vmId, null),
     async approve(vmId, value) {
       const approval = parseDocument(Approval, value, 'ORDER_INVALID');
       return translating(vmId, () => handleOf(vmId).executeUpdate<void, [Approval]>('approve', { args: [approval] }));

@@ -54,6 +54,8 @@ export interface VmSurvey {
   readonly epoch: number;
   readonly status: string;
   readonly mayRun: boolean;
+  /** The move that the record is about, and the other host of it; null where about none. */
+  readonly move: { readonly migrationId: MigrationId; readonly peer: HostId } | null;
   /** The document; null where only the record is left. */
   readonly vm: unknown;
   readonly consolePath: string | null;

@@ -1,7 +1,12 @@
 /**
- * Brings the records of one VM together where an operator's fence left two: the owner of the latest epoch claims it
- * under its AK, and every host that holds an earlier one gives it up. A host that does not answer stays as it is.
+ * Brings the records of one VM together where no move does it: where an operator's fence left two owners, and where the workflow
+ * of a move is gone (terminated, or lost with its database) after the source relinquished. A host that does not answer stays as it is.
+ *
+ *   two records that own      the owner of the later epoch claims the VM under its AK, and the other gives it up
+ *   a source that relinquished, and no workflow that tends the move
+ *                             the destination's signed verdict ends it; or an operator's fence, where the destination is silent
  */
+import type { Fence } from '../domain/fence.js';
 import { failure } from '../domain/failures.js';
 import type { HostId, VmId } from '../domain/ids.js';
 import type { HostSurvey, VmSurvey } from '../domain/status.js';
@@ -16,18 +21,49 @@ export interface Reconciliation {
   readonly silent: readonly HostId[];
 }
 
-/** TWO_OWNERS where two hosts own one epoch. */
-export async function reconcileVm({ vmId, hostIds }: { readonly vmId: VmId; readonly hostIds: readonly HostId[] }): Promise<Reconciliation> {
+interface ReconcileInput {
+  readonly vmId: VmId;
+  readonly hostIds: readonly HostId[];
+  /** Whether a workflow moves the VM: then only that one settles the move. */
+  readonly isTended: boolean;
+  /** The word of an operator that this host is powered off; null for none. */
+  readonly fence: Fence | null;
+}
+
+/** TWO_OWNERS where two hosts own one epoch; NOTHING_TO_FENCE, FENCE_REFUSED where there is a fence and nobody waits for that host. */
+export async function reconcileVm({ vmId, hostIds, isTended, fence }: ReconcileInput): Promise<Reconciliation> {
   try {
-    return await settleClaims(vmId, await surveyHosts({ hostIds }));
+    const surveys = await surveyHosts({ hostIds });
+    const isSettled = !isTended && (await settleUntended(vmId, surveys, fence));
+    return await settleClaims(vmId, isSettled ? await surveyHosts({ hostIds }) : surveys);
   } catch (error) {
     throw toApplicationFailure(failuresOf(error, 'it was cancelled'));
   }
 }
 
+/** Whether there was a move to settle whose other host answers, or is fenced. */
+async function settleUntended(vmId: VmId, surveys: readonly HostSurvey[], fence: Fence | null): Promise<boolean> {
+  const stuck = recordsOf(vmId, surveys).flatMap(({ ownership, hostId, epoch, move }) => (ownership === 'relinquished' && move ? [{ hostId, epoch, ...move }] : []));
+  const answers = (host: string) => surveys.some((survey) => survey.reachable && survey.hostId === host);
+  if (fence && !stuck.some(({ peer }) => peer === fence.host)) throw toApplicationFailure([failure('NOTHING_TO_FENCE', { vm: vmId, host: fence.host })]);
+  if (fence && answers(fence.host)) throw toApplicationFailure([failure('FENCE_REFUSED', { vm: vmId, host: fence.host })]);
+  let isSettled = false;
+  for (const { hostId, epoch, migrationId, peer } of stuck) {
+    const move = { vmId, migrationId };
+    if (answers(peer)) {
+      const statement = await callsOf(peer).step.settleUntended({ move, epoch: epoch + 1 });
+      await callsOf(hostId).step.resolveUntended({ statement });
+    } else if (fence?.host === peer) {
+      await callsOf(hostId).step.fenceUntended({ move, fence });
+    } else continue;
+    isSettled = true;
+  }
+  return isSettled;
+}
+
 export async function settleClaims(vmId: VmId, surveys: readonly HostSurvey[]): Promise<Reconciliation> {
   const silent = surveys.filter((survey) => !survey.reachable).map(({ hostId }) => hostId);
-  const known = surveys.flatMap((survey) => (survey.reachable ? survey.vms : [])).filter((vm) => vm.vmId === vmId);
+  const known = recordsOf(vmId, surveys);
   const [owner, second] = known.filter((vm) => vm.mayRun).sort((a, b) => b.epoch - a.epoch);
   if (!owner) return { yielded: [], owner: null, silent };
   if (second?.epoch === owner.epoch) {
@@ -38,6 +74,10 @@ export async function settleClaims(vmId: VmId, surveys: readonly HostSurvey[]): 
   if (!statement) return { yielded: [], owner: owner.hostId, silent };
   await Promise.all(outranked.map(({ hostId }) => callsOf(hostId).step.yieldToClaim({ statement })));
   return { yielded: outranked.map(({ hostId }) => hostId), owner: owner.hostId, silent };
+}
+
+function recordsOf(vmId: VmId, surveys: readonly HostSurvey[]): readonly VmSurvey[] {
+  return surveys.flatMap((survey) => (survey.reachable ? survey.vms : [])).filter((vm) => vm.vmId === vmId);
 }
 
 function isOutranked(vm: VmSurvey, owner: VmSurvey): boolean {

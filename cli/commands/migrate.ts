@@ -65,7 +65,7 @@ export function addMigrateCommands(program: Command): void {
     .requiredOption('--reason <text>', 'how you know, for the record')
     .action(command(globals, async (vmId: string, { host, by, reason }: { host: string; by: string; reason: string }) => {
       await withClient(globals(), (client) => client.fence(vmId, { host, by, reason }));
-      print(globals(), { fenced: host, vmId }, () => `the move of ${vmId} goes on without ${host}; see \`korora watch ${vmId}\``);
+      print(globals(), { fenced: host, vmId }, () => `the move of ${vmId} ends without ${host}; see \`korora vm show ${vmId}\``);
     }));
 
   withLimits(program.command('limits'))

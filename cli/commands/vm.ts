@@ -26,7 +26,7 @@ export function addVmCommands(program: Command): void {
     }));
 
   vm.command('reconcile')
-    .description('after a fenced host came back: let it give up what it holds of the VM, on the word of the owner')
+    .description('bring the records of a VM together: a fenced host that is back gives up what it holds; a move whose workflow is gone is ended by its destination’s verdict')
     .argument('<vm>')
     .action(command(globals, async (vmId: string) => {
       const reconciled = await withClient(globals(), (client) => client.reconcile(vmId));

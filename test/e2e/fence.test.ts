@@ -97,3 +97,36 @@ async function startsFromItsDisk(vmId: string, before: GuestConsole, codes: read
   expect(Math.max(...before.counts())).toBe(stoppedAt);
   await after.close();
 }
+
+/** The workflow is terminated while its move is in doubt: an operator, or a database that was lost. Nothing orchestrates the end then. */
+it.each([
+  { name: 'by its destination’s verdict', vmId: 'untended', isBack: true },
+  { name: 'by a fence', vmId: 'untended-fenced', isBack: false },
+])('a move whose workflow is gone ends $name', async ({ vmId, isBack }) => {
+  const { console: guest } = await startGuest(testbed, vmId, 'host-a', { hasDisk: false });
+  powerOff = { when: (direction) => direction === 'to destination' && recordAt(testbed, 'host-a', vmId).state === 'relinquished', done: Promise.resolve() };
+  const { runId } = await testbed.client.migrate({ vmId, destination: 'host-b' });
+  await untilStatus(testbed, vmId, runId, ({ nextAction }) => nextAction !== null);
+  await powerOff.done;
+  await testbed.temporal.workflow.getHandle(`migrate-${vmId}`).terminate('a test');
+  const stoppedAt = guest.counts().at(-1) ?? 0;
+
+  expect(await testbed.client.reconcile(vmId)).toEqual({ owner: null, yielded: [], silent: ['host-b'] });
+  expect(recordAt(testbed, 'host-a', vmId)).toMatchObject({ state: 'relinquished', peer: 'host-b' });
+  const fence = { by: 'a test', reason: 'its power is cut' };
+  expect((await failedMove(testbed.client.fence(vmId, { host: 'host-a', ...fence }))).codes).toEqual(['NOTHING_TO_FENCE']);
+  networks.forEach((network) => network.mend());
+  if (isBack) {
+    await testbed.restartWorker('host-b');
+    expect((await failedMove(testbed.client.fence(vmId, { host: 'host-b', ...fence }))).codes).toEqual(['FENCE_REFUSED']);
+    expect(await testbed.client.reconcile(vmId)).toEqual({ owner: 'host-a', yielded: [], silent: [] });
+  } else {
+    await testbed.client.fence(vmId, { host: 'host-b', ...fence });
+    await testbed.restartWorker('host-b');
+  }
+  expect(recordAt(testbed, 'host-a', vmId)).toMatchObject({ state: 'owner', settled: [{ outcome: isBack ? 'rejected' : 'fenced' }] });
+  await guest.until((c) => c.unseals().some((u) => u.count > stoppedAt), 'unsealing again at host-a');
+  expect(firstGap(guest.counts())).toBeNull();
+  await guest.close();
+  expect((await moveTo(testbed, vmId, 'host-b')).outcome).toMatchObject({ kind: 'moved', runsOn: 'host-b' });
+});

@@ -13,8 +13,8 @@ import type { HostSurvey, MigrationResult, MigrationStatus, VmSurvey } from '../
 import { DESTINATION, SOURCE, VM, digest, evidenceOf, migrationId } from '../support/documents.js';
 
 const GIB = 1024 ** 3;
-const vm: VmSurvey = { vmId: VM, hostId: SOURCE, ownership: 'owner', epoch: 1, status: 'running', mayRun: true, vm: { vmId: 'web-1' }, consolePath: '/run/web-1/console.log' };
-const gone: VmSurvey = { ...vm, hostId: DESTINATION, ownership: 'retired', status: 'absent', mayRun: false, vm: null, consolePath: null, epoch: 12 };
+const vm: VmSurvey = { vmId: VM, hostId: SOURCE, ownership: 'owner', epoch: 1, status: 'running', mayRun: true, move: null, vm: { vmId: 'web-1' }, consolePath: '/run/web-1/console.log' };
+const gone: VmSurvey = { ...vm, hostId: DESTINATION, ownership: 'retired', status: 'absent', mayRun: false, move: { migrationId: migrationId(1), peer: SOURCE }, vm: null, consolePath: null, epoch: 12 };
 const host: Extract<HostSurvey, { reachable: true }> = {
   hostId: SOURCE, reachable: true, bundleDigest: digest(1), hypervisor: 'qemu 7.2.22 kvm', swtpm: '0.7.1', pcrValues: {}, pcrProblem: null, availableMemoryBytes: 5.5 * GIB, vms: [vm, gone], failures: [], findings: [],
 };
@@ -58,7 +58,7 @@ describe('text for people', () => {
 
   it('shows one VM with its console and its document, where it has them', () => {
     expect(renderVm([vm])).toBe(['VM     HOST    OWNERSHIP  EPOCH  STATUS', 'web-1  host-a  owner      1      running', 'console  /run/web-1/console.log', '{', '  "vmId": "web-1"', '}'].join('\n'));
-    expect(renderVm([gone])).toBe(['VM     HOST    OWNERSHIP  EPOCH  STATUS', 'web-1  host-b  retired    12     absent'].join('\n'));
+    expect(renderVm([gone])).toBe(['VM     HOST    OWNERSHIP  EPOCH  STATUS', 'web-1  host-b  retired    12     absent', `move     ${migrationId(1)}, the other host is host-a`].join('\n'));
   });
 
   it('shows phases and rounds in columns', () => {

@@ -15,7 +15,7 @@ import { DESTINATION, SOURCE, VM, migrationId, samples, vmDocument } from '../su
 const bundle = installBundle(samples.trustBundle, 'this client');
 
 function vmOn(hostId: HostId, changes: Partial<VmSurvey> = {}): VmSurvey {
-  return { vmId: VM, hostId, ownership: 'owner', epoch: 1, status: 'running', mayRun: true, vm: samples.vm, consolePath: null, ...changes };
+  return { vmId: VM, hostId, ownership: 'owner', epoch: 1, status: 'running', mayRun: true, move: null, vm: samples.vm, consolePath: null, ...changes };
 }
 
 function host(hostId: HostId, ...vms: VmSurvey[]): HostSurvey {

@@ -13,7 +13,7 @@ export async function connectToHarness(socketPath: string): Promise<Ask> {
   let last = 0;
   socket.on('error', () => undefined);
   socket.on('close', () => process.exit(1));
-  createInterface({ input: socket }).on('line', (line) => {
+  createInterface({ input: socket }).on('error', () => undefined).on('line', (line) => {
     const { id, answer } = JSON.parse(line) as Reply;
     open.get(id)?.(answer);
     open.delete(id);

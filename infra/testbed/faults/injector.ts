@@ -20,7 +20,8 @@ export async function startInjector(socketPath: string): Promise<Injector> {
   const server = createServer((socket) => {
     workers.add(socket);
     socket.on('error', () => undefined).on('close', () => workers.delete(socket));
-    createInterface({ input: socket }).on('line', (line) => {
+    // A reader of lines tells its socket's errors again, as its own.
+    createInterface({ input: socket }).on('error', () => undefined).on('line', (line) => {
       const { id, point } = JSON.parse(line) as Question;
       answerTo(point).then((answer) => {
         const reply: Reply = { id, answer };
