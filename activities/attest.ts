@@ -61,7 +61,7 @@ export function createAttestation(services: HostServices, { gatherAhead }: { rea
     return { hostId, binding, quote, pcrValues, wrappingKey };
   }
 
-  /** All rules of protocol §5 that the peer's evidence breaks, at once. Returns the reference set that matched. */
+  /** All rules of domain/appraisal.ts that the peer's evidence breaks, at once. Returns the reference set that matched. */
   async function appraisePeer({ order: value, role, evidence: received }: RoleRequest & { readonly evidence: HostEvidence }): Promise<{ referenceSet: string }> {
     const { order, orderDigest, installed } = await admit(services, value, role);
     const session = sessionOf(sessions, order, role, orderDigest, hostId);

@@ -1,5 +1,5 @@
 /**
- * The appraisal (RFC 9334 §8, protocol §5): given what a verifier parsed and computed from a
+ * The appraisal (RFC 9334 §8): given what a verifier parsed and computed from a
  * peer's evidence, every rule that it breaks. Pure; signatures and digests are computed in tpm/.
  */
 import type { Binding, HostEvidence, PcrValues } from './attestation.js';

@@ -64,7 +64,7 @@ export const FAILURES = {
   MIGRATION_IN_PROGRESS: row.never('VM {vm} is being moved already', 'Watch it with `korora watch {vm}`, or abort it first.'),
   START_IN_PROGRESS: row.never('VM {vm} is being started already', 'Wait for it, then see `korora vm show {vm}`.'),
 
-  // Appraisal (protocol §5)
+  // Appraisal
   POLICY_EMPTY: row.never('the policy for class {class} names no PCR or no active reference set', 'Give the class at least one PCR and one active reference set.'),
   EVIDENCE_MALFORMED: row.never('the evidence of {host} cannot be read: {problem}', 'Treat {host} as compromised until its worker and TPM were looked at.'),
   QUOTE_SIGNATURE_INVALID: row.never('the quote of {host} is not signed by its enrolled AK', 'Treat {host} as compromised; enrol it again only after its TPM was looked at.'),

@@ -5,7 +5,7 @@
  * An undo means "ensure absent": it is registered before its step is scheduled, does nothing where
  * nothing happened, and is retried until it succeeds.
  */
-/** Where a move stands. The first eight are protocol.md §3; the rest are the ways it ends. */
+/** Where a move stands. The first eight are how a move goes well; the rest, the ways it ends. */
 export const PHASES = [
   'requested',
   'admitted',

@@ -1,21 +1,24 @@
 /**
- * What people tell a running copy: hold it, let it go on, approve the move. Each is done on the source before it is
+ * What people tell a running copy: other limits, hold it, let it go on, approve the move. Each is done on the source before it is
  * answered; what the source did not confirm may be said again. A move that was ordered with approval is held until it is approved; an operator's own hold comes on top.
  */
 import { setHandler } from '@temporalio/workflow';
 import { Approval, type ApprovalRecord } from '../domain/approval.js';
-import { failure } from '../domain/failures.js';
+import { parseDocument } from '../domain/documents.js';
+import { refuse } from '../domain/failures.js';
 import type { Order } from '../domain/order.js';
+import { CopyLimits } from '../domain/progress.js';
 import type { Hold } from '../domain/status.js';
 import type { Phase } from '../domain/steps.js';
-import { toApplicationFailure } from './failures.js';
-import { approveUpdate, setHeldUpdate } from './messages.js';
+import { refusing } from './failures.js';
+import { approveUpdate, setHeldUpdate, setLimitsUpdate } from './messages.js';
 
 interface ControlParts {
   readonly order: Order;
   readonly phase: () => Phase;
-  /** Tells the source. */
+  /** Tell the source. */
   readonly hold: (isHeld: boolean) => Promise<Hold>;
+  readonly tune: (limits: CopyLimits) => Promise<void>;
   /** Called whenever `awaits` or `nextAction` is another. */
   readonly onChange: () => void;
 }
@@ -23,13 +26,16 @@ interface ControlParts {
 export class Controls {
   /** Who approved; null before, and where the order asks for none. */
   approval: ApprovalRecord | null = null;
+  limits: CopyLimits;
   private isHeldByOperator = false;
   private isApprovalUnconfirmed = false;
   private turn: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly parts: ControlParts) {
-    setHandler(approveUpdate, (approval) => this.approve(approval), { validator: (approval) => this.validateApproval(approval) });
-    setHandler(setHeldUpdate, ({ isHeld }) => this.setHeld(isHeld), { validator: ({ isHeld }) => this.validateHold(isHeld) });
+    this.limits = parts.order.limits;
+    setHandler(approveUpdate, (approval) => this.approve(approval), { validator: refusing((approval: Approval) => this.validateApproval(approval)) });
+    setHandler(setHeldUpdate, ({ isHeld }) => this.setHeld(isHeld), { validator: refusing(({ isHeld }) => this.validateHold(isHeld)) });
+    setHandler(setLimitsUpdate, (change) => this.setLimits(change), { validator: refusing((change: Partial<CopyLimits>) => this.validateLimits(change)) });
   }
 
   get awaits(): 'approval' | null {
@@ -77,16 +83,33 @@ export class Controls {
     return told;
   }
 
+  private async setLimits(change: Partial<CopyLimits>): Promise<CopyLimits> {
+    const next = { ...this.limits, ...change };
+    await this.parts.tune(next);
+    this.limits = next;
+    return next;
+  }
+
   private validateApproval(value: Approval): void {
-    const parsed = Approval.safeParse(value);
-    if (!parsed.success) throw toApplicationFailure([failure('ORDER_INVALID', { problem: parsed.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`).join('; ') })]);
+    parseDocument(Approval, value, 'ORDER_INVALID');
     const { order, phase } = this.parts;
-    if (!this.awaits) throw toApplicationFailure([failure('NOTHING_TO_APPROVE', { vm: order.vmId, phase: phase() })]);
+    if (!this.awaits) throw refuse('NOTHING_TO_APPROVE', { vm: order.vmId, phase: phase() });
   }
 
   private validateHold(isHeld: unknown): void {
-    if (typeof isHeld !== 'boolean') throw toApplicationFailure([failure('ORDER_INVALID', { problem: 'isHeld: true or false' })]);
+    if (typeof isHeld !== 'boolean') throw refuse('ORDER_INVALID', { problem: 'isHeld: true or false' });
+    this.mustBeCopying();
+  }
+
+  private validateLimits(change: Partial<CopyLimits>): void {
+    parseDocument(CopyLimits, { ...this.limits, ...change }, 'LIMITS_INVALID');
+    // QEMU takes that wish only before a copy begins.
+    if (change.autoConverge !== undefined) throw refuse('LIMITS_INVALID', { problem: 'autoConverge: only the order of a move can say it' });
+    this.mustBeCopying();
+  }
+
+  private mustBeCopying(): void {
     const { order, phase } = this.parts;
-    if (phase() !== 'copying') throw toApplicationFailure([failure('NOT_COPYING', { vm: order.vmId, phase: phase() })]);
+    if (phase() !== 'copying') throw refuse('NOT_COPYING', { vm: order.vmId, phase: phase() });
   }
 }

@@ -31,3 +31,14 @@ export function toApplicationFailure(failures: readonly Failure[], shown: unknow
     details: [failures, shown],
   });
 }
+
+/** The validator of an update, told in the table's words. */
+export function refusing<A extends readonly unknown[]>(validate: (...args: A) => void): (...args: A) => void {
+  return (...args) => {
+    try {
+      validate(...args);
+    } catch (error) {
+      throw error instanceof KororaError ? toApplicationFailure(error.failures) : error;
+    }
+  };
+}

@@ -2,11 +2,13 @@
  * Waiting for a host that must answer, as long as it takes. Once it is silent people are told what to do. Only an
  * operator's fence ends a wait without an answer; a clock never does.
  */
-import { CancellationScope, condition, isCancellation, sleep } from '@temporalio/workflow';
-import { failure } from '../domain/failures.js';
-import type { Fence, FenceRecord } from '../domain/fence.js';
+import { CancellationScope, condition, isCancellation, setHandler, sleep } from '@temporalio/workflow';
+import { parseDocument } from '../domain/documents.js';
+import { failure, refuse } from '../domain/failures.js';
+import { Fence, type FenceRecord } from '../domain/fence.js';
 import type { HostId, VmId } from '../domain/ids.js';
-import { toApplicationFailure } from './failures.js';
+import { refusing, toApplicationFailure } from './failures.js';
+import { fenceUpdate } from './messages.js';
 
 /** How long a host that must answer may be silent before people are told. */
 const SILENT_AFTER = '5 s';
@@ -28,7 +30,9 @@ export class Patience {
   constructor(
     private readonly vmId: VmId,
     private readonly onChange: () => void,
-  ) {}
+  ) {
+    setHandler(fenceUpdate, (fence) => this.fence(fence), { validator: refusing((fence: Fence) => this.validate(fence)) });
+  }
 
   /** The one thing that people can do; null while nobody is silent. */
   get nextAction(): string | null {
@@ -40,8 +44,8 @@ export class Patience {
     );
   }
 
-  isWaitingFor(host: string): boolean {
-    return this.wait?.isSilent === true && this.wait.host === host;
+  isFenced(host: string): boolean {
+    return this.fences.some((fence) => fence.host === host);
   }
 
   /** The answer of `host`; null where an operator fenced it instead. */
@@ -76,14 +80,19 @@ export class Patience {
 
   /**
    * Ends the wait for the named host, unless its answer is on its way: then FENCE_REFUSED, since a host that answers
-   * is not powered off. Only while `isWaitingFor(host)`.
+   * is not powered off.
    */
-  async fence(fence: Fence): Promise<void> {
+  private async fence(fence: Fence): Promise<void> {
     const { wait } = this;
     if (wait?.host !== fence.host) throw toApplicationFailure([failure('NOTHING_TO_FENCE', { vm: this.vmId, host: fence.host })]);
     wait.fence = fence;
     wait.asking.cancel();
     await condition(() => wait.end !== null);
     if (wait.end === 'answered') throw toApplicationFailure([failure('FENCE_REFUSED', { vm: this.vmId, host: fence.host })]);
+  }
+
+  private validate(value: Fence): void {
+    const { host } = parseDocument(Fence, value, 'ORDER_INVALID');
+    if (!this.wait?.isSilent || this.wait.host !== host) throw refuse('NOTHING_TO_FENCE', { vm: this.vmId, host });
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The move of one VM, as protocol.md's phases: domain/steps.ts is its table. Decides nothing about
+ * The move of one VM, phase by phase: domain/steps.ts is its table. Decides nothing about
  * trust or ownership: hosts do, by their own bundle, TPM and record; this workflow only brings
  * them together and never gives up on an undo.
  *
@@ -13,20 +13,18 @@ import type { SourceSettlement } from '../activities/settle.js';
 import type { Verification } from '../activities/verify.js';
 import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
-import { Fence } from '../domain/fence.js';
 import type { Evidence } from '../domain/evidence.js';
-import { type Failure, type FailureCode, KororaError, failure } from '../domain/failures.js';
+import { type Failure, type FailureCode, KororaError, failure, refuse } from '../domain/failures.js';
 import { type Manifest, type VerdictStatement } from '../domain/manifest.js';
 import { Order } from '../domain/order.js';
-import { type CopyLimits, CopyLimits as CopyLimitsSchema } from '../domain/progress.js';
 import { planMove } from '../domain/preflight.js';
 import type { MigrationResult, MigrationStatus } from '../domain/status.js';
 import type { Phase } from '../domain/steps.js';
 import { VmDocument } from '../domain/vm.js';
 import { Controls } from './controls.js';
-import { failuresOf, toApplicationFailure } from './failures.js';
+import { failuresOf, refusing, toApplicationFailure } from './failures.js';
 import { callsOf } from './hosts.js';
-import { abortUpdate, fenceUpdate, setLimitsUpdate, statusQuery } from './messages.js';
+import { abortUpdate, statusQuery } from './messages.js';
 import { controlOptions } from './options.js';
 import { Patience } from './patience.js';
 import { Saga } from './saga.js';
@@ -49,7 +47,6 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   const startedAtMs = workflowInfo().startTime.getTime();
 
   let phase: Phase = 'requested';
-  let limits = order.limits;
   let failures: readonly Failure[] = [];
   let abortReason = 'it was cancelled';
   /** From `prepare` on something may have changed on a host. */
@@ -69,10 +66,14 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
 
   const forward = new CancellationScope();
   setHandler(statusQuery, status);
-  setHandler(abortUpdate, abort, { validator: validateAbort });
-  setHandler(setLimitsUpdate, setLimits, { validator: validateLimits });
-  setHandler(fenceUpdate, (fence) => patience.fence(fence), { validator: validateFence });
-  const controls = new Controls({ order, phase: () => phase, hold: (isHeld) => source.step.holdCopy({ order, isHeld }), onChange: () => setCurrentDetails(details()) });
+  setHandler(abortUpdate, abort, { validator: refusing(validateAbort) });
+  const controls = new Controls({
+    order,
+    phase: () => phase,
+    hold: (isHeld) => source.step.holdCopy({ order, isHeld }),
+    tune: (limits) => source.step.tuneCopy({ order, limits }),
+    onChange: () => setCurrentDetails(details()),
+  });
   reach('requested');
 
   try {
@@ -128,7 +129,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
     isUnderWay = true;
     saga.undoWith('prepare', async () => {
       if (accepted) return;
-      if (isFenced(order.destination)) return;
+      if (patience.isFenced(order.destination)) return;
       await patience.insist(order.destination, () => destination.ensure.settleDestination({ order, epoch: epochToCome(), reason: why() }));
     });
     const { address } = await destination.step.prepareDestination({ order, vm });
@@ -184,7 +185,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
     seen.verdict ??= await askDestination(settled?.epoch ?? epochToCome());
     const statement = seen.verdict;
     if (statement?.verdict.verdict === 'accepted') accepted = statement;
-    else noteSource(isFenced(order.source) ? null : await patience.insist(order.source, () => takeBack(statement)));
+    else noteSource(patience.isFenced(order.source) ? null : await patience.insist(order.source, () => takeBack(statement)));
   }
 
   /** By the proven rejection; without one the destination is fenced. */
@@ -221,8 +222,8 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   /** A worker that does not answer has no session any more, or will lose it: nothing to wait for. */
   async function closeSessions(): Promise<void> {
     await Promise.allSettled([
-      ...(isFenced(order.source) ? [] : [source.step.closeSession({ order, role: 'source' })]),
-      ...(isFenced(order.destination) ? [] : [destination.step.closeSession({ order, role: 'destination' })]),
+      ...(patience.isFenced(order.source) ? [] : [source.step.closeSession({ order, role: 'source' })]),
+      ...(patience.isFenced(order.destination) ? [] : [destination.step.closeSession({ order, role: 'destination' })]),
     ]);
   }
 
@@ -232,7 +233,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
       failures = [];
       closing = closeSessions();
       const statement = accepted;
-      if (!isFenced(order.source)) await patience.insist(order.source, () => source.ensure.resolveSource({ order, statement }));
+      if (!patience.isFenced(order.source)) await patience.insist(order.source, () => source.ensure.resolveSource({ order, statement }));
       reach('retired');
     } else {
       reach(isUnderWay ? 'source-resumed' : 'refused');
@@ -291,7 +292,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
       destination: order.destination,
       phase,
       isAbortable: ABORTABLE.includes(phase),
-      limits,
+      limits: controls.limits,
       phases,
       rounds: seen.rounds,
       failures,
@@ -302,40 +303,13 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   }
 
   function validateAbort({ reason }: { readonly reason: string }): void {
-    if (typeof reason !== 'string' || reason.length === 0 || reason.length > 500) {
-      throw toApplicationFailure([failure('ORDER_INVALID', { problem: 'reason: 1 to 500 characters' })]);
-    }
-    if (!ABORTABLE.includes(phase)) throw toApplicationFailure([failure('PAST_POINT_OF_NO_RETURN', { vm: order.vmId })]);
+    if (typeof reason !== 'string' || reason.length === 0 || reason.length > 500) throw refuse('ORDER_INVALID', { problem: 'reason: 1 to 500 characters' });
+    if (!ABORTABLE.includes(phase)) throw refuse('PAST_POINT_OF_NO_RETURN', { vm: order.vmId });
   }
 
   function abort({ reason }: { readonly reason: string }): void {
     abortReason = reason;
     forward.cancel();
-  }
-
-  function validateLimits(change: Partial<CopyLimits>): void {
-    const merged = CopyLimitsSchema.safeParse({ ...limits, ...change });
-    if (!merged.success) throw toApplicationFailure([failure('LIMITS_INVALID', { problem: merged.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`).join('; ') })]);
-    // QEMU takes that wish only before a copy begins.
-    if (change.autoConverge !== undefined) throw toApplicationFailure([failure('LIMITS_INVALID', { problem: 'autoConverge: only the order of a move can say it' })]);
-    if (phase !== 'copying') throw toApplicationFailure([failure('NOT_COPYING', { vm: order.vmId, phase })]);
-  }
-
-  async function setLimits(change: Partial<CopyLimits>): Promise<CopyLimits> {
-    const next = { ...limits, ...change };
-    await source.step.tuneCopy({ order, limits: next });
-    limits = next;
-    return limits;
-  }
-
-  function validateFence(value: Fence): void {
-    const parsed = Fence.safeParse(value);
-    if (!parsed.success) throw toApplicationFailure([failure('ORDER_INVALID', { problem: parsed.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`).join('; ') })]);
-    if (!patience.isWaitingFor(parsed.data.host)) throw toApplicationFailure([failure('NOTHING_TO_FENCE', { vm: order.vmId, host: parsed.data.host })]);
-  }
-
-  function isFenced(host: string): boolean {
-    return patience.fences.some((fence) => fence.host === host);
   }
 
   function reach(next: Phase): void {

@@ -1,5 +1,5 @@
 /**
- * domain/appraisal.ts (protocol §5): evidence that meets every rule passes; each rule broken alone
+ * domain/appraisal.ts (docs/theory-of-operation.md): evidence that meets every rule passes; each rule broken alone
  * gives exactly its code and names what differs; several broken are all told; a policy that is
  * empty refuses; only active reference sets count, and the nearest one is shown.
  */

@@ -1,5 +1,5 @@
 /**
- * domain/preflight.ts (protocol §6): a move that may begin has no reason against it; each reason
+ * domain/preflight.ts (docs/theory-of-operation.md): a move that may begin has no reason against it; each reason
  * alone gives exactly its code and names the host and what is wrong; all at once are all told.
  */
 import fc from 'fast-check';

@@ -33,7 +33,7 @@ describe('every step', () => {
 });
 
 describe('the table of steps', () => {
-  it('has the undos of protocol §3, in this order', () => {
+  it('has the undos in this order', () => {
     expect(Object.fromEntries(steps.flatMap(([name, { undo }]) => (undo.length > 0 ? [[name, undo.map((u) => `${u.on}: ${u.activity}`)]] : [])))).toEqual({
       openSessions: ['source: closeSession', 'destination: closeSession'],
       prepare: ['destination: settleDestination'],
