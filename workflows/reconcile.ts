@@ -76,7 +76,7 @@ export async function settleClaims(vmId: VmId, surveys: readonly HostSurvey[]): 
   return { yielded: outranked.map(({ hostId }) => hostId), owner: owner.hostId, silent };
 }
 
-function recordsOf(vmId: VmId, surveys: readonly HostSurvey[]): readonly VmSurvey[] {
+export function recordsOf(vmId: VmId, surveys: readonly HostSurvey[]): readonly VmSurvey[] {
   return surveys.flatMap((survey) => (survey.reachable ? survey.vms : [])).filter((vm) => vm.vmId === vmId);
 }
 

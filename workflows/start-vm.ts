@@ -5,7 +5,7 @@ import type { VmSurvey } from '../domain/status.js';
 import type { VmDocument } from '../domain/vm.js';
 import { failuresOf, toApplicationFailure } from './failures.js';
 import { callsOf } from './hosts.js';
-import { settleClaims } from './reconcile.js';
+import { recordsOf, settleClaims } from './reconcile.js';
 
 export interface StartVmInput {
   readonly vm: VmDocument;
@@ -20,7 +20,7 @@ export async function startVm({ vm, hostId, others }: StartVmInput): Promise<VmS
     const surveys = await Promise.all([hostId, ...others].map((host) => callsOf(host).survey.surveyHost()));
     // A host that was fenced may come back and think that it owns the VM.
     const { yielded } = await settleClaims(vm.vmId, surveys);
-    const claims = surveys.flatMap((survey) => (survey.reachable ? survey.vms : [])).filter((known) => known.vmId === vm.vmId && known.hostId !== hostId && !yielded.includes(known.hostId) && known.ownership !== 'retired' && known.ownership !== 'none');
+    const claims = recordsOf(vm.vmId, surveys).filter((known) => known.hostId !== hostId && !yielded.includes(known.hostId) && known.ownership !== 'retired' && known.ownership !== 'none');
     const [claim] = claims;
     if (claim) throw toApplicationFailure([failure('VM_EXISTS', { host: claim.hostId, vm: vm.vmId, state: claim.ownership })]);
     return await callsOf(hostId).step.startVm({ vm });
