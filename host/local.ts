@@ -18,6 +18,7 @@ import type { CommandOptions, CommandResult, FileFacts, HostAccess, SocketListen
 
 /** How long a command that has ended may keep its output open through a child it left behind. */
 const OUTPUT_GRACE_MS = 250;
+const COMMAND_TIMEOUT_MS = 60_000;
 
 export function createLocalHost(hostId: HostId): HostAccess {
   const attempt = async <T>(command: string, action: () => Promise<T>): Promise<T> => {
@@ -54,6 +55,7 @@ export function createLocalHost(hostId: HostId): HostAccess {
  */
 function runToEnd(command: string, args: readonly string[], options: CommandOptions): Promise<CommandResult> {
   const secrets = options.secretInputs ?? [];
+  const timeoutMs = options.timeoutMs ?? COMMAND_TIMEOUT_MS;
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
       env: { ...process.env, ...options.environment },
@@ -63,16 +65,16 @@ function runToEnd(command: string, args: readonly string[], options: CommandOpti
     const stderr = collect(child.stdio[2]);
     let isTimedOut = false;
     let grace: NodeJS.Timeout | undefined;
-    const limit = options.timeoutMs === undefined ? undefined : setTimeout(() => {
+    const limit = setTimeout(() => {
       isTimedOut = true;
       child.kill('SIGKILL');
-    }, options.timeoutMs);
+    }, timeoutMs);
 
     const finish = (exitCode: number) => {
       clearTimeout(limit);
       clearTimeout(grace);
       for (const stream of child.stdio) stream?.destroy();
-      if (isTimedOut) reject(new Error(`no end within ${options.timeoutMs} ms`));
+      if (isTimedOut) reject(new Error(`no end within ${timeoutMs} ms`));
       else resolve({ exitCode, stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr) });
     };
     const exitCodeOf = (code: number | null, signal: NodeJS.Signals | null) => code ?? 128 + (signal ? constants.signals[signal] : 0);

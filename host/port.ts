@@ -16,6 +16,7 @@ export interface CommandOptions {
   readonly input?: Buffer;
   /** Added to the worker's own environment. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** Default 60 000: no command is waited for without an end. */
   readonly timeoutMs?: number;
   /**
    * Secrets for the command, readable once from file descriptors 3, 4, … in this order. They

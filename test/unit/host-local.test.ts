@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { HostId } from '../../domain/ids.js';
 import { createLocalHost } from '../../host/local.js';
 
@@ -49,6 +49,18 @@ describe('commands', () => {
   it('refuses what does not start or does not end in time', async () => {
     await expect(host.run('/nowhere/x', [])).rejects.toMatchObject({ code: 'HOST_COMMAND_FAILED' });
     await expect(host.run('sleep', ['60'], { timeoutMs: 50 })).rejects.toMatchObject({ code: 'HOST_COMMAND_FAILED' });
+  });
+
+  it('waits a minute for a command of which nobody says how long it may take', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const run = host.run('sleep', ['600']);
+      run.catch(() => undefined);
+      await vi.advanceTimersByTimeAsync(60_000);
+      await expect(run).rejects.toThrow('no end within 60000 ms');
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
 

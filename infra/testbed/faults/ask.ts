@@ -17,13 +17,15 @@ export async function connectToHarness(socketPath: string): Promise<Ask> {
     const { id, answer } = JSON.parse(line) as Reply;
     open.get(id)?.(answer);
     open.delete(id);
+    if (open.size === 0) socket.unref();
   });
-  // The harness ends it by a signal, or by closing the socket; it must not keep a worker that drains.
+  // Only an open question keeps the process: a worker that drains must end, one that starts may have nothing else to wait for.
   socket.unref();
   return (point) =>
     new Promise((resolve) => {
       last += 1;
       open.set(last, resolve);
+      socket.ref();
       socket.write(`${JSON.stringify({ id: last, point })}\n`);
     });
 }

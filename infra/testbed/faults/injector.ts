@@ -6,16 +6,17 @@ import type { Answer, Point, Question, Reply } from './points.js';
 export type Script = (point: Point) => Promise<Answer>;
 
 export interface Injector {
-  /** Takes effect for every point that is reached from now on; null lets everything pass. */
-  follow(script: Script | null): void;
-  /** What a script threw: an accident of the harness, not of the product. */
-  takeError(): unknown;
+  /**
+   * Takes effect for every point that is reached from now on; null lets everything pass. Rejects with what the script
+   * throws, an accident of the harness and not of the product; never resolves.
+   */
+  follow(script: Script | null): Promise<never>;
   close(): Promise<void>;
 }
 
 export async function startInjector(socketPath: string): Promise<Injector> {
   let script: Script | null = null;
-  let error: unknown = null;
+  let fail: (thrown: unknown) => void = () => undefined;
   const workers = new Set<Socket>();
   const server = createServer((socket) => {
     workers.add(socket);
@@ -32,10 +33,11 @@ export async function startInjector(socketPath: string): Promise<Injector> {
   await new Promise<void>((resolve, reject) => server.once('error', reject).listen(socketPath, resolve));
 
   async function answerTo(point: Point): Promise<Answer> {
+    const failNow = fail;
     try {
       return (await script?.(point)) ?? 'pass';
     } catch (thrown) {
-      error ??= thrown;
+      failNow(thrown);
       return 'pass';
     }
   }
@@ -43,11 +45,9 @@ export async function startInjector(socketPath: string): Promise<Injector> {
   return {
     follow(next) {
       script = next;
-    },
-    takeError() {
-      const taken = error;
-      error = null;
-      return taken;
+      const accident = new Promise<never>((_, reject) => (fail = reject));
+      accident.catch(() => undefined); // whoever follows may have ended before it happens
+      return accident;
     },
     async close() {
       for (const socket of workers) socket.destroy();

@@ -24,6 +24,8 @@ import { type Death, deathOf } from './orchestrator.js';
 import { scriptOf } from './script.js';
 
 const CELL_LIMIT_MS = 180_000;
+/** For what is still under way on a testbed that is given up. */
+const GIVE_UP_LIMIT_MS = 60_000;
 const BOOT_LIMIT_MS = 120_000;
 
 export type Trial = Cell | Death;
@@ -40,6 +42,8 @@ export interface CellResult {
   readonly elapsedMs: number;
 }
 
+type Ended = Pick<CellResult, 'outcome' | 'problems' | 'resumedAfterMs'>;
+
 export interface Rig {
   /** Never throws: what goes wrong is in the result, and the next cell gets a new testbed. */
   run(cell: Trial): Promise<CellResult>;
@@ -54,16 +58,18 @@ export function createRig(parts: RigParts): Rig {
     async run(cell) {
       const startedAt = performance.now();
       let diagnosis: string | null = null;
-      let ended: Pick<CellResult, 'outcome' | 'problems' | 'resumedAfterMs'>;
+      let trial: Promise<Ended> | null = null;
+      let ended: Ended;
       try {
         stage ??= await openStage(parts);
-        ended = await within(CELL_LIMIT_MS, runTrial(stage, cell));
+        trial = runTrial(stage, cell);
+        ended = await within(CELL_LIMIT_MS, trial, 'the cell did not end');
       } catch (error) {
         ended = { outcome: null, problems: [problemOf(error)], resumedAfterMs: null };
       }
       if (ended.problems.length > 0 && stage) {
         diagnosis = await diagnose(stage.testbed);
-        await stage.close();
+        await giveUp(stage, trial);
         stage = null;
       }
       return { cell, ...ended, diagnosis, elapsedMs: performance.now() - startedAt };
@@ -83,6 +89,8 @@ interface Stage {
   readonly baseline: Baseline;
   owner: HostName;
   state: GuestState;
+  /** Of the last move: settles when its workflow has ended. */
+  moving: Promise<unknown>;
   close(): Promise<void>;
 }
 
@@ -103,7 +111,7 @@ async function openStage(parts: RigParts): Promise<Stage> {
   const vm = await testbed.guest(`tried-${randomBytes(3).toString('hex')}`, QEMU_GUEST);
   const guest = qemuGuest(testbed, vm);
   const close = async () => {
-    injector.follow(null);
+    void injector.follow(null);
     await guest.close();
     await testbed.stop();
     await injector.close();
@@ -114,7 +122,7 @@ async function openStage(parts: RigParts): Promise<Stage> {
   try {
     await testbed.client.startVm(vm, 'host-a');
     const unsealed = await firstUnsealing(guest, 'host-a');
-    return { testbed, injector, networks, guest, baseline: await baselineOf(testbed.hosts), owner: 'host-a', state: { lastCount: 0, unsealed }, close };
+    return { testbed, injector, networks, guest, baseline: await baselineOf(testbed.hosts), owner: 'host-a', state: { lastCount: 0, unsealed }, moving: Promise.resolve(), close };
   } catch (error) {
     await close();
     throw error;
@@ -131,19 +139,16 @@ async function firstUnsealing(guest: TestedGuest, host: HostName): Promise<Unsea
   }
 }
 
-async function runTrial(stage: Stage, trial: Trial): Promise<Pick<CellResult, 'outcome' | 'problems' | 'resumedAfterMs'>> {
+async function runTrial(stage: Stage, trial: Trial): Promise<Ended> {
   const { testbed, injector } = stage;
   const move = moveOf(testbed, stage.networks, stage.guest, stage.owner);
   await markHere(stage);
   const death = trial.kind === 'orchestrator' ? deathOf(trial, move) : null;
   const fault = trial.kind === 'orchestrator' ? null : scriptOf(trial, move);
-  injector.follow(death?.script ?? fault?.script ?? null);
-  const { result, codes, runId } = await moveAndWait(stage, move.destination);
-  injector.follow(null);
-  await death?.over();
-  await fault?.over();
-  const harnessError = injector.takeError();
-  if (harnessError) throw harnessError;
+  const accident = injector.follow(death?.script ?? fault?.script ?? null);
+  const { result, codes, runId } = await Promise.race([accident, moveAndWait(stage, move.destination)]);
+  void injector.follow(null);
+  await Promise.race([accident, Promise.all([death?.over(), fault?.over()])]);
 
   stage.owner = result.outcome.kind === 'moved' ? move.destination : move.source;
   const history = await testbed.temporal.workflow.getHandle(workflowIdOf(stage.guest.vmId), runId).fetchHistory();
@@ -188,7 +193,19 @@ async function markHere(stage: Stage): Promise<void> {
   stage.state = { ...stage.state, lastCount: await stage.guest.mark(stage.owner) };
 }
 
-async function moveAndWait({ testbed, guest: { vmId } }: Stage, destination: HostName): Promise<{ result: MigrationResult; codes: readonly string[]; runId: string }> {
+interface EndedMove {
+  readonly result: MigrationResult;
+  readonly codes: readonly string[];
+  readonly runId: string;
+}
+
+function moveAndWait(stage: Stage, destination: HostName): Promise<EndedMove> {
+  const moving = startAndWait(stage, destination);
+  stage.moving = moving;
+  return moving;
+}
+
+async function startAndWait({ testbed, guest: { vmId } }: Stage, destination: HostName): Promise<EndedMove> {
   const { runId } = await testbed.client.migrate({ vmId, destination });
   for (;;) {
     try {
@@ -206,10 +223,18 @@ async function replayProblems(history: Parameters<typeof replay>[0], workflowId:
   return replay(history, workflowId).then(() => [], (error: unknown) => [`its history does not replay: ${String(error)}`]);
 }
 
-async function within<T>(limitMs: number, work: Promise<T>): Promise<T> {
+/** Ends what still waits on the testbed before the testbed ends: a client that is cut off in mid-call throws where nobody can catch it. */
+async function giveUp(stage: Stage, trial: Promise<unknown> | null): Promise<void> {
+  const workflowId = workflowIdOf(stage.guest.vmId);
+  await stage.testbed.temporal.workflow.getHandle(workflowId).terminate('the cell failed').catch(() => undefined); // it may have ended
+  await within(GIVE_UP_LIMIT_MS, Promise.allSettled([trial, stage.moving]), `${workflowId} is still waited for`).catch((error: unknown) => console.error(problemOf(error)));
+  await stage.close();
+}
+
+async function within<T>(limitMs: number, work: Promise<T>, otherwise: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`the cell did not end in ${limitMs / 1000} s`)), limitMs);
+    timer = setTimeout(() => reject(new Error(`${otherwise} in ${limitMs / 1000} s`)), limitMs);
   });
   work.catch(() => undefined);
   return Promise.race([work, late]).finally(() => clearTimeout(timer));
