@@ -27,9 +27,7 @@ export function createFencing(services: HostServices, { bringBack }: Settlement)
 
   async function takeBack({ vmId, migrationId }: MoveKey, declared: Fence): Promise<SourceSettlement> {
     const { host, by, reason } = parseDocument(Fence, declared, 'ORDER_INVALID');
-    const before = await ownership.read(vmId);
-    if (before.state === 'relinquished' && before.peer !== host) throw refuse('OWNERSHIP_REFUSED', { host: hostId, event: 'fence', vm: vmId, state: `relinquished to ${before.peer}` });
-    const record = await ownership.apply(vmId, { type: 'fence', migrationId, reason: `${by}: ${reason}` });
+    const record = await ownership.apply(vmId, { type: 'fence', migrationId, destination: host, reason: `${by}: ${reason}` });
     return { ...(await runAgain(vmId, migrationId)), epoch: record.epoch + 1 };
   }
 

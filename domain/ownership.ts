@@ -76,7 +76,7 @@ export type OwnershipEvent =
   | { readonly type: 'relinquish'; readonly migrationId: MigrationId }
   | { readonly type: 'learn-verdict'; readonly proven: ProvenVerdict }
   | { readonly type: 'learn-claim'; readonly proven: ProvenClaim }
-  | { readonly type: 'fence'; readonly migrationId: MigrationId; readonly reason: string }
+  | { readonly type: 'fence'; readonly migrationId: MigrationId; readonly destination: HostId; readonly reason: string }
   | { readonly type: 'expect'; readonly migrationId: MigrationId; readonly source: HostId; readonly epoch: number }
   | { readonly type: 'accept'; readonly migrationId: MigrationId; readonly epoch: number; readonly manifestDigest: Sha256Hex }
   | { readonly type: 'reject'; readonly migrationId: MigrationId; readonly epoch: number; readonly reason: string };
@@ -208,7 +208,7 @@ function learnClaim(record: OwnershipRecord, event: EventOf<'learn-claim'>): Tra
 /** The destination is known to be off for good: the source takes the VM back above any epoch the destination can hold. */
 function fence(record: OwnershipRecord, event: EventOf<'fence'>): Transition {
   if (record.state === 'owner' && settlementOf(record, event.migrationId)?.outcome === 'fenced') return same(record);
-  if (!isMove(record, 'relinquished', event.migrationId)) return no(record, event);
+  if (!isMove(record, 'relinquished', event.migrationId) || record.peer !== event.destination) return no(record, event);
   const epoch = record.epoch + 2;
   return become(record, { state: 'owner', epoch }, settlement(event.migrationId, epoch, 'fenced', { reason: event.reason }));
 }
@@ -288,6 +288,6 @@ function same(record: OwnershipRecord): Transition {
 }
 
 function no(record: OwnershipRecord, event: OwnershipEvent): Transition {
-  const state = 'migrationId' in record ? `${record.state} (epoch ${record.epoch}, move ${record.migrationId})` : `${record.state} (epoch ${record.epoch})`;
+  const state = 'migrationId' in record ? `${record.state} (epoch ${record.epoch}, move ${record.migrationId}, peer ${record.peer})` : `${record.state} (epoch ${record.epoch})`;
   return { ok: false, failure: failure('OWNERSHIP_REFUSED', { host: record.hostId, event: event.type, vm: record.vmId, state }) };
 }

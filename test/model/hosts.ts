@@ -122,6 +122,7 @@ export function workflowSteps(here: Here, m: number): void {
       else if (mistake === 'a verdict is believed unproven' && verdict === 'rejected') hears('gets a verdict that nobody signed', records.verdict(m, epoch, verdict));
     }
     hears('gets the verdict of a host that the move does not name', records.strangersVerdict(m, source.epoch + 1));
+    hears('is told by the operator that a host is off that the move does not name', records.strangersFence(m));
   }
   if (isUp(b)) for (let epoch = 2; epoch <= LAST_EPOCH; epoch++) if (isKnown(epoch)) settleDestination(epoch);
   const isFenceTrue = !isUp(b) || mistake === 'fence a host that is on';

@@ -51,6 +51,10 @@ export const MISTAKES = {
     breaks: 'a-fence-ends-the-doubt', in: 'one move',
     apply: (record, event) => real(record, event.type === 'fence' ? { type: 'create' } : event),
   },
+  'a fence of another host is believed': {
+    breaks: 'one-runs', in: 'one move',
+    apply: (record, event) => real(record, event.type === 'fence' && record.state === 'relinquished' ? { ...event, destination: record.peer } : event),
+  },
   'a claim of an earlier epoch is believed': {
     breaks: 'a-way-back', in: 'one move',
     apply: (record, event) => (event.type === 'learn-claim' && record.state === 'owner' && event.proven.claim.epoch === record.epoch - 1 ? become(record, { state: 'retired', epoch: record.epoch, migrationId: event.proven.claim.migrationId, peer: event.proven.claim.hostId }) : real(record, event)),

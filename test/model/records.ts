@@ -94,7 +94,9 @@ export class Records {
   readonly offer = (m: number, epoch: number): number => this.event(place(1, m, epoch), () => ({ type: 'offer', migrationId: idOf(m), destination: hostAt(this.move(m).to), epoch }));
   readonly withdraw = (m: number): number => this.event(place(2, m, 0), () => ({ type: 'withdraw', migrationId: idOf(m) }));
   readonly relinquish = (m: number): number => this.event(place(3, m, 0), () => ({ type: 'relinquish', migrationId: idOf(m) }));
-  readonly fence = (m: number): number => this.event(place(4, m, 0), () => ({ type: 'fence', migrationId: idOf(m), reason: 'it is off' }));
+  readonly fence = (m: number): number => this.event(place(4, m, 0), () => ({ type: 'fence', migrationId: idOf(m), destination: hostAt(this.move(m).to), reason: 'it is off' }));
+  /** A host that the move does not name is off, truly. */
+  readonly strangersFence = (m: number): number => this.event(place(4, m, 1), () => ({ type: 'fence', migrationId: idOf(m), destination: stranger, reason: 'it is off' }));
   readonly expect = (m: number, epoch: number): number => this.event(place(5, m, epoch), () => ({ type: 'expect', migrationId: idOf(m), source: hostAt(this.move(m).from), epoch }));
   readonly accept = (m: number, epoch: number): number => this.event(place(6, m, epoch), () => ({ type: 'accept', migrationId: idOf(m), epoch, manifestDigest: digest(epoch) }));
   readonly reject = (m: number, epoch: number): number => this.event(place(7, m, epoch), () => ({ type: 'reject', migrationId: idOf(m), epoch, reason: 'a reason' }));

@@ -76,8 +76,9 @@ const EVENTS = {
   'claim 4': claimed(4),
   'claim 4 of its own': claimed(4, { hostId: SOURCE }),
   'claim 4 of another VM': claimed(4, { vmId: 'web-2' }),
-  'fence m1': { type: 'fence', migrationId: m1, reason: 'burnt' },
-  'fence m2': { type: 'fence', migrationId: m2, reason: 'burnt' },
+  'fence m1': { type: 'fence', migrationId: m1, destination: DESTINATION, reason: 'burnt' },
+  'fence m1 elsewhere': { type: 'fence', migrationId: m1, destination: third, reason: 'burnt' },
+  'fence m2': { type: 'fence', migrationId: m2, destination: DESTINATION, reason: 'burnt' },
   'expect m1 1': { type: 'expect', migrationId: m1, source: DESTINATION, epoch: 1 },
   'expect m1 2': { type: 'expect', migrationId: m1, source: DESTINATION, epoch: 2 },
   'expect m1 2 from elsewhere': { type: 'expect', migrationId: m1, source: third, epoch: 2 },
@@ -188,6 +189,7 @@ const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
     'withdraw m1': 'same',
     'withdraw m2': 'owner 3, m1 fenced 3, m2 withdrawn 4',
     'fence m1': 'same',
+    'fence m1 elsewhere': 'same',
     'reject m1 3': 'same',
     'reject m2 4': 'owner 3, m1 fenced 3, m2 rejected 4',
   },
@@ -287,7 +289,7 @@ describe('what a record makes of an event', () => {
       ok: false,
       failure: {
         code: 'OWNERSHIP_REFUSED',
-        message: `host-a refuses withdraw for VM web-1: its record says relinquished (epoch 1, move ${m1})`,
+        message: `host-a refuses withdraw for VM web-1: its record says relinquished (epoch 1, move ${m1}, peer ${DESTINATION})`,
         remedy: 'See `korora vm show web-1`; the record is right until evidence says otherwise.',
       },
     });
