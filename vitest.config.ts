@@ -9,8 +9,8 @@ export default defineConfig({
         test: { name: 'unit', include: ['test/unit/**/*.test.ts', 'test/replay/**/*.test.ts'], testTimeout: 2 * ONE_MINUTE, hookTimeout: 2 * ONE_MINUTE, maxWorkers: 2 },
       },
       {
-        // Each file has two hosts, their VMs and a Temporal server of its own: one at a time.
-        test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], setupFiles: ['test/support/tell-failures.ts'], testTimeout: 5 * ONE_MINUTE, hookTimeout: 5 * ONE_MINUTE, fileParallelism: false },
+        // Each file has two hosts, their VMs and a Temporal server of its own: one at a time. Concurrent tests in a file have rigs.
+        test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], setupFiles: ['test/support/tell-failures.ts'], testTimeout: 5 * ONE_MINUTE, hookTimeout: 5 * ONE_MINUTE, fileParallelism: false, maxConcurrency: 2 },
       },
     ],
   },

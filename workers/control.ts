@@ -16,7 +16,8 @@ export async function runControlWorker({ taskQueue, evidenceDir }: ControlOption
   const worker = await Worker.create({
     ...place,
     taskQueue,
-    workflowsPath: fileURLToPath(new URL('../workflows/index.js', import.meta.url)),
+    // Made by the build: bundling at every start takes seconds.
+    workflowBundle: { codePath: fileURLToPath(new URL('../workflows/bundle.js', import.meta.url)) },
     activities: wrap?.(activities) ?? activities,
     shutdownGraceTime: '10 s',
   });

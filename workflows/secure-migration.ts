@@ -6,21 +6,20 @@
  *   preflight ─ attest ─ seal ─ prepare ─ move ─┬─ accepted: retire ─ record
  *        └──────────┴──────┴───────┴────────────┴─ else: settle, last in first out ─ record ─ fail
  */
-import { CancellationScope, proxyActivities, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
+import { CancellationScope, proxyActivities, setHandler } from '@temporalio/workflow';
 import type { ControlActivities } from '../activities/index.js';
 import type { Handover } from '../activities/outgoing-move.js';
 import type { SourceSettlement } from '../activities/settle.js';
 import type { Verification } from '../activities/verify.js';
-import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
 import type { Evidence } from '../domain/evidence.js';
 import { type Failure, type FailureCode, KororaError, failure, refuse } from '../domain/failures.js';
-import { type Manifest, type VerdictStatement } from '../domain/manifest.js';
+import type { VerdictStatement } from '../domain/manifest.js';
 import { Order } from '../domain/order.js';
 import { planMove } from '../domain/preflight.js';
-import type { MigrationResult, MigrationStatus } from '../domain/status.js';
-import type { Phase } from '../domain/steps.js';
+import type { MigrationResult } from '../domain/status.js';
 import { VmDocument } from '../domain/vm.js';
+import { ABORTABLE, Account } from './account.js';
 import { Controls } from './controls.js';
 import { failuresOf, refusing, toApplicationFailure } from './failures.js';
 import { callsOf } from './hosts.js';
@@ -35,7 +34,6 @@ export interface MigrationInput {
 }
 
 const GIVEN_UP: readonly FailureCode[] = ['DESTINATION_REJECTED', 'ABORTED', 'COPY_STALLED', 'COPY_NOT_CONVERGING'];
-const ABORTABLE: readonly Phase[] = ['requested', 'admitted', 'attested', 'sealed', 'copying'];
 
 export async function secureMigration(input: MigrationInput): Promise<MigrationResult> {
   const { order, vm } = openInput(input);
@@ -43,38 +41,21 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   const destination = callsOf(order.destination);
   const control = proxyActivities<ControlActivities>(controlOptions);
   const saga = new Saga();
-  const patience = new Patience(order.vmId, () => setCurrentDetails(details()));
-  const startedAtMs = workflowInfo().startTime.getTime();
-
-  let phase: Phase = 'requested';
-  let failures: readonly Failure[] = [];
+  const account: Account = new Account(order, vm, () => patience.nextAction ?? controls.nextAction);
+  const patience = new Patience(order.vmId, () => account.show());
   let abortReason = 'it was cancelled';
-  /** From `prepare` on something may have changed on a host. */
-  let isUnderWay = false;
-  let isSourceGone = false;
-  let accepted: VerdictStatement | null = null;
-  const phases: Record<string, number> = { requested: 0 };
-  const seen: Seen = {
-    sourceEpoch: null,
-    attestation: { source: null, destination: null, referenceSets: { source: null, destination: null } },
-    manifest: null,
-    verdict: null,
-    rounds: [],
-    source: null,
-    destination: null,
-  };
 
   const forward = new CancellationScope();
-  setHandler(statusQuery, status);
+  setHandler(statusQuery, () => account.status(controls));
   setHandler(abortUpdate, abort, { validator: refusing(validateAbort) });
   const controls = new Controls({
     order,
-    phase: () => phase,
+    phase: () => account.phase,
     hold: (isHeld) => source.step.holdCopy({ order, isHeld }),
     tune: (limits) => source.step.tuneCopy({ order, limits }),
-    onChange: () => setCurrentDetails(details()),
+    onChange: () => account.show(),
   });
-  reach('requested');
+  account.reach('requested');
 
   try {
     await forward.run(async () => {
@@ -85,7 +66,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
     });
   } catch (error) {
     // Once it is aborted, whatever breaks first on a host is a consequence.
-    failures = forward.consideredCancelled ? [failure('ABORTED', { reason: abortReason })] : failuresOf(error, abortReason);
+    account.failures = forward.consideredCancelled ? [failure('ABORTED', { reason: abortReason })] : failuresOf(error, abortReason);
     await CancellationScope.nonCancellable(compensate);
   }
   return await CancellationScope.nonCancellable(conclude);
@@ -93,10 +74,10 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   async function preflight(): Promise<void> {
     const request = { order, vm };
     const [sourceFacts, destinationFacts] = await allOrReasons([source.step.inspectSource(request), destination.step.inspectDestination(request)]);
-    seen.sourceEpoch = sourceFacts.ownership.epoch >= 1 ? (sourceFacts.ownership.epoch as Evidence['sourceEpoch']) : null;
+    account.sourceEpoch = sourceFacts.ownership.epoch >= 1 ? (sourceFacts.ownership.epoch as Evidence['sourceEpoch']) : null;
     const [first, ...rest] = planMove(order, vm, sourceFacts, destinationFacts);
     if (first) throw new KororaError([first, ...rest]);
-    reach('admitted');
+    account.reach('admitted');
   }
 
   async function attest(): Promise<void> {
@@ -109,31 +90,31 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
       source.step.quoteHost({ order, role: 'source', peer: destinationOffer }),
       destination.step.quoteHost({ order, role: 'destination', peer: sourceOffer }),
     ]);
-    seen.attestation.source = sourceEvidence;
-    seen.attestation.destination = destinationEvidence;
+    account.attestation.source = sourceEvidence;
+    account.attestation.destination = destinationEvidence;
     const [ofDestination, ofSource] = await allOrReasons([
       source.step.appraisePeer({ order, role: 'source', evidence: destinationEvidence }),
       destination.step.appraisePeer({ order, role: 'destination', evidence: sourceEvidence }),
     ]);
-    seen.attestation.referenceSets = { source: ofSource.referenceSet, destination: ofDestination.referenceSet };
-    reach('attested');
+    account.attestation.referenceSets = { source: ofSource.referenceSet, destination: ofDestination.referenceSet };
+    account.reach('attested');
   }
 
   async function seal(): Promise<void> {
     const wrapped = await source.step.wrapSecrets({ order });
     await destination.step.unwrapSecrets({ order, wrapped });
-    reach('sealed');
+    account.reach('sealed');
   }
 
   async function prepare() {
-    isUnderWay = true;
+    account.isUnderWay = true;
     saga.undoWith('prepare', async () => {
-      if (accepted) return;
+      if (account.accepted) return;
       if (patience.isFenced(order.destination)) return;
       await patience.insist(order.destination, () => destination.ensure.settleDestination({ order, epoch: epochToCome(), reason: why() }));
     });
     const { address } = await destination.step.prepareDestination({ order, vm });
-    reach('copying');
+    account.reach('copying');
     return address;
   }
 
@@ -149,8 +130,8 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
         destination.copy.verifyImage({ order }),
       ] as const;
       void started[0].then(({ rounds }) => {
-        seen.rounds = [...rounds];
-        reach('stopped');
+        account.rounds = [...rounds];
+        account.reach('stopped');
       }, () => undefined);
       for (const one of started) {
         one.catch((error: unknown) => {
@@ -161,9 +142,9 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
       return Promise.allSettled(started);
     });
     keep(handover.status === 'fulfilled' ? handover.value : null, verification.status === 'fulfilled' ? verification.value : null);
-    if (seen.verdict?.verdict.verdict === 'accepted') {
-      accepted = seen.verdict;
-      reach('activated');
+    if (account.verdict?.verdict.verdict === 'accepted') {
+      account.accepted = account.verdict;
+      account.reach('activated');
       return;
     }
     throw new KororaError(reasonsOf(firstError));
@@ -172,7 +153,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   /** The destination's own reason first: what the source saw is often only the broken channel. */
   function reasonsOf(error: unknown): readonly [Failure, ...Failure[]] {
     const reasons = failuresOf(error ?? new Error('the move ended without a verdict'), abortReason);
-    const said = seen.verdict?.verdict.reason;
+    const said = account.verdict?.verdict.reason;
     // A destination that was told to give up, or whose source gave up, has no reason of its own.
     if (!said || said.startsWith('ABORTED:') || reasons.some((r) => GIVEN_UP.includes(r.code))) return reasons;
     return [failure('DESTINATION_REJECTED', { reason: said }), ...reasons];
@@ -182,9 +163,9 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   async function settleMove(): Promise<void> {
     const settled = await patience.insist(order.source, () => source.ensure.settleSource({ order, reason: why() }));
     if (settled?.state === 'runs' || settled?.state === 'absent') return noteSource(settled);
-    seen.verdict ??= await askDestination(settled?.epoch ?? epochToCome());
-    const statement = seen.verdict;
-    if (statement?.verdict.verdict === 'accepted') accepted = statement;
+    account.verdict ??= await askDestination(settled?.epoch ?? epochToCome());
+    const statement = account.verdict;
+    if (statement?.verdict.verdict === 'accepted') account.accepted = statement;
     else noteSource(patience.isFenced(order.source) ? null : await patience.insist(order.source, () => takeBack(statement)));
   }
 
@@ -199,24 +180,24 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
 
   /** A source whose hypervisor died meanwhile, or that is fenced: owned there, running nowhere. */
   function noteSource(settled: SourceSettlement | null): void {
-    isSourceGone = settled === null || settled.state === 'absent';
-    if (settled?.state === 'rebooted') failures = [...failures, failure('VM_REBOOTED', { vm: order.vmId, host: order.source, fenced: order.destination })];
-    if (isSourceGone) failures = [...failures, failure('VM_NOT_RUNNING', { vm: order.vmId, host: order.source, status: settled ? (settled.problem ?? settled.state) : 'nothing: it is fenced' })];
+    account.isSourceGone = settled === null || settled.state === 'absent';
+    if (settled?.state === 'rebooted') account.failures = [...account.failures, failure('VM_REBOOTED', { vm: order.vmId, host: order.source, fenced: order.destination })];
+    if (account.isSourceGone) account.failures = [...account.failures, failure('VM_NOT_RUNNING', { vm: order.vmId, host: order.source, status: settled ? (settled.problem ?? settled.state) : 'nothing: it is fenced' })];
   }
 
   /** A silent destination leaves the move in doubt; no timeout ever resumes the source. Null where it was fenced. */
   async function askDestination(epoch: number): Promise<VerdictStatement | null> {
     const asking = () => destination.ensure.settleDestination({ order, epoch, reason: why() });
-    const statement = await patience.insist(order.destination, asking, () => reach('in-doubt'));
-    if (phase === 'in-doubt') reach('compensating');
+    const statement = await patience.insist(order.destination, asking, () => account.reach('in-doubt'));
+    if (account.phase === 'in-doubt') account.reach('compensating');
     return statement;
   }
 
   async function compensate(): Promise<void> {
-    reach('compensating');
+    account.reach('compensating');
     const failed = await saga.unwind();
     const fenced = patience.fences.map(({ host, by, reason }) => failure('HOST_FENCED', { host, by, reason, vm: order.vmId }));
-    failures = [...failures, ...failed.flatMap(({ error }) => failuresOf(error, abortReason)), ...fenced];
+    account.failures = [...account.failures, ...failed.flatMap(({ error }) => failuresOf(error, abortReason)), ...fenced];
   }
 
   /** A worker that does not answer has no session any more, or will lose it: nothing to wait for. */
@@ -229,16 +210,16 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
 
   async function conclude(): Promise<MigrationResult> {
     let closing: Promise<void> | null = null;
-    if (accepted) {
-      failures = [];
+    if (account.accepted) {
+      account.failures = [];
       closing = closeSessions();
-      const statement = accepted;
+      const statement = account.accepted;
       if (!patience.isFenced(order.source)) await patience.insist(order.source, () => source.ensure.resolveSource({ order, statement }));
-      reach('retired');
+      account.reach('retired');
     } else {
-      reach(isUnderWay ? 'source-resumed' : 'refused');
+      account.reach(account.isUnderWay ? 'source-resumed' : 'refused');
     }
-    const evidence = evidenceNow();
+    const evidence = account.evidence({ fences: patience.fences, approval: controls.approval });
     const [{ path, digest }] = await Promise.all([control.recordEvidence({ evidence }), closing]);
     const result: MigrationResult = {
       migrationId: order.migrationId,
@@ -248,63 +229,20 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
       evidenceDigest: digest,
       timings: evidence.timings,
     };
-    if (accepted) return result;
-    throw toApplicationFailure(failures, result);
-  }
-
-  function evidenceNow(): Evidence {
-    return {
-      kind: 'korora/evidence',
-      version: 1,
-      order,
-      orderDigest: digestOf(order),
-      vm,
-      bundleDigest: order.bundleDigest,
-      sourceEpoch: seen.sourceEpoch,
-      attestation: seen.attestation,
-      manifest: seen.manifest,
-      verdict: seen.verdict,
-      rounds: seen.rounds,
-      fences: patience.fences,
-      approval: controls.approval,
-      timings: { startedAtMs, endedAtMs: Date.now(), phases, source: seen.source, destination: seen.destination },
-      outcome: {
-        kind: accepted ? 'moved' : isUnderWay ? 'source-resumed' : 'refused',
-        runsOn: accepted ? order.destination : isSourceGone ? null : order.source,
-        failures: failures.map(({ code, message, remedy }) => ({ code, message, remedy })),
-      },
-    };
+    if (account.accepted) return result;
+    throw toApplicationFailure(account.failures, result);
   }
 
   function keep(handover: Handover | null, verification: Verification | null): void {
-    seen.manifest = handover?.manifest ?? verification?.manifest ?? null;
-    seen.source = handover?.timings ?? null;
-    seen.destination = verification?.timings ?? null;
-    seen.verdict = verification?.statement ?? null;
-  }
-
-  function status(): MigrationStatus {
-    const { migrationId, vmId } = order;
-    return {
-      migrationId,
-      vmId,
-      source: order.source,
-      destination: order.destination,
-      phase,
-      isAbortable: ABORTABLE.includes(phase),
-      limits: controls.limits,
-      phases,
-      rounds: seen.rounds,
-      failures,
-      awaits: controls.awaits,
-      isHeld: controls.isHeld,
-      nextAction: nextAction(),
-    };
+    account.manifest = handover?.manifest ?? verification?.manifest ?? null;
+    account.source = handover?.timings ?? null;
+    account.destination = verification?.timings ?? null;
+    account.verdict = verification?.statement ?? null;
   }
 
   function validateAbort({ reason }: { readonly reason: string }): void {
     if (typeof reason !== 'string' || reason.length === 0 || reason.length > 500) throw refuse('ORDER_INVALID', { problem: 'reason: 1 to 500 characters' });
-    if (!ABORTABLE.includes(phase)) throw refuse('PAST_POINT_OF_NO_RETURN', { vm: order.vmId });
+    if (!ABORTABLE.includes(account.phase)) throw refuse('PAST_POINT_OF_NO_RETURN', { vm: order.vmId });
   }
 
   function abort({ reason }: { readonly reason: string }): void {
@@ -312,41 +250,13 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
     forward.cancel();
   }
 
-  function reach(next: Phase): void {
-    phase = next;
-    phases[next] ??= Date.now() - startedAtMs;
-    setCurrentDetails(details());
-  }
-
-  function details(): string {
-    const lines = [`**${phase}** — VM \`${order.vmId}\` from \`${order.source}\` to \`${order.destination}\``];
-    for (const { code, message, remedy } of failures) lines.push(`- \`${code}\` ${message} — ${remedy}`);
-    const next = nextAction();
-    if (next) lines.push(`**Next action:** ${next}`);
-    return lines.join('\n');
-  }
-
-  function nextAction(): string | null {
-    return patience.nextAction ?? controls.nextAction;
-  }
-
   function why(): string {
-    return failures.map((f) => `${f.code}: ${f.message}`).join('; ') || abortReason;
+    return account.failures.map((f) => `${f.code}: ${f.message}`).join('; ') || abortReason;
   }
 
   function epochToCome(): number {
-    return (seen.sourceEpoch ?? 0) + 1;
+    return (account.sourceEpoch ?? 0) + 1;
   }
-}
-
-interface Seen {
-  sourceEpoch: Evidence['sourceEpoch'];
-  attestation: { -readonly [K in keyof Evidence['attestation']]: Evidence['attestation'][K] };
-  manifest: Manifest | null;
-  verdict: VerdictStatement | null;
-  rounds: Evidence['rounds'];
-  source: Evidence['timings']['source'];
-  destination: Evidence['timings']['destination'];
 }
 
 function openInput(input: MigrationInput): MigrationInput {

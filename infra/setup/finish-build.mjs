@@ -1,11 +1,13 @@
 #!/usr/bin/env node
 /**
  * The end of `npm run build`: what tsc leaves undone in dist/. Copies the plain modules that compiled code imports by a
- * relative path (tsc copies no .mjs it does not compile) and puts the command into dist/bin for a PATH.
+ * relative path (tsc copies no .mjs it does not compile), bundles the workflows as Temporal's sandbox takes them (a worker
+ * would do it at every start, for seconds), and puts the command into dist/bin for a PATH.
  */
-import { chmodSync, copyFileSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { DefaultLogger, bundleWorkflowCode } from '@temporalio/worker';
 
 const project = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 
@@ -14,6 +16,10 @@ for (const file of ['infra/temporal/start-server.mjs']) {
   mkdirSync(path.dirname(copy), { recursive: true });
   copyFileSync(path.join(project, file), copy);
 }
+
+const workflows = path.join(project, 'dist/workflows');
+const { code } = await bundleWorkflowCode({ workflowsPath: path.join(workflows, 'index.js'), logger: new DefaultLogger('ERROR') });
+writeFileSync(path.join(workflows, 'bundle.js'), code);
 
 chmodSync(path.join(project, 'dist/cli/main.js'), 0o755);
 const link = path.join(project, 'dist/bin/korora');

@@ -70,6 +70,11 @@ export function unsealsIn(text: string): Unsealed[] {
   );
 }
 
+/** What a guest says when something failed inside it. */
+export function complaintsIn(text: string): string[] {
+  return [...text.matchAll(/^(?:seal-failed|unseal-failed|memory-wrong) .*$/gm)].map(([line]) => line);
+}
+
 /** The first number that is not one more than the one before it; null where there is no gap. */
 export function firstGap(counts: readonly number[]): { readonly after: number; readonly came: number } | null {
   for (let i = 1; i < counts.length; i++) {

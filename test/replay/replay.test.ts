@@ -6,17 +6,13 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { DeterminismViolationError } from '@temporalio/workflow';
-import { Worker, type WorkflowBundleWithSourceMap, bundleWorkflowCode } from '@temporalio/worker';
-import { beforeAll, expect, it } from 'vitest';
+import { Worker } from '@temporalio/worker';
+import { expect, it } from 'vitest';
 import { SCENARIOS } from '../../infra/testbed/scenarios.js';
 
 const here = fileURLToPath(new URL('histories', import.meta.url));
 const recorded = readdirSync(here).flatMap((version) => readdirSync(join(here, version)).map((file) => ({ version, name: file.replace('.json', ''), path: join(here, version, file) })));
-let workflowBundle: WorkflowBundleWithSourceMap;
-
-beforeAll(async () => {
-  workflowBundle = await bundleWorkflowCode({ workflowsPath: fileURLToPath(new URL('../../dist/workflows/index.js', import.meta.url)) });
-});
+const workflowBundle = { codePath: fileURLToPath(new URL('../../dist/workflows/bundle.js', import.meta.url)) };
 
 interface RecordedHistory {
   events: { activityTaskScheduledEventAttributes?: { activityType: { name: string } } }[];

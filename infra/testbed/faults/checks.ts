@@ -94,13 +94,13 @@ export async function guestProblems(guest: TestedGuest, ran: readonly HostName[]
   const said = async () => {
     const all = await guest.said(ran);
     if (!isStartedAgain) return all;
-    return { counts: all.counts.includes(1) ? all.counts.slice(all.counts.lastIndexOf(1)) : [], unsealings: all.unsealings.filter(({ secret }) => secret !== before.unsealed.secret) };
+    return { ...all, counts: all.counts.includes(1) ? all.counts.slice(all.counts.lastIndexOf(1)) : [], unsealings: all.unsealings.filter(({ secret }) => secret !== before.unsealed.secret) };
   };
   const lastBefore = isStartedAgain ? 0 : before.lastCount;
   const countsThen = (await said()).counts.length;
   const deadline = performance.now() + GUEST_LIMIT_MS;
   for (;;) {
-    const { counts, unsealings } = await said();
+    const { counts, unsealings, complaints } = await said();
     const unsealed = unsealings.findLast(({ count }) => count > (counts[countsThen - 1] ?? lastBefore));
     const lastCount = counts.at(-1) ?? lastBefore;
     if (unsealed && counts.length >= countsThen + COUNTS_ON) {
@@ -111,6 +111,7 @@ export async function guestProblems(guest: TestedGuest, ran: readonly HostName[]
         state: { lastCount, unsealed },
         problems: [
           ...(gap ? [`it counted ${gap.came} after ${gap.after}`] : []),
+          ...complaints.map((line) => `it said: ${line}`),
           ...((isStartedAgain || unsealed.secret === before.unsealed.secret) && unsealed.vtpm === before.unsealed.vtpm ? [] : ['it unsealed something else, or with another vTPM']),
           ...(diskCount >= lastCount ? [] : [`its disk says ${diskCount}, its console ${lastCount}`]),
           ...(elsewhere.length === 0 ? [] : [`it ran on another host, too: it said ${elsewhere.join(' ')} there`]),

@@ -14,6 +14,14 @@ export interface Unsealing {
 export interface Said {
   readonly counts: readonly number[];
   readonly unsealings: readonly Unsealing[];
+  /** Whole lines that say something failed. */
+  readonly complaints: readonly string[];
+}
+
+export interface VmProcess {
+  readonly host: HostName;
+  readonly kind: 'hypervisor' | 'vtpm';
+  readonly pid: number;
 }
 
 export interface TestedGuest {
@@ -25,6 +33,6 @@ export interface TestedGuest {
   /** The number on the guest's disk. */
   diskCount(): Promise<number>;
   /** Every process of the VM there is, by host and kind: a whole VM is one of each. */
-  processes(): Promise<readonly { readonly host: HostName; readonly kind: 'hypervisor' | 'vtpm'; readonly pid: number }[]>;
+  processes(): Promise<readonly VmProcess[]>;
   close(): Promise<void>;
 }

@@ -1,6 +1,6 @@
 /** A move as its history tells it: which steps broke, and whether today's workflow code would do the same again. */
 import type { Client } from '@temporalio/client';
-import { DefaultLogger, Runtime, Worker, type WorkflowBundleWithSourceMap, bundleWorkflowCode } from '@temporalio/worker';
+import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import { built } from './built.js';
 
 export interface StepRun {
@@ -46,11 +46,11 @@ export function msUntilResumed(steps: readonly StepRun[]): number | null {
 }
 const SETTLES_SOURCE = ['settleSource', 'resolveSource', 'fenceDestination'];
 
-let bundle: Promise<WorkflowBundleWithSourceMap> | null = null;
+let isQuiet = false;
 
 /** Throws where it would not. */
 export async function replay(history: History, workflowId: string): Promise<void> {
-  if (!bundle) Runtime.install({ logger: new DefaultLogger('ERROR', () => undefined) });
-  bundle ??= bundleWorkflowCode({ workflowsPath: built('workflows/index.js'), logger: new DefaultLogger('ERROR', () => undefined) });
-  await Worker.runReplayHistory({ workflowBundle: await bundle }, history, workflowId);
+  if (!isQuiet) Runtime.install({ logger: new DefaultLogger('ERROR', () => undefined) });
+  isQuiet = true;
+  await Worker.runReplayHistory({ workflowBundle: { codePath: built('workflows/bundle.js') } }, history, workflowId);
 }

@@ -1,6 +1,6 @@
 /**
- * `npm run matrix`: the whole fault matrix on real QEMU, swtpm, TPMs and Temporal. A line a cell; a diagnosis where one
- * fails; `N passed, N failed` at the end. matrix.sh sets the machine up and calls it.
+ * `npm run matrix`: the whole fault matrix on real QEMU, swtpm, TPMs and Temporal, or with the fake hypervisor in QEMU's and
+ * swtpm's place. A line a cell; a diagnosis where one fails; `N passed, N failed` at the end. matrix.sh sets the machine up and calls it.
  */
 import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -8,7 +8,8 @@ import { parseArgs, promisify } from 'node:util';
 import { allCells } from './cells.js';
 import { deaths } from './orchestrator.js';
 import { document, line } from './report.js';
-import { type CellResult, type RigParts, type Trial, createRig } from './rig.js';
+import type { CellResult, RigParts, Trial } from './rig.js';
+import { createRigs } from './rigs.js';
 
 /** Of each kind. */
 const DEATHS = 50;
@@ -20,6 +21,7 @@ const USAGE = `usage: npm run matrix [-- --only PATTERN] [--list] [--record]
                   orchestrator: ${DEATHS} moves in which the Temporal server dies, ${DEATHS} in which all workers do, at random moments
   --list          the cells, and why the others cannot be
   --rigs N        so many testbeds at once; default 2
+  --hypervisor H  qemu or fake; default qemu
   --record        all cells and the orchestrator's deaths, into docs/fault-matrix.md`;
 
 async function main(): Promise<number> {
@@ -29,6 +31,7 @@ async function main(): Promise<number> {
       list: { type: 'boolean', default: false },
       record: { type: 'boolean', default: false },
       rigs: { type: 'string', default: '2' },
+      hypervisor: { type: 'string', default: 'qemu' },
       seed: { type: 'string', default: String(Date.now() % 1_000_000) },
       help: { type: 'boolean', default: false },
       'guest-dir': { type: 'string' },
@@ -36,8 +39,11 @@ async function main(): Promise<number> {
     },
   });
   const [guestDir, temporalBinary] = [values['guest-dir'], values['temporal-binary']];
-  if (values.help || !guestDir || !temporalBinary) return say(USAGE, values.help ? 0 : 2);
-  const run = (trials: readonly Trial[]) => runAll({ guestDir, temporalBinary }, trials, Number(values.rigs));
+  const { hypervisor } = values;
+  const isKnown = hypervisor === 'qemu' || hypervisor === 'fake';
+  if (values.help || !guestDir || !temporalBinary || !isKnown) return say(USAGE, values.help ? 0 : 2);
+  if (values.record && hypervisor === 'fake') return say('only a run on QEMU is recorded: no claim rests on the fake', 2);
+  const run = (trials: readonly Trial[]) => runAll({ guestDir, temporalBinary, hypervisor }, trials, Number(values.rigs));
   const dying = deaths(DEATHS, Number(values.seed));
   if (values.only === 'orchestrator') return judged(await run(dying));
   const pattern = new RegExp(values.only);
@@ -54,23 +60,19 @@ async function main(): Promise<number> {
 
 /** In the order of the trials, whichever ended first. */
 async function runAll(parts: RigParts, trials: readonly Trial[], rigCount: number): Promise<readonly CellResult[]> {
-  const rigs = Array.from({ length: rigCount }, () => createRig(parts));
+  const rigs = createRigs(parts, rigCount);
   // Workers end with this process; VMs, TPMs and Temporal would not.
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void Promise.all(rigs.map((rig) => rig.close())).finally(() => process.exit(1)));
-  const results = new Map<Trial, CellResult>();
-  const waiting = trials[Symbol.iterator]();
-  await Promise.all(
-    rigs.map(async (rig) => {
-      for (const trial of waiting) {
-        const result = await rig.run(trial);
-        results.set(trial, result);
-        say(line(result), 0);
-        if (result.problems.length > 0) say([...result.problems.map((problem) => `  ${problem}`), result.diagnosis ?? ''].join('\n'), 0);
-      }
-      await rig.close();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void rigs.close().finally(() => process.exit(1)));
+  const results = await Promise.all(
+    trials.map(async (trial) => {
+      const result = await rigs.run(trial);
+      say(line(result), 0);
+      if (result.problems.length > 0) say([...result.problems.map((problem) => `  ${problem}`), result.diagnosis ?? ''].join('\n'), 0);
+      return result;
     }),
   );
-  return trials.flatMap((trial) => results.get(trial) ?? []);
+  await rigs.close();
+  return results;
 }
 
 function judged(results: readonly CellResult[]): number {

@@ -10,7 +10,7 @@ import { createLocalHost } from '../../../host/local.js';
 import { createVmStore } from '../../../host/vm-store.js';
 import type { TestbedHost } from '../testbed.js';
 import { HOSTS, type HostName } from './move.js';
-import { commandLines } from './qemu-guest.js';
+import { commandLines } from './vm-processes.js';
 
 const POLL_MS = 100;
 const LIMIT_MS = 15_000;

@@ -14,11 +14,11 @@ import { type Testbed, type TestbedOptions, startTestbed } from '../testbed.js';
 import { built } from './built.js';
 import type { Cell, OutcomeKind } from './cells.js';
 import { type GuestState, type Problems, copyProblems, evidenceProblems, faultProblems, guestProblems, outcomeProblems, phaseProblems, workerProblems } from './checks.js';
+import { TESTED_GUESTS, consoleGuest } from './console-guest.js';
 import type { TestedGuest, Unsealing } from './guest.js';
 import { msUntilResumed, replay, stepsOf } from './history.js';
 import { type Injector, startInjector } from './injector.js';
 import { type HostName, moveOf, otherHost } from './move.js';
-import { QEMU_GUEST, qemuGuest } from './qemu-guest.js';
 import { type Baseline, baselineOf, remainsOf } from './remains.js';
 import { type Death, deathOf } from './orchestrator.js';
 import { scriptOf } from './script.js';
@@ -50,7 +50,7 @@ export interface Rig {
   close(): Promise<void>;
 }
 
-export type RigParts = Pick<TestbedOptions, 'guestDir' | 'temporalBinary'>;
+export type RigParts = Pick<TestbedOptions, 'guestDir' | 'temporalBinary'> & { readonly hypervisor: keyof typeof TESTED_GUESTS };
 
 export function createRig(parts: RigParts): Rig {
   let stage: Stage | null = null;
@@ -108,8 +108,8 @@ async function openStage(parts: RigParts): Promise<Stage> {
   };
   const testbed = await startTestbed({ root, ...parts, workerCommands, channelTap });
   // Of this rig alone: a VM of that name on another testbed of this machine could be taken for a stranger.
-  const vm = await testbed.guest(`tried-${randomBytes(3).toString('hex')}`, QEMU_GUEST);
-  const guest = qemuGuest(testbed, vm);
+  const vm = await testbed.guest(`tried-${randomBytes(3).toString('hex')}`, TESTED_GUESTS[parts.hypervisor]);
+  const guest = consoleGuest(testbed, vm);
   const close = async () => {
     void injector.follow(null);
     await guest.close();

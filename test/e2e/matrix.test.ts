@@ -1,0 +1,23 @@
+/**
+ * A part of the fault matrix on real QEMU on every test run: each step and each undo, with its reply lost and with its worker killed
+ * after its effect; and a few deaths of the orchestrator at random moments (the name says how to have the same again).
+ * All of it: `npm run matrix`. What is asserted of each: infra/testbed/faults/checks.ts.
+ */
+import { afterAll, expect, it } from 'vitest';
+import { allCells } from '../../infra/testbed/faults/cells.js';
+import { deaths } from '../../infra/testbed/faults/orchestrator.js';
+import type { Trial } from '../../infra/testbed/faults/rig.js';
+import { createRigs } from '../../infra/testbed/faults/rigs.js';
+import { partsFromEnvironment } from './support.js';
+
+const rigs = createRigs({ ...partsFromEnvironment(), hypervisor: 'qemu' }, 2);
+afterAll(() => rigs.close());
+
+const DEATHS_EACH = 3;
+const cells: readonly Trial[] = allCells().filter(({ kind, fault, notApplicable }) => kind === 'activity' && notApplicable === null && (fault === 'reply-lost' || fault === 'killed-after'));
+
+const trials = [...cells, ...deaths(DEATHS_EACH, Date.now() % 1_000_000)];
+it.concurrent.each(trials.map((trial) => [trial.name, trial] as const))('%s', async (_, trial) => {
+  const { problems, diagnosis } = await rigs.run(trial);
+  expect(problems, diagnosis ?? '').toEqual([]);
+});

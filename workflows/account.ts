@@ -1,0 +1,90 @@
+/**
+ * What a move has seen so far, and what it says of it: status and details to people while it runs, evidence when it is
+ * over. It decides nothing.
+ */
+import { setCurrentDetails, workflowInfo } from '@temporalio/workflow';
+import { digestOf } from '../domain/canonical.js';
+import type { Evidence } from '../domain/evidence.js';
+import type { Failure } from '../domain/failures.js';
+import type { Manifest, VerdictStatement } from '../domain/manifest.js';
+import type { Order } from '../domain/order.js';
+import type { MigrationStatus } from '../domain/status.js';
+import type { Phase } from '../domain/steps.js';
+import type { VmDocument } from '../domain/vm.js';
+
+export const ABORTABLE: readonly Phase[] = ['requested', 'admitted', 'attested', 'sealed', 'copying'];
+
+export class Account {
+  phase: Phase = 'requested';
+  failures: readonly Failure[] = [];
+  /** Something may have changed on a host. */
+  isUnderWay = false;
+  /** It is owned by the source and runs nowhere. */
+  isSourceGone = false;
+  /** The proof that the destination owns the VM. */
+  accepted: VerdictStatement | null = null;
+  sourceEpoch: Evidence['sourceEpoch'] = null;
+  readonly attestation: { -readonly [K in keyof Evidence['attestation']]: Evidence['attestation'][K] } = { source: null, destination: null, referenceSets: { source: null, destination: null } };
+  manifest: Manifest | null = null;
+  /** The last word of the destination, whichever it was. */
+  verdict: VerdictStatement | null = null;
+  rounds: Evidence['rounds'] = [];
+  source: Evidence['timings']['source'] = null;
+  destination: Evidence['timings']['destination'] = null;
+  private readonly startedAtMs = workflowInfo().startTime.getTime();
+  private readonly phases: Record<string, number> = { requested: 0 };
+
+  constructor(
+    private readonly order: Order,
+    private readonly vm: VmDocument,
+    private readonly nextAction: () => string | null,
+  ) {}
+
+  reach(next: Phase): void {
+    this.phase = next;
+    this.phases[next] ??= Date.now() - this.startedAtMs;
+    this.show();
+  }
+
+  /** For Temporal's web UI. */
+  show(): void {
+    const { vmId, source, destination } = this.order;
+    const lines = [`**${this.phase}** — VM \`${vmId}\` from \`${source}\` to \`${destination}\``];
+    for (const { code, message, remedy } of this.failures) lines.push(`- \`${code}\` ${message} — ${remedy}`);
+    const next = this.nextAction();
+    if (next) lines.push(`**Next action:** ${next}`);
+    setCurrentDetails(lines.join('\n'));
+  }
+
+  status(copy: Pick<MigrationStatus, 'limits' | 'awaits' | 'isHeld'>): MigrationStatus {
+    const { migrationId, vmId, source, destination } = this.order;
+    const { phase, phases, rounds, failures } = this;
+    const { limits, awaits, isHeld } = copy;
+    return { migrationId, vmId, source, destination, phase, isAbortable: ABORTABLE.includes(phase), limits, phases, rounds, failures, awaits, isHeld, nextAction: this.nextAction() };
+  }
+
+  evidence({ fences, approval }: Pick<Evidence, 'fences' | 'approval'>): Evidence {
+    const { order, vm, sourceEpoch, attestation, manifest, verdict, rounds, startedAtMs, phases, source, destination } = this;
+    return {
+      kind: 'korora/evidence',
+      version: 1,
+      order,
+      orderDigest: digestOf(order),
+      vm,
+      bundleDigest: order.bundleDigest,
+      sourceEpoch,
+      attestation,
+      manifest,
+      verdict,
+      rounds,
+      fences,
+      approval,
+      timings: { startedAtMs, endedAtMs: Date.now(), phases, source, destination },
+      outcome: {
+        kind: this.accepted ? 'moved' : this.isUnderWay ? 'source-resumed' : 'refused',
+        runsOn: this.accepted ? order.destination : this.isSourceGone ? null : order.source,
+        failures: this.failures.map(({ code, message, remedy }) => ({ code, message, remedy })),
+      },
+    };
+  }
+}
