@@ -42,11 +42,8 @@ export function createFencing(services: HostServices, { bringBack }: Settlement)
     const runDir = vms.runDirOf(vmId);
     return ownership.hold(vmId, async ({ state }) => {
       if (state !== 'owner') throw refuse('VM_NOT_OWNED', { host: hostId, vm: vmId, state });
-      if (installed.bootedAfter !== migrationId) {
-        if ((await hypervisor.status(vmId, runDir)) === 'running') return { state: 'runs' };
-        await vms.write(vmId, { ...installed, bootedAfter: migrationId });
-      }
-      if ((await hypervisor.status(vmId, runDir)) === 'running') return { state: 'rebooted' };
+      if ((await hypervisor.status(vmId, runDir)) === 'running') return { state: installed.bootedAfter === migrationId ? 'rebooted' : 'runs' };
+      await vms.write(vmId, { ...installed, bootedAfter: migrationId });
       await hypervisor.ensureDestroyed(vmId, runDir);
       await vtpms.ensureStopped(runDir);
       return boot(installed).then(

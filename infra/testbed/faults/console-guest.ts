@@ -12,7 +12,7 @@ import { processesOf } from './vm-processes.js';
 /** Small, so that a move takes as little as it can; it still changes memory while it is copied. */
 export const TESTED_GUESTS = {
   qemu: { memoryMib: 128, dirtyMibPerSecond: 2, dirtySetMib: 8, unsealEveryS: 1 },
-  fake: { dirtyMibPerSecond: 2, dirtySetMib: 2, unsealEveryS: 1 },
+  fake: { dirtyMibPerSecond: 2, dirtySetMib: 2, tickMs: 50, unsealEveryS: 0 },
 } as const;
 
 /** The digits of infra/guest/README.md's record. */
