@@ -2,9 +2,13 @@
  * The fault matrix as a table: every step, write and message has its cells, what cannot be says why, and a step that nobody
  * thought of is noticed.
  */
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { STEPS } from '../../domain/steps.js';
 import { type Cell, STEP_FAULTS, allCells } from '../../infra/testbed/faults/cells.js';
+import { deaths } from '../../infra/testbed/faults/orchestrator.js';
+import { type MatrixRecord, document, updated } from '../../infra/testbed/faults/report.js';
+import type { CellResult, Trial } from '../../infra/testbed/faults/rig.js';
 
 const cells = allCells();
 const places = Object.entries(STEPS).flatMap(([step, { does, undo }]) => [
@@ -44,5 +48,42 @@ describe('the fault matrix', () => {
     const warm = { on: 'source', activity: 'warmUp' } as const;
     expect(() => allCells({ ...STEPS, warmUp: { ...step, does: [warm], undo: [] } })).toThrow('does not know warmUp: source warmUp');
     expect(() => allCells({ ...STEPS, quote: { ...STEPS.quote, undo: [warm] } })).toThrow('does not know quote: source warmUp (undo)');
+  });
+});
+
+describe('the record of the fault matrix', () => {
+  const [first, second] = cells as [Cell, Cell];
+  const result = (cell: Trial, problems: readonly string[] = []): CellResult => ({ cell, outcome: 'moved', problems, resumedAfterMs: null, diagnosis: null, elapsedMs: 1000.4 });
+  const [monday, tuesday] = [{ date: '2026-01-05', commit: 'aaaa' }, { date: '2026-01-06', commit: 'bbbb+' }];
+  const namesAndCommits = (rows: MatrixRecord['cells']) => rows.map(({ name, commit }) => [name, commit]);
+
+  it('has the last result of each cell, in their order; what is no cell any more goes', () => {
+    const before = updated([], [result(second), result(first, ['it failed']), result({ ...first, name: 'gone' })], monday, [first, second]);
+    expect(namesAndCommits(before)).toEqual([[first.name, 'aaaa'], [second.name, 'aaaa']]);
+    const after = updated(before, [result(first)], tuesday, [first, second]);
+    expect(namesAndCommits(after)).toEqual([[first.name, 'bbbb+'], [second.name, 'aaaa']]);
+    expect(after[0]?.problems).toEqual([]);
+  });
+
+  it('keeps the deaths of the orchestrator together: those of the last run that had any', () => {
+    const [old, young] = [deaths(1, 1), deaths(1, 2)];
+    const before = updated([], [result(first), ...old.map((death) => result(death))], monday, [first]);
+    expect(namesAndCommits(updated(before, [result(first)], tuesday, [first]))).toEqual([[first.name, 'bbbb+'], ...old.map(({ name }) => [name, 'aaaa'])]);
+    expect(namesAndCommits(updated(before, young.map((death) => result(death)), tuesday, [first]))).toEqual([[first.name, 'aaaa'], ...young.map(({ name }) => [name, 'bbbb+'])]);
+  });
+
+  it('says what failed and how much was not run', () => {
+    const versions = { qemu: '1', swtpm: '1', tpm2Tools: '1', node: '1' };
+    const text = document({ versions, cells: updated([], [result(first, ['it broke'])], monday, [first, second]) }, [first, second], []);
+    expect(text).toContain('**0 passed, 1 failed**, 1 not run');
+    expect(text).toContain(`| ${first.name} | moved | FAILED: it broke |  | 1.0 | 2026-01-05 aaaa |`);
+  });
+
+  it('is what docs/fault-matrix.md shows, and of the cells of today', () => {
+    const record = JSON.parse(readFileSync('docs/fault-matrix.json', 'utf8')) as MatrixRecord;
+    const can = cells.filter(({ notApplicable }) => notApplicable === null);
+    const left = cells.filter(({ notApplicable }) => notApplicable !== null);
+    expect(readFileSync('docs/fault-matrix.md', 'utf8')).toBe(document(record, can, left));
+    expect(record.cells.filter(({ kind }) => kind !== 'orchestrator').map(({ name }) => name)).toEqual(can.map(({ name }) => name));
   });
 });

@@ -5,9 +5,9 @@
 import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { parseArgs, promisify } from 'node:util';
-import { allCells } from './cells.js';
+import { type Cell, allCells } from './cells.js';
 import { deaths } from './orchestrator.js';
-import { document, line } from './report.js';
+import { type MatrixRecord, document, line, updated } from './report.js';
 import type { CellResult, RigParts, Trial } from './rig.js';
 import { createRigs } from './rigs.js';
 
@@ -22,7 +22,9 @@ const USAGE = `usage: npm run matrix [-- --only PATTERN] [--list] [--record]
   --list          the cells, and why the others cannot be
   --rigs N        so many testbeds at once; default 2
   --hypervisor H  qemu or fake; default qemu
-  --record        all cells and the orchestrator's deaths, into docs/fault-matrix.md`;
+  --record        into docs/fault-matrix.json and docs/fault-matrix.md; without --only all cells and the orchestrator's deaths`;
+
+const RECORD = 'docs/fault-matrix.json';
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -45,17 +47,24 @@ async function main(): Promise<number> {
   if (values.record && hypervisor === 'fake') return say('only a run on QEMU is recorded: no claim rests on the fake', 2);
   const run = (trials: readonly Trial[]) => runAll({ guestDir, temporalBinary, hypervisor }, trials, Number(values.rigs));
   const dying = deaths(DEATHS, Number(values.seed));
-  if (values.only === 'orchestrator') return judged(await run(dying));
+  const [cells, left] = [allCells().filter(({ notApplicable }) => notApplicable === null), allCells().filter(({ notApplicable }) => notApplicable !== null)];
   const pattern = new RegExp(values.only);
-  const named = allCells().filter(({ name }) => name.includes(values.only) || pattern.test(name));
-  const cells = named.filter(({ notApplicable }) => notApplicable === null);
-  const left = named.filter(({ notApplicable }) => notApplicable !== null);
-  if (values.list) return say([...cells.map(({ name }) => name), ...left.map(({ name, notApplicable }) => `(${name}: ${notApplicable})`)].join('\n'), 0);
-  if (cells.length === 0) return say(`no cell is named ${values.only}; --list lists them`, 2);
+  const isNamed = ({ name }: Cell) => name.includes(values.only) || pattern.test(name);
+  if (values.list) return say([...cells.filter(isNamed).map(({ name }) => name), ...left.filter(isNamed).map(({ name, notApplicable }) => `(${name}: ${notApplicable})`)].join('\n'), 0);
+  const named: readonly Trial[] = values.only === 'orchestrator' ? dying : cells.filter(isNamed);
+  if (named.length === 0) return say(`no cell is named ${values.only}; --list lists them`, 2);
 
-  const results = await run(values.record ? [...cells, ...dying] : cells);
-  if (values.record) await writeFile('docs/fault-matrix.md', document(results, left, await versions()));
+  const results = await run(values.record && values.only === '' ? [...named, ...dying] : named);
+  if (values.record) await record(results, cells, left);
   return judged(results);
+}
+
+async function record(results: readonly CellResult[], cells: readonly Cell[], left: readonly Cell[]): Promise<void> {
+  const before = JSON.parse(await readFile(RECORD, 'utf8').catch(() => '{"cells":[]}')) as Pick<MatrixRecord, 'cells'>;
+  const commit = (await output('git', 'rev-parse', '--short', 'HEAD')).trim() + ((await output('git', 'status', '--porcelain', '--untracked-files=no')) === '' ? '' : '+');
+  const next: MatrixRecord = { versions: await versions(), cells: updated(before.cells, results, { date: new Date().toISOString().slice(0, 10), commit }, cells) };
+  await writeFile(RECORD, `${JSON.stringify(next, null, 1)}\n`);
+  await writeFile(RECORD.replace('.json', '.md'), document(next, cells, left));
 }
 
 /** In the order of the trials, whichever ended first. */
@@ -80,15 +89,16 @@ function judged(results: readonly CellResult[]): number {
   return say(`${results.length - failed} passed, ${failed} failed`, failed === 0 ? 0 : 1);
 }
 
-async function versions() {
-  const first = async (command: string, ...args: string[]) => (await promisify(execFile)(command, args)).stdout;
+async function output(command: string, ...args: string[]): Promise<string> {
+  return (await promisify(execFile)(command, args)).stdout;
+}
+
+async function versions(): Promise<MatrixRecord['versions']> {
   const numberIn = (text: string) => /\d+\.\d+(?:\.\d+)?/.exec(text)?.[0] ?? 'unknown';
   return {
-    date: new Date().toISOString().slice(0, 10),
-    korora: (JSON.parse(await readFile('package.json', 'utf8')) as { version: string }).version,
-    qemu: numberIn(await first('qemu-system-x86_64', '--version')),
-    swtpm: numberIn(await first('swtpm', '--version')),
-    tpm2Tools: numberIn(await first('tpm2_getcap', '--version')),
+    qemu: numberIn(await output('qemu-system-x86_64', '--version')),
+    swtpm: numberIn(await output('swtpm', '--version')),
+    tpm2Tools: numberIn(await output('tpm2_getcap', '--version')),
     node: process.versions.node,
   };
 }
