@@ -1,5 +1,6 @@
 /** Prints a move while it runs: each phase once with its time, each memory round, and what to do. */
 import type { KororaClient, MigrationView } from '../client/index.js';
+import { meaningOf } from '../domain/status.js';
 import { renderNextAction, renderPhase, renderRound } from './render.js';
 
 export interface Screen {
@@ -54,7 +55,10 @@ export function createViewPrinter(screen: Screen): (view: MigrationView) => void
       else screen.passing(renderRound(progress));
       lastRound = Math.max(lastRound, progress.round);
     }
+    const isNewDoubt = status.phase === 'in-doubt' && !phases.has('in-doubt');
     reached.filter((name) => !isDuringCopy(name)).forEach(printPhase);
+    const meaning = meaningOf(status);
+    if (isNewDoubt && meaning) screen.line(`  ${meaning}`);
     const next = renderNextAction(status);
     if (next !== null && next !== action) screen.line(next);
     action = next;

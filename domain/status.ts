@@ -1,4 +1,4 @@
-/** What a client sees of a move: the answer of the workflow's `status` query, and its result. */
+/** What a client sees of a move: the answer of the workflow's `status` query, what it means, and the move's result. Pure. */
 import type { Evidence } from './evidence.js';
 import type { Failure } from './failures.js';
 import type { HostId, MigrationId, Sha256Hex, VmId } from './ids.js';
@@ -25,6 +25,24 @@ export interface MigrationStatus {
   readonly isHeld: boolean;
   /** What an operator does now; null where there is nothing to do. */
   readonly nextAction: string | null;
+}
+
+/** What a phase means for the VM, where its name alone would leave people guessing; null elsewhere. */
+export function meaningOf({ phase, vmId, source, destination }: Pick<MigrationStatus, 'phase' | 'vmId' | 'source' | 'destination'>): string | null {
+  if (phase !== 'in-doubt') return null;
+  return `${source} stopped ${vmId} and gave it away; whether ${destination} took it is not known. It runs there or nowhere, and no clock decides.`;
+}
+
+/** For Temporal's web UI, in its Markdown. Commands stand in backticks, or their dashes are made typographic. Remedies are left out while there is something to do now. */
+export function detailsOf(status: Pick<MigrationStatus, 'phase' | 'vmId' | 'source' | 'destination' | 'failures' | 'nextAction'>): string {
+  const { phase, vmId, source, destination, failures, nextAction } = status;
+  const meaning = meaningOf(status);
+  return [
+    `**${phase}** — VM \`${vmId}\` from \`${source}\` to \`${destination}\``,
+    ...(meaning ? [meaning] : []),
+    ...(failures.length > 0 ? [failures.map(({ code, message, remedy }) => `- \`${code}\` ${message}${nextAction ? '' : ` — ${remedy}`}`).join('\n')] : []),
+    ...(nextAction ? [`**Next action:** ${nextAction}`] : []),
+  ].join('\n\n');
 }
 
 /** The answer to a wish to hold the copy or to let it go on. */

@@ -8,7 +8,7 @@ import type { Evidence } from '../domain/evidence.js';
 import type { Failure } from '../domain/failures.js';
 import type { Manifest, VerdictStatement } from '../domain/manifest.js';
 import type { Order } from '../domain/order.js';
-import type { MigrationStatus } from '../domain/status.js';
+import { type MigrationStatus, detailsOf } from '../domain/status.js';
 import type { Phase } from '../domain/steps.js';
 import type { VmDocument } from '../domain/vm.js';
 
@@ -49,11 +49,8 @@ export class Account {
   /** For Temporal's web UI. */
   show(): void {
     const { vmId, source, destination } = this.order;
-    const lines = [`**${this.phase}** — VM \`${vmId}\` from \`${source}\` to \`${destination}\``];
-    for (const { code, message, remedy } of this.failures) lines.push(`- \`${code}\` ${message} — ${remedy}`);
-    const next = this.nextAction();
-    if (next) lines.push(`**Next action:** ${next}`);
-    setCurrentDetails(lines.join('\n'));
+    const { phase, failures } = this;
+    setCurrentDetails(detailsOf({ phase, vmId, source, destination, failures, nextAction: this.nextAction() }));
   }
 
   status(copy: Pick<MigrationStatus, 'limits' | 'awaits' | 'isHeld'>): MigrationStatus {

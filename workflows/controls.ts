@@ -50,8 +50,8 @@ export class Controls {
   /** Null where nobody need do anything. */
   get nextAction(): string | null {
     const { vmId } = this.parts.order;
-    if (this.awaits) return `Approve the move: korora approve ${vmId} --by NAME.`;
-    return this.isHeld ? `Let the copy go on: korora continue ${vmId}.` : null;
+    if (this.awaits) return `Approve the move: \`korora approve ${vmId} --by NAME\`.`;
+    return this.isHeld ? `Let the copy go on: \`korora continue ${vmId}\`.` : null;
   }
 
   private get wantsHold(): boolean {

@@ -40,7 +40,7 @@ export class Patience {
     const { host } = this.wait;
     return (
       `Bring the worker of ${host} back: the move waits for its answer, and nobody else can give it. ` +
-      `Only if ${host} is powered off and stays so until its worker is started: korora fence ${this.vmId} --host ${host} --by NAME --reason TEXT`
+      `Only if ${host} is powered off and stays so until its worker is started: \`korora fence ${this.vmId} --host ${host} --by NAME --reason TEXT\`.`
     );
   }
 

@@ -142,7 +142,7 @@ describe('a copy whose rounds are held', () => {
     expect(await korora('hold', vmId)).toContain(`the copy of ${vmId} is held`);
     await testbed.client.setLimits(vmId, { bandwidthBytesPerSecond: null });
     const held = await testbed.client.status(vmId);
-    expect(held).toMatchObject({ isHeld: true, awaits: null, nextAction: `Let the copy go on: korora continue ${vmId}.` });
+    expect(held).toMatchObject({ isHeld: true, awaits: null, nextAction: `Let the copy go on: \`korora continue ${vmId}\`.` });
     await countsOn(atA);
     expect((await testbed.client.status(vmId)).phase).toBe('copying');
 

@@ -53,7 +53,8 @@ it.each<{ readonly name: string; readonly vmId: string; readonly hasDisk: boolea
   await powerOff.done;
   expect(doubt.phase).toBe('in-doubt');
   expect(doubt.nextAction).toContain('Bring the worker of host-b back');
-  expect(doubt.nextAction).toContain(`korora fence ${vmId} --host host-b`);
+  // In backticks: the web UI makes dashes typographic elsewhere.
+  expect(doubt.nextAction).toContain(`\`korora fence ${vmId} --host host-b --by NAME --reason TEXT\``);
   expect([recordAt(testbed, 'host-a', vmId).state, recordAt(testbed, 'host-b', vmId).state]).toEqual(['relinquished', left]);
   expect((await failedMove(testbed.client.fence(vmId, { host: 'host-a', by: 'a test', reason: 'the wrong one' }))).codes).toEqual(['NOTHING_TO_FENCE']);
   expect((await failedMove(testbed.client.abort(vmId, 'it hangs'))).codes).toEqual(['PAST_POINT_OF_NO_RETURN']);

@@ -122,6 +122,13 @@ describe('following a move', () => {
     expect(printed(view(status({ stopped: 90, copying: 10 }, { rounds })))).toEqual([renderPhase('copying', 10), ...rounds.map(renderRound), renderPhase('stopped', 90)]);
   });
 
+  it('says what being in doubt means, once, and only while it is so', () => {
+    const doubt = view(status({ 'in-doubt': 50 }, { phase: 'in-doubt' }));
+    const said = '  host-a stopped web-1 and gave it away; whether host-b took it is not known. It runs there or nowhere, and no clock decides.';
+    expect(printed(doubt, doubt)).toEqual([renderPhase('in-doubt', 50), said]);
+    expect(printed(view(status({ 'in-doubt': 50, moved: 60 }, { phase: 'compensating' })))).not.toContain(said);
+  });
+
   it('says a next action once, and again only after it had changed', () => {
     const doubt = (nextAction: string | null) => view(status({}, { nextAction }));
     expect(printed(doubt('Wait.'), doubt('Wait.'), doubt('Fence.'), doubt(null), doubt('Fence.'))).toEqual(['next action: Wait.', 'next action: Fence.', 'next action: Fence.']);
