@@ -27,6 +27,11 @@ export interface SourceSettlement {
   readonly epoch: number;
 }
 
+export interface DestinationSettlement extends VerdictStatement {
+  /** It is owned here, but its hypervisor process is gone; it may be started. Missing in older histories. */
+  readonly isAbsent?: boolean;
+}
+
 export type Settlement = ReturnType<typeof createSettlement>;
 
 export function createSettlement(services: HostServices) {
@@ -70,19 +75,22 @@ export function createSettlement(services: HostServices) {
     });
   }
 
-  async function settle(move: MoveKey, epoch: number, reason: string): Promise<VerdictStatement> {
+  async function settle(move: MoveKey, epoch: number, reason: string): Promise<DestinationSettlement> {
     await sessions.find(move.migrationId)?.incoming?.listener.close();
     const verdict = await decide(move, epoch, reason);
-    if (verdict.verdict === 'rejected') await discard(move.vmId);
-    else await runAccepted(move.vmId);
-    return sign(verdict);
+    if (verdict.verdict === 'accepted') return { ...(await sign(verdict)), isAbsent: !(await runAccepted(move.vmId)) };
+    await discard(move.vmId);
+    return { ...(await sign(verdict)), isAbsent: false };
   }
 
-  /** A VM that was accepted runs, as long as it is still owned here and its process is there; the answer does not wait for a start. */
-  function runAccepted(vmId: VmId): Promise<void> {
+  /** A VM that was accepted runs, as long as it is still owned here; false where its process is gone, and it stays so: it may be started. */
+  function runAccepted(vmId: VmId): Promise<boolean> {
     const runDir = vms.runDirOf(vmId);
     return ownership.hold(vmId, async ({ state }) => {
-      if (state === 'owner' && (await hypervisor.status(vmId, runDir)) !== 'absent') await hypervisor.ensureRunning(vmId, runDir);
+      if (state !== 'owner') return true;
+      if ((await hypervisor.status(vmId, runDir)) === 'absent') return false;
+      await hypervisor.ensureRunning(vmId, runDir);
+      return true;
     });
   }
 
@@ -103,14 +111,14 @@ export function createSettlement(services: HostServices) {
   }
 
   /** Undo of prepare, and the question of a source that waits: rejects unless it accepted; the answer is signed. */
-  async function settleDestination({ order: value, epoch, reason }: { readonly order: Order; readonly epoch: number; readonly reason: string }): Promise<VerdictStatement> {
+  async function settleDestination({ order: value, epoch, reason }: { readonly order: Order; readonly epoch: number; readonly reason: string }): Promise<DestinationSettlement> {
     const { order } = openOrder(value);
     if (order.destination !== hostId) throw refuse('ORDER_INVALID', { problem: `${hostId} is not its destination` });
     return settle(order, epoch, reason);
   }
 
   /** The same for a move that no workflow tends any more. */
-  async function settleUntended({ move, epoch }: { readonly move: MoveKey; readonly epoch: number }): Promise<VerdictStatement> {
+  async function settleUntended({ move, epoch }: { readonly move: MoveKey; readonly epoch: number }): Promise<DestinationSettlement> {
     return settle(move, epoch, 'no workflow tended the move any more');
   }
 

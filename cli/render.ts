@@ -52,7 +52,7 @@ export function renderResult({ outcome, timings, evidencePath, vmId }: Migration
   const total = timings.endedAtMs - timings.startedAtMs;
   const { source, destination } = timings;
   const downtime = source && destination ? `downtime ${Math.round(destination.runningAtMs - source.pausedAtMs)} ms (source's clock to the verdict: ${Math.round(source.pauseMs)} ms), ` : '';
-  const what = { moved: `VM ${vmId} moved and runs on ${outcome.runsOn}`, 'source-resumed': `VM ${vmId} did not move; it runs ${outcome.runsOn === null ? 'nowhere' : `on ${outcome.runsOn}`}`, refused: `refused before anything changed; VM ${vmId} is on ${outcome.runsOn}` }[outcome.kind];
+  const what = { moved: outcome.runsOn === null ? `VM ${vmId} was handed over, and runs nowhere` : `VM ${vmId} moved and runs on ${outcome.runsOn}`, 'source-resumed': `VM ${vmId} did not move; it runs ${outcome.runsOn === null ? 'nowhere' : `on ${outcome.runsOn}`}`, refused: `refused before anything changed; VM ${vmId} is on ${outcome.runsOn}` }[outcome.kind];
   return `${what}\n${downtime}total ${total} ms\nevidence ${evidencePath}`;
 }
 

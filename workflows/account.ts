@@ -6,6 +6,7 @@ import { setCurrentDetails, workflowInfo } from '@temporalio/workflow';
 import { digestOf } from '../domain/canonical.js';
 import type { Evidence } from '../domain/evidence.js';
 import type { Failure } from '../domain/failures.js';
+import type { HostId } from '../domain/ids.js';
 import type { Manifest, VerdictStatement } from '../domain/manifest.js';
 import type { Order } from '../domain/order.js';
 import { type MigrationStatus, detailsOf } from '../domain/status.js';
@@ -21,6 +22,8 @@ export class Account {
   isUnderWay = false;
   /** It is owned by the source and runs nowhere. */
   isSourceGone = false;
+  /** The destination accepted and owns it, but lost it since: it runs nowhere. */
+  isDestinationGone = false;
   /** The proof that the destination owns the VM. */
   accepted: VerdictStatement | null = null;
   sourceEpoch: Evidence['sourceEpoch'] = null;
@@ -79,9 +82,15 @@ export class Account {
       timings: { startedAtMs, endedAtMs: Date.now(), phases, source, destination },
       outcome: {
         kind: this.accepted ? 'moved' : this.isUnderWay ? 'source-resumed' : 'refused',
-        runsOn: this.accepted ? order.destination : this.isSourceGone ? null : order.source,
+        runsOn: this.runsOn(),
         failures: this.failures.map(({ code, message, remedy }) => ({ code, message, remedy })),
       },
     };
+  }
+
+  private runsOn(): HostId | null {
+    const { source, destination } = this.order;
+    if (this.accepted) return this.isDestinationGone ? null : destination;
+    return this.isSourceGone ? null : source;
   }
 }

@@ -51,8 +51,8 @@ async function settleUntended(vmId: VmId, surveys: readonly HostSurvey[], fence:
   for (const { hostId, epoch, migrationId, peer } of stuck) {
     const move = { vmId, migrationId };
     if (answers(peer)) {
-      const statement = await callsOf(peer).step.settleUntended({ move, epoch: epoch + 1 });
-      await callsOf(hostId).step.resolveUntended({ statement });
+      const { verdict, quote } = await callsOf(peer).step.settleUntended({ move, epoch: epoch + 1 });
+      await callsOf(hostId).step.resolveUntended({ statement: { verdict, quote } });
     } else if (fence?.host === peer) {
       await callsOf(hostId).step.fenceUntended({ move, fence });
     } else continue;

@@ -188,9 +188,10 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   /** A silent destination leaves the move in doubt; no timeout ever resumes the source. Null where it was fenced. */
   async function askDestination(epoch: number): Promise<VerdictStatement | null> {
     const asking = () => destination.ensure.settleDestination({ order, epoch, reason: why() });
-    const statement = await patience.insist(order.destination, asking, () => account.reach('in-doubt'));
+    const settled = await patience.insist(order.destination, asking, () => account.reach('in-doubt'));
     if (account.phase === 'in-doubt') account.reach('compensating');
-    return statement;
+    account.isDestinationGone = settled?.isAbsent ?? false;
+    return settled && { verdict: settled.verdict, quote: settled.quote };
   }
 
   async function compensate(): Promise<void> {
@@ -211,7 +212,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   async function conclude(): Promise<MigrationResult> {
     let closing: Promise<void> | null = null;
     if (account.accepted) {
-      account.failures = [];
+      account.failures = account.isDestinationGone ? [failure('VM_NOT_RUNNING', { vm: order.vmId, host: order.destination, status: 'absent' })] : [];
       closing = closeSessions();
       const statement = account.accepted;
       if (!patience.isFenced(order.source)) await patience.insist(order.source, () => source.ensure.resolveSource({ order, statement }));
@@ -229,7 +230,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
       evidenceDigest: digest,
       timings: evidence.timings,
     };
-    if (account.accepted) return result;
+    if (account.failures.length === 0) return result;
     throw toApplicationFailure(account.failures, result);
   }
 

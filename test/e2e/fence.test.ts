@@ -99,6 +99,28 @@ async function startsFromItsDisk(vmId: string, before: GuestConsole, codes: read
   await after.close();
 }
 
+it('a destination that loses power after it accepted, and comes back, owns a VM that runs nowhere: the move says so, and it may be started there', async () => {
+  const { vm, console: guest } = await startGuest(testbed, 'dropped', 'host-a');
+  powerOff = { when: (direction) => direction === 'to source' && recordAt(testbed, 'host-b', 'dropped').state === 'owner', done: Promise.resolve() };
+  const { runId } = await testbed.client.migrate({ vmId: 'dropped', destination: 'host-b' });
+  await untilStatus(testbed, 'dropped', runId, ({ nextAction }) => nextAction !== null);
+  await powerOff.done;
+  networks.forEach((network) => network.mend());
+  await testbed.restartWorker('host-b');
+
+  const { codes, result } = await failedMove(testbed.client.result('dropped', runId));
+  expect(codes).toEqual(['VM_NOT_RUNNING']);
+  expect(result?.outcome).toMatchObject({ kind: 'moved', runsOn: null, failures: [{ code: 'VM_NOT_RUNNING' }] });
+  if (!result) throw new Error('the move has no result');
+  expect((await evidenceOf(result)).outcome).toEqual(result.outcome);
+  expect([recordAt(testbed, 'host-a', 'dropped').state, recordAt(testbed, 'host-b', 'dropped').state]).toEqual(['retired', 'owner']);
+  await testbed.client.startVm(vm, 'host-b');
+  const after = await consoleOn(testbed, 'dropped', 'host-b');
+  await after.until((c) => c.counts().includes(1) && c.unseals().length > 0, 'unsealing after it was started at host-b', 120_000);
+  expect(after.unseals().at(-1)?.ek).toBe(guest.unseals()[0]?.ek);
+  await Promise.all([guest.close(), after.close()]);
+});
+
 /** The workflow is terminated while its move is in doubt: an operator, or a database that was lost. Nothing orchestrates the end then. */
 it.each([
   { name: 'by its destination’s verdict', vmId: 'untended', isBack: true },

@@ -85,6 +85,8 @@ describe('the result of a move', () => {
     const back: MigrationResult = { ...result, outcome: { kind: 'source-resumed', runsOn: SOURCE, failures: [] }, timings: { ...timings, destination: null } };
     expect(renderResult(back)).toBe('VM web-1 did not move; it runs on host-a\ntotal 3000 ms\nevidence /e/web-1.json');
     const refused: MigrationResult = { ...back, outcome: { ...back.outcome, kind: 'refused' }, timings: { ...timings, source: null, destination: null } };
+    const lost: MigrationResult = { ...result, outcome: { ...result.outcome, runsOn: null }, timings: { ...timings, source: null, destination: null } };
+    expect(renderResult(lost)).toBe('VM web-1 was handed over, and runs nowhere\ntotal 3000 ms\nevidence /e/web-1.json');
     const dead: MigrationResult = { ...back, outcome: { ...back.outcome, runsOn: null } };
     expect(renderResult(dead)).toBe('VM web-1 did not move; it runs nowhere\ntotal 3000 ms\nevidence /e/web-1.json');
     expect(renderResult(refused)).toBe('refused before anything changed; VM web-1 is on host-a\ntotal 3000 ms\nevidence /e/web-1.json');
