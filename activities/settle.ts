@@ -78,9 +78,10 @@ export function createSettlement(services: HostServices) {
   async function settle(move: MoveKey, epoch: number, reason: string): Promise<DestinationSettlement> {
     await sessions.find(move.migrationId)?.incoming?.listener.close();
     const verdict = await decide(move, epoch, reason);
-    if (verdict.verdict === 'accepted') return { ...(await sign(verdict)), isAbsent: !(await runAccepted(move.vmId)) };
-    await discard(move.vmId);
-    return { ...(await sign(verdict)), isAbsent: false };
+    let isAbsent = false;
+    if (verdict.verdict === 'rejected') await discard(move.vmId);
+    else isAbsent = !(await runAccepted(move.vmId));
+    return { ...(await sign(verdict)), isAbsent };
   }
 
   /** A VM that was accepted runs, as long as it is still owned here; false where its process is gone, and it stays so: it may be started. */

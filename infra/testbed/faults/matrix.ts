@@ -7,7 +7,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { parseArgs, promisify } from 'node:util';
 import { type Cell, allCells } from './cells.js';
 import { deaths } from './orchestrator.js';
-import { type MatrixRecord, document, line, updated } from './report.js';
+import { type MatrixRecord, document, json, line, updated } from './report.js';
 import type { CellResult, RigParts, Trial } from './rig.js';
 import { createRigs } from './rigs.js';
 
@@ -63,7 +63,7 @@ async function record(results: readonly CellResult[], cells: readonly Cell[], le
   const before = JSON.parse(await readFile(RECORD, 'utf8').catch(() => '{"cells":[]}')) as Pick<MatrixRecord, 'cells'>;
   const commit = (await output('git', 'rev-parse', '--short', 'HEAD')).trim() + ((await output('git', 'status', '--porcelain', '--untracked-files=no')) === '' ? '' : '+');
   const next: MatrixRecord = { versions: await versions(), cells: updated(before.cells, results, { date: new Date().toISOString().slice(0, 10), commit }, cells) };
-  await writeFile(RECORD, `${JSON.stringify(next, null, 1)}\n`);
+  await writeFile(RECORD, json(next));
   await writeFile(RECORD.replace('.json', '.md'), document(next, cells, left));
 }
 

@@ -31,6 +31,11 @@ export interface MatrixRecord {
   readonly cells: readonly RecordedCell[];
 }
 
+/** A line a cell. */
+export function json({ versions, cells }: MatrixRecord): string {
+  return `{"versions":${JSON.stringify(versions)},"cells":[\n${cells.map((row) => JSON.stringify(row)).join(',\n')}\n]}\n`;
+}
+
 /** In the order of `cells`, then the orchestrator's deaths: of a cell that ran now the new result, else the old. Deaths are kept or replaced together. */
 export function updated(before: readonly RecordedCell[], results: readonly CellResult[], at: Pick<RecordedCell, 'date' | 'commit'>, cells: readonly Cell[]): readonly RecordedCell[] {
   const now = results.map(({ cell: { name, kind }, outcome, problems, resumedAfterMs, elapsedMs }): RecordedCell => ({ name, kind, outcome, problems, resumedAfterMs, elapsedMs: Math.round(elapsedMs), ...at }));
