@@ -10,7 +10,7 @@ export default defineConfig({
       },
       {
         // Each file has two hosts, their VMs and a Temporal server of its own: one at a time. Concurrent tests in a file have rigs.
-        test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], setupFiles: ['test/support/tell-failures.ts'], testTimeout: 5 * ONE_MINUTE, hookTimeout: 5 * ONE_MINUTE, fileParallelism: false, maxConcurrency: 2 },
+        test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], setupFiles: ['test/support/tell-failures.ts'], testTimeout: 5 * ONE_MINUTE, hookTimeout: 5 * ONE_MINUTE, fileParallelism: false, maxConcurrency: 3 },
       },
     ],
   },
