@@ -28,8 +28,8 @@ export interface SourceSettlement {
 }
 
 export interface DestinationSettlement extends VerdictStatement {
-  /** It is owned here, but its hypervisor process is gone; it may be started. Missing in older histories. */
-  readonly isAbsent?: boolean;
+  /** It is owned here, but its hypervisor process is gone; it may be started. */
+  readonly isAbsent: boolean;
 }
 
 export type Settlement = ReturnType<typeof createSettlement>;

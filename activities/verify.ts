@@ -16,6 +16,8 @@ import { type IncomingMove, type MoveSecrets, type Session, secretsOf, sessionOf
 import type { Settlement } from './settle.js';
 
 export interface Verification {
+  /** As in DestinationSettlement; only of a repeated try. */
+  readonly isAbsent?: boolean;
   readonly statement: VerdictStatement;
   readonly manifest: Manifest | null;
   /** Null where this is the answer to a repeated question. */
@@ -29,7 +31,10 @@ export function createVerification(services: HostServices, settlement: Settlemen
   async function verifyImage({ order: value }: { readonly order: Order }): Promise<Verification> {
     const { order, orderDigest } = await admit(services, value, 'destination');
     const settled = settlementOf(await ownership.read(order.vmId), order.migrationId);
-    if (settled) return { statement: await settlement.settle(order, settled.epoch, 'repeated'), manifest: null, timings: null };
+    if (settled) {
+      const { verdict, quote, isAbsent } = await settlement.settle(order, settled.epoch, 'repeated');
+      return { statement: { verdict, quote }, manifest: null, timings: null, isAbsent };
+    }
     const session = sessionOf(sessions, order, 'destination', orderDigest, hostId);
     const secrets = secretsOf(session, hostId, 'taking the image');
     const { incoming } = session;

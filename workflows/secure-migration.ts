@@ -190,7 +190,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
     const asking = () => destination.ensure.settleDestination({ order, epoch, reason: why() });
     const settled = await patience.insist(order.destination, asking, () => account.reach('in-doubt'));
     if (account.phase === 'in-doubt') account.reach('compensating');
-    account.isDestinationGone = settled?.isAbsent ?? false;
+    account.isDestinationGone = settled?.isAbsent ?? false; // older histories have none
     return settled && { verdict: settled.verdict, quote: settled.quote };
   }
 
@@ -239,6 +239,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
     account.source = handover?.timings ?? null;
     account.destination = verification?.timings ?? null;
     account.verdict = verification?.statement ?? null;
+    account.isDestinationGone = verification?.isAbsent ?? false;
   }
 
   function validateAbort({ reason }: { readonly reason: string }): void {
