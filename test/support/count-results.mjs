@@ -1,5 +1,6 @@
-/** Adds up vitest's JSON results and prints the closing line. Exit code 1 where anything failed, or nothing ran. */
+/** Adds up vitest's JSON results, names what failed, and prints the closing line. Exit code 1 where anything failed, or nothing ran. */
 import { readFileSync } from 'node:fs';
+import { relative } from 'node:path';
 
 const [, , failedBefore, ...files] = process.argv;
 const total = { passed: 0, failed: 0, skipped: 0 };
@@ -9,6 +10,10 @@ for (const file of files) {
   // A file that does not load fails without a test of its own.
   total.failed += numFailedTests + testResults.filter((r) => r.status === 'failed' && r.assertionResults.length === 0).length;
   total.skipped += numPendingTests;
+  for (const { name, status, assertionResults } of testResults) {
+    const tests = assertionResults.filter((r) => r.status === 'failed').map((r) => r.fullName);
+    if (status === 'failed') for (const test of tests.length > 0 ? tests : ['does not load']) console.log(`FAILED ${relative('.', name)}: ${test}`);
+  }
 }
 if (failedBefore !== '0' && total.failed === 0) total.failed = 1;
 console.log(`${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ''}`);

@@ -47,10 +47,18 @@ export function msUntilResumed(steps: readonly StepRun[]): number | null {
 const SETTLES_SOURCE = ['settleSource', 'resolveSource', 'fenceDestination'];
 
 let isQuiet = false;
+let lastReplay: Promise<unknown> = Promise.resolve();
 
-/** Throws where it would not. */
-export async function replay(history: History, workflowId: string): Promise<void> {
-  if (!isQuiet) Runtime.install({ logger: new DefaultLogger('ERROR', () => undefined) });
-  isQuiet = true;
-  await Worker.runReplayHistory({ workflowBundle: { codePath: built('workflows/bundle.js') } }, history, workflowId);
+/**
+ * Throws where it would not. One at a time: the SDK's runtime ends with the last of its workers, and a replay that
+ * has asked for the runtime and has no worker yet is not counted.
+ */
+export function replay(history: History, workflowId: string): Promise<void> {
+  const replayed = lastReplay.then(async () => {
+    if (!isQuiet) Runtime.install({ logger: new DefaultLogger('ERROR', () => undefined) });
+    isQuiet = true;
+    await Worker.runReplayHistory({ workflowBundle: { codePath: built('workflows/bundle.js') } }, history, workflowId);
+  });
+  lastReplay = replayed.catch(() => undefined);
+  return replayed;
 }
