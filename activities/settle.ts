@@ -77,10 +77,13 @@ export function createSettlement(services: HostServices) {
 
   async function settle(move: MoveKey, epoch: number, reason: string): Promise<DestinationSettlement> {
     await sessions.find(move.migrationId)?.incoming?.listener.close();
-    const verdict = await decide(move, epoch, reason);
-    let isAbsent = false;
-    if (verdict.verdict === 'rejected') await discard(move.vmId);
-    else isAbsent = !(await runAccepted(move.vmId));
+    return carryOut(await decide(move, epoch, reason));
+  }
+
+  /** Does what was decided, then signs it. */
+  async function carryOut(verdict: Verdict): Promise<DestinationSettlement> {
+    const isAbsent = verdict.verdict === 'accepted' && !(await runAccepted(verdict.vmId));
+    if (verdict.verdict === 'rejected') await discard(verdict.vmId);
     return { ...(await sign(verdict)), isAbsent };
   }
 
@@ -170,5 +173,5 @@ export function createSettlement(services: HostServices) {
     return { state: 'retired', epoch: record.epoch + 1 };
   }
 
-  return { decide, verdictOf, sign, settle, discard, runAccepted, bringBack, settleDestination, settleUntended, settleSource, resolveSource, resolveUntended };
+  return { decide, verdictOf, sign, settle, carryOut, discard, bringBack, settleDestination, settleUntended, settleSource, resolveSource, resolveUntended };
 }

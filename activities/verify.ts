@@ -13,12 +13,12 @@ import { admit } from './admission.js';
 import { cancellable } from './edge.js';
 import type { HostServices } from './services.js';
 import { type IncomingMove, type MoveSecrets, type Session, secretsOf, sessionOf } from './session.js';
-import type { Settlement } from './settle.js';
+import type { DestinationSettlement, Settlement } from './settle.js';
 
 export interface Verification {
-  /** As in DestinationSettlement; only of a repeated try. */
-  readonly isAbsent?: boolean;
   readonly statement: VerdictStatement;
+  /** As in DestinationSettlement. */
+  readonly isAbsent: boolean;
   readonly manifest: Manifest | null;
   /** Null where this is the answer to a repeated question. */
   readonly timings: DestinationTimings | null;
@@ -32,8 +32,7 @@ export function createVerification(services: HostServices, settlement: Settlemen
     const { order, orderDigest } = await admit(services, value, 'destination');
     const settled = settlementOf(await ownership.read(order.vmId), order.migrationId);
     if (settled) {
-      const { verdict, quote, isAbsent } = await settlement.settle(order, settled.epoch, 'repeated');
-      return { statement: { verdict, quote }, manifest: null, timings: null, isAbsent };
+      return { ...verificationOf(await settlement.settle(order, settled.epoch, 'repeated')), manifest: null, timings: null };
     }
     const session = sessionOf(sessions, order, 'destination', orderDigest, hostId);
     const secrets = secretsOf(session, hostId, 'taking the image');
@@ -76,7 +75,7 @@ export function createVerification(services: HostServices, settlement: Settlemen
       // The VM runs here now: a source that does not hear it asks again and gets the statement.
       await channel.sendVerdict(verdict).catch(() => undefined);
       await image.close();
-      return { statement: await settlement.sign(verdict), manifest, timings: { manifestAtMs, loadedAtMs, decidedAtMs, runningAtMs } };
+      return { statement: await settlement.sign(verdict), isAbsent: false, manifest, timings: { manifestAtMs, loadedAtMs, decidedAtMs, runningAtMs } };
     } catch (error) {
       return await settleAfter(giveUp.signal.aborted ? giveUp.signal.reason : error, order, secrets, incoming, channel, manifest);
     } finally {
@@ -98,12 +97,14 @@ export function createVerification(services: HostServices, settlement: Settlemen
     await image.close();
     const decision = await settlement.decide(order, secrets.epoch, reason);
     await channel?.sendVerdict(decision).catch(() => undefined);
-    if (decision.verdict === 'accepted') await settlement.runAccepted(order.vmId);
-    else await settlement.discard(order.vmId);
-    return { statement: await settlement.sign(decision), manifest, timings: null };
+    return { ...verificationOf(await settlement.carryOut(decision)), manifest, timings: null };
   }
 
   return { verifyImage };
+}
+
+function verificationOf({ verdict, quote, isAbsent }: DestinationSettlement): Pick<Verification, 'statement' | 'isAbsent'> {
+  return { statement: { verdict, quote }, isAbsent };
 }
 
 /** Every difference between what arrived and what the manifest and the wrapped secrets say. */

@@ -9,7 +9,7 @@
 import { CancellationScope, proxyActivities, setHandler } from '@temporalio/workflow';
 import type { ControlActivities } from '../activities/index.js';
 import type { Handover } from '../activities/outgoing-move.js';
-import type { SourceSettlement } from '../activities/settle.js';
+import type { DestinationSettlement, SourceSettlement } from '../activities/settle.js';
 import type { Verification } from '../activities/verify.js';
 import { parseDocument } from '../domain/documents.js';
 import type { Evidence } from '../domain/evidence.js';
@@ -163,7 +163,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   async function settleMove(): Promise<void> {
     const settled = await patience.insist(order.source, () => source.ensure.settleSource({ order, reason: why() }));
     if (settled?.state === 'runs' || settled?.state === 'absent') return noteSource(settled);
-    account.verdict ??= await askDestination(settled?.epoch ?? epochToCome());
+    if (!account.verdict) hear(await askDestination(settled?.epoch ?? epochToCome()));
     const statement = account.verdict;
     if (statement?.verdict.verdict === 'accepted') account.accepted = statement;
     else noteSource(patience.isFenced(order.source) ? null : await patience.insist(order.source, () => takeBack(statement)));
@@ -186,12 +186,11 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   }
 
   /** A silent destination leaves the move in doubt; no timeout ever resumes the source. Null where it was fenced. */
-  async function askDestination(epoch: number): Promise<VerdictStatement | null> {
+  async function askDestination(epoch: number): Promise<DestinationSettlement | null> {
     const asking = () => destination.ensure.settleDestination({ order, epoch, reason: why() });
     const settled = await patience.insist(order.destination, asking, () => account.reach('in-doubt'));
     if (account.phase === 'in-doubt') account.reach('compensating');
-    account.isDestinationGone = settled?.isAbsent ?? false; // older histories have none
-    return settled && { verdict: settled.verdict, quote: settled.quote };
+    return settled;
   }
 
   async function compensate(): Promise<void> {
@@ -238,8 +237,13 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
     account.manifest = handover?.manifest ?? verification?.manifest ?? null;
     account.source = handover?.timings ?? null;
     account.destination = verification?.timings ?? null;
-    account.verdict = verification?.statement ?? null;
-    account.isDestinationGone = verification?.isAbsent ?? false;
+    hear(verification && { ...verification.statement, isAbsent: verification.isAbsent });
+  }
+
+  /** The evidence holds the statement alone. Older histories do not say whether the VM is absent. */
+  function hear(settled: (VerdictStatement & { readonly isAbsent?: boolean }) | null): void {
+    account.verdict = settled && { verdict: settled.verdict, quote: settled.quote };
+    account.isDestinationGone = settled?.isAbsent ?? false;
   }
 
   function validateAbort({ reason }: { readonly reason: string }): void {

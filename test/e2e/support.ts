@@ -26,9 +26,9 @@ export async function newRoot(): Promise<string> {
 /** Looked at when a test fails. */
 export const openTestbeds = new Set<Testbed>();
 
-export async function openTestbed(options: (root: string) => Partial<TestbedOptions> = () => ({})): Promise<Testbed> {
+export async function openTestbed(options: (root: string) => Partial<TestbedOptions> | Promise<Partial<TestbedOptions>> = () => ({})): Promise<Testbed> {
   const root = await newRoot();
-  const testbed = await startTestbed({ root, ...partsFromEnvironment(), ...options(root) });
+  const testbed = await startTestbed({ root, ...partsFromEnvironment(), ...(await options(root)) });
   openTestbeds.add(testbed);
   const stop = testbed.stop.bind(testbed);
   return Object.assign(testbed, {

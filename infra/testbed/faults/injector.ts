@@ -1,6 +1,8 @@
 /** The harness's end of the socket: every point that a worker reaches goes to the script of the cell that runs. */
 import { type Server, type Socket, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
+import type { TestbedOptions } from '../testbed.js';
+import { built } from './built.js';
 import type { Answer, Point, Question, Reply } from './points.js';
 
 export type Script = (point: Point) => Promise<Answer>;
@@ -54,6 +56,12 @@ export async function startInjector(socketPath: string): Promise<Injector> {
       await closed(server);
     },
   };
+}
+
+/** For a testbed whose workers ask the injector on that socket. */
+export function workersThatAsk(socketPath: string): NonNullable<TestbedOptions['workerCommands']> {
+  const worker = (name: string, argument: string) => [process.execPath, '--single-threaded-gc', built(`infra/testbed/faults/${name}.js`), argument, socketPath];
+  return { host: (configFile) => worker('host-worker', configFile), control: (evidenceDir) => worker('control-worker', evidenceDir) };
 }
 
 function closed(server: Server): Promise<void> {

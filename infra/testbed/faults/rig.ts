@@ -11,13 +11,12 @@ import type { MigrationResult } from '../../../domain/status.js';
 import { type ChannelSwitch, openChannelSwitch } from '../channel-switch.js';
 import { diagnose } from '../diagnosis.js';
 import { type Testbed, type TestbedOptions, startTestbed } from '../testbed.js';
-import { built } from './built.js';
 import type { Cell, OutcomeKind } from './cells.js';
 import { type GuestState, type Problems, copyProblems, evidenceProblems, faultProblems, guestProblems, outcomeProblems, phaseProblems, workerProblems } from './checks.js';
 import { TESTED_GUESTS, consoleGuest } from './console-guest.js';
 import type { TestedGuest, Unsealing } from './guest.js';
 import { msUntilResumed, replay, stepsOf } from './history.js';
-import { type Injector, startInjector } from './injector.js';
+import { type Injector, startInjector, workersThatAsk } from './injector.js';
 import { type HostName, moveOf, otherHost } from './move.js';
 import { type Baseline, baselineOf, remainsOf } from './remains.js';
 import { type Death, deathOf } from './orchestrator.js';
@@ -98,15 +97,13 @@ async function openStage(parts: RigParts): Promise<Stage> {
   const root = await mkdtemp('/tmp/kr-');
   const socketPath = `${root}.sock`;
   const injector = await startInjector(socketPath);
-  const worker = (name: string, argument: string) => [process.execPath, '--single-threaded-gc', built(`infra/testbed/faults/${name}.js`), argument, socketPath];
-  const workerCommands = { host: (configFile: string) => worker('host-worker', configFile), control: (evidenceDir: string) => worker('control-worker', evidenceDir) };
   const networks = {} as Record<HostName, ChannelSwitch>;
   const channelTap: TestbedOptions['channelTap'] = async ({ hostId, listen }) => {
     const network = await openChannelSwitch(listen);
     networks[hostId as HostName] = network;
     return network.address;
   };
-  const testbed = await startTestbed({ root, ...parts, workerCommands, channelTap });
+  const testbed = await startTestbed({ root, ...parts, workerCommands: workersThatAsk(socketPath), channelTap });
   // Of this rig alone: a VM of that name on another testbed of this machine could be taken for a stranger.
   const vm = await testbed.guest(`tried-${randomBytes(3).toString('hex')}`, TESTED_GUESTS[parts.hypervisor]);
   const guest = consoleGuest(testbed, vm);
