@@ -37,20 +37,30 @@ export interface DriverTestbed<Side extends DriverSide = DriverSide> {
   readonly close: () => Promise<void>;
 }
 
+/** One testbed for the tests of this block; each test finds both sides empty. */
+export function opensTestbed<Bed extends DriverTestbed>(create: () => Promise<Bed>): () => Bed {
+  let bed: Bed;
+  beforeAll(async () => {
+    bed = await create();
+  }, 120_000);
+  afterEach(async () => {
+    await bed.a.reset();
+    await bed.b.reset();
+  }, 60_000);
+  afterAll(() => bed?.close(), 60_000);
+  return () => bed;
+}
+
 /** Gives the testbed that the suite runs on, for further tests of one driver. */
 export function describesDriver<Bed extends DriverTestbed>(create: () => Promise<Bed>): () => Bed {
+  const open = opensTestbed(create);
   let bed: Bed;
   let a: DriverSide;
   let b: DriverSide;
-  beforeAll(async () => {
-    bed = await create();
+  beforeAll(() => {
+    bed = open();
     ({ a, b } = bed);
-  }, 120_000);
-  afterEach(async () => {
-    await a.reset();
-    await b.reset();
-  }, 60_000);
-  afterAll(() => bed?.close(), 60_000);
+  });
 
   async function boot(side: DriverSide, vm = bed.vm()) {
     await side.ensureVtpm();

@@ -4,7 +4,7 @@
  */
 import { PassThrough, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { HostId } from '../../domain/ids.js';
 import { DEFAULT_LIMITS } from '../../domain/progress.js';
 import type { VmDocument } from '../../domain/vm.js';
@@ -13,24 +13,20 @@ import type { Hypervisor } from '../../hypervisor/port.js';
 import { createQemu } from '../../hypervisor/qemu/driver.js';
 import { marginBytes } from '../../hypervisor/qemu/hold.js';
 import { countsIn } from '../../infra/testbed/guest-console.js';
-import { type DriverTestbed, eventually } from '../support/driver-contract.js';
+import { eventually, opensTestbed } from '../support/driver-contract.js';
 import { createQemuTestbed, type QemuSide } from '../support/qemu-testbed.js';
 
 const MIB = 1024 * 1024;
-let bed: DriverTestbed<QemuSide>;
+const open = opensTestbed(createQemuTestbed);
+let bed: ReturnType<typeof open>;
 let a: QemuSide;
 let b: QemuSide;
 let margin: number;
 beforeAll(async () => {
-  bed = await createQemuTestbed();
+  bed = open();
   ({ a, b } = bed);
   margin = marginBytes(Number(await a.access.readFile('/proc/sys/net/core/wmem_default')));
-}, 120_000);
-afterEach(async () => {
-  await a.reset();
-  await b.reset();
-}, 60_000);
-afterAll(() => bed.close(), 60_000);
+});
 
 async function boot(vm: VmDocument): Promise<VmDocument> {
   await a.ensureVtpm();

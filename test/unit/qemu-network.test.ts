@@ -6,11 +6,11 @@ import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { HostId } from '../../domain/ids.js';
 import { DEFAULT_LIMITS } from '../../domain/progress.js';
 import { tapName } from '../../hypervisor/qemu/network.js';
-import { type DriverTestbed, eventually } from '../support/driver-contract.js';
+import { eventually, opensTestbed } from '../support/driver-contract.js';
 import { createQemuTestbed, type QemuSide } from '../support/qemu-testbed.js';
 
 const run = promisify(execFile);
@@ -19,25 +19,14 @@ const obstacle = await run('ip', ['link', 'add', BRIDGE, 'type', 'bridge']).then
 if (obstacle !== null) process.stdout.write(`test/unit/qemu-network.test.ts is skipped: ${obstacle}\n`);
 
 describe.skipIf(obstacle !== null)('a VM with a network', () => {
-  let bed: DriverTestbed<QemuSide>;
+  beforeAll(() => run('ip', ['link', 'set', BRIDGE, 'up']));
+  afterAll(() => run('ip', ['link', 'delete', BRIDGE]));
+  const bed = opensTestbed(createQemuTestbed);
   let a: QemuSide;
   let b: QemuSide;
-  const vm = () => bed.vm({ networks: [{ id: 'lan', mac: '52:54:00:4b:72:03', bridge: BRIDGE }] });
+  beforeAll(() => ({ a, b } = bed()));
+  const vm = () => bed().vm({ networks: [{ id: 'lan', mac: '52:54:00:4b:72:03', bridge: BRIDGE }] });
   const tapOf = (host: string) => tapName(host as HostId, vm().vmId, 0);
-
-  beforeAll(async () => {
-    await run('ip', ['link', 'set', BRIDGE, 'up']);
-    bed = await createQemuTestbed();
-    ({ a, b } = bed);
-  }, 120_000);
-  afterEach(async () => {
-    await a.reset();
-    await b.reset();
-  }, 60_000);
-  afterAll(async () => {
-    await bed?.close();
-    await run('ip', ['link', 'delete', BRIDGE]);
-  }, 60_000);
 
   it('sends nothing of a copy that is loaded and waits, and is announced as it runs; taps end with their VM', async () => {
     await a.ensureVtpm();
@@ -76,7 +65,7 @@ describe.skipIf(obstacle !== null)('a VM with a network', () => {
 
   it('leaves no tap where its start fails, and says why', async () => {
     await a.ensureVtpm();
-    const homeless = bed.vm({ networks: [{ id: 'lan', mac: '52:54:00:4b:72:03', bridge: 'br-nowhere' }] });
+    const homeless = bed().vm({ networks: [{ id: 'lan', mac: '52:54:00:4b:72:03', bridge: 'br-nowhere' }] });
     await expect(a.hypervisor.start(homeless, a.place)).rejects.toMatchObject({ code: 'HYPERVISOR_COMMAND_FAILED', message: expect.stringContaining('ip: ') });
     await expect(a.hypervisor.start({ ...vm(), boot: { ...vm().boot, kernel: '/nowhere/kernel' } }, a.place)).rejects.toMatchObject({ message: expect.stringContaining('/nowhere/kernel') });
     expect(await tapsOf()).toEqual([]);
