@@ -1,0 +1,92 @@
+/**
+ * What no protocol can bring back: memory that no process holds any more. The hypervisor of the owner is killed, or everything loses
+ * power at once, right after a write of the ownership record. The VM runs nowhere then; the move says so when it ends, one host owns
+ * the VM, and it may be started there and nowhere else.
+ */
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { KororaError } from '../../domain/failures.js';
+import type { VmId } from '../../domain/ids.js';
+import { createLocalHost } from '../../host/local.js';
+import { type Injector, startInjector, workersThatAsk } from '../../infra/testbed/faults/injector.js';
+import { processesOf } from '../../infra/testbed/faults/vm-processes.js';
+import { type Testbed, pidsBelow } from '../../infra/testbed/testbed.js';
+import { ensureTestbedTpm } from '../../tpm/testbed-tpm.js';
+import { type HostName, consoleOn, evidenceOf, failedMove, moveTo, openTestbed, recordAt, startGuest } from './support.js';
+
+const HOSTS = ['host-a', 'host-b'] as const;
+let testbed: Testbed;
+let injector: Injector;
+beforeAll(async () => {
+  testbed = await openTestbed(async (root) => {
+    injector = await startInjector(`${root}.sock`);
+    return { workerCommands: workersThatAsk(`${root}.sock`) };
+  });
+});
+afterAll(async () => {
+  await testbed?.stop();
+  await injector?.close();
+});
+
+it.each([
+  { host: 'host-a', write: 'offer', fails: 'the hypervisor', failing: killHypervisor, outcome: 'source-resumed', left: ['owner', 'none'] },
+  { host: 'host-b', write: 'accept', fails: 'the hypervisor', failing: killHypervisor, outcome: 'moved', left: ['retired', 'owner'] },
+  { host: 'host-a', write: 'relinquish', fails: 'everything', failing: blackout, outcome: 'source-resumed', left: ['owner', 'none'] },
+  { host: 'host-b', write: 'accept', fails: 'everything', failing: blackout, outcome: 'moved', left: ['retired', 'owner'] },
+] as const)('$fails dies after $host wrote $write: $outcome, and it runs nowhere', async ({ host, write, fails, failing, outcome, left }) => {
+  const other = host === 'host-a' ? 'host-b' : 'host-a';
+  const vmId = `${write}-${fails.replace('the ', '')}`;
+  const { vm, console: guest } = await startGuest(testbed, vmId, 'host-a');
+  let failed: Promise<void> | null = null;
+  const accident = injector.follow(async (point) => {
+    if (failed || point.kind !== 'write' || point.on !== host || point.name !== write || point.at !== 'after') return 'pass';
+    failed = failing(host, vm.vmId);
+    await failed;
+    return 'pass';
+  });
+  const { runId } = await testbed.client.migrate({ vmId, destination: 'host-b' });
+  const { codes, result } = await Promise.race([accident, failedMove(resultOf(vmId, runId))]);
+
+  expect(failed).not.toBeNull();
+  await failed;
+  expect(codes).toContain('VM_NOT_RUNNING');
+  expect(result?.outcome).toMatchObject({ kind: outcome, runsOn: null });
+  if (!result) throw new Error('the move has no result');
+  expect((await evidenceOf(result)).outcome).toEqual(result.outcome);
+  expect(HOSTS.map((one) => recordAt(testbed, one, vmId).state)).toEqual(left);
+  expect((await testbed.client.vms()).filter((known) => known.vmId === vmId && known.status !== 'absent')).toEqual([]);
+
+  expect((await failedMove(testbed.client.startVm(vm, other))).codes).toEqual(['VM_EXISTS']);
+  await testbed.client.startVm(vm, host);
+  const after = await consoleOn(testbed, vmId, host);
+  await after.until((c) => c.counts().includes(1) && c.unseals().length > 0, `unsealing after it was started at ${host}`, 120_000);
+  expect(after.unseals().at(-1)?.ek).toBe(guest.unseals()[0]?.ek);
+  await Promise.all([guest.close(), after.close()]);
+  expect((await moveTo(testbed, vmId, other)).outcome).toMatchObject({ kind: 'moved', runsOn: other });
+});
+
+/** Waits across a Temporal server that is replaced. */
+async function resultOf(vmId: string, runId: string): Promise<unknown> {
+  for (;;) {
+    const end = await testbed.client.result(vmId, runId).catch((error: unknown) => error);
+    if (!isUnreachable(end)) return end instanceof Error ? Promise.reject(end) : end;
+  }
+}
+const isUnreachable = (end: unknown) => end instanceof KororaError && end.code === 'TEMPORAL_UNREACHABLE';
+
+async function killHypervisor(host: HostName, vmId: VmId): Promise<void> {
+  const running = await processesOf(testbed.hosts[host].config, host, vmId);
+  const pid = running.find(({ kind }) => kind === 'hypervisor')?.pid;
+  if (pid === undefined) throw new Error(`no hypervisor of ${vmId} runs on ${host}`);
+  process.kill(pid, 'SIGKILL');
+}
+
+/** Hosts, their TPMs, their VMs, workers and the Temporal server; then all but the VMs is started again. */
+async function blackout(): Promise<void> {
+  const { root, hosts, control, server } = testbed;
+  await Promise.all([control.kill(), ...HOSTS.map((host) => hosts[host].worker.kill())]);
+  for (const pid of await pidsBelow(root)) if (pid !== server.pid) process.kill(pid, 'SIGKILL');
+  await testbed.replaceServer();
+  await Promise.all(HOSTS.map((host) => ensureTestbedTpm({ access: createLocalHost(hosts[host].config.hostId), hostId: host, stateDir: join(root, host, 'tpm'), port: hosts[host].tpmPort })));
+  await Promise.all([testbed.restartControl(), ...HOSTS.map((host) => testbed.restartWorker(host))]);
+}
