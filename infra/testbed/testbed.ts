@@ -85,6 +85,8 @@ export interface Testbed {
   replaceServer(): Promise<void>;
   /** `tpm2_pcrextend` on the host's own TPM, as a changed boot or an attacker would. */
   extendPcr(hostId: 'host-a' | 'host-b', pcr: number): Promise<void>;
+  /** Starts the host's own TPM where it was killed: a TPM reset. */
+  ensureTpm(hostId: 'host-a' | 'host-b'): Promise<void>;
   /** Installs another bundle on both hosts and in the client. */
   installBundle(bundle: TrustBundle): Promise<KororaClient>;
   /** Ends everything that runs, VMs included. */
@@ -160,6 +162,9 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
       const access = createLocalHost(HostId.parse(hostId));
       const { exitCode, stderr } = await access.run('tpm2_pcrextend', ['-T', configs[hostId].tcti, `${pcr}:sha256=${'5a'.repeat(32)}`]);
       if (exitCode !== 0) throw new Error(`tpm2_pcrextend: ${stderr.toString()}`);
+    },
+    async ensureTpm(hostId) {
+      await ensureTestbedTpm(tpmSpec(hostId, configs[hostId].tpmPort));
     },
     async installBundle(next) {
       const installed = installBundle(next, 'the testbed');

@@ -3,7 +3,7 @@
  * It guards the orchestration on every test run; no promise rests on it, the same cells on QEMU are `npm run matrix`.
  */
 import { afterAll, expect, it } from 'vitest';
-import { allCells, forSmallGuest } from '../../infra/testbed/faults/cells.js';
+import { allCells } from '../../infra/testbed/faults/cells.js';
 import { createRigs } from '../../infra/testbed/faults/rigs.js';
 import { partsFromEnvironment } from './support.js';
 
@@ -12,7 +12,7 @@ const RIGS = 3;
 const rigs = createRigs({ ...partsFromEnvironment(), hypervisor: 'fake' }, RIGS);
 afterAll(() => rigs.close());
 
-const cells = allCells().filter(({ notApplicable }) => notApplicable === null).map(forSmallGuest);
+const cells = allCells().filter(({ notApplicable }) => notApplicable === null);
 it.concurrent.each(cells.map((cell) => [cell.name, cell] as const))('%s', async (_, cell) => {
   const { problems, diagnosis } = await rigs.run(cell);
   expect(problems, diagnosis ?? '').toEqual([]);

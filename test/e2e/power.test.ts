@@ -3,18 +3,14 @@
  * power at once, right after a write of the ownership record. The VM runs nowhere then; the move says so when it ends, one host owns
  * the VM, and it may be started there and nowhere else.
  */
-import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { KororaError } from '../../domain/failures.js';
 import type { VmId } from '../../domain/ids.js';
-import { createLocalHost } from '../../host/local.js';
 import { type Injector, startInjector, workersThatAsk } from '../../infra/testbed/faults/injector.js';
+import { HOSTS, resultOf } from '../../infra/testbed/faults/move.js';
 import { processesOf } from '../../infra/testbed/faults/vm-processes.js';
 import { type Testbed, pidsBelow } from '../../infra/testbed/testbed.js';
-import { ensureTestbedTpm } from '../../tpm/testbed-tpm.js';
 import { type HostName, consoleOn, evidenceOf, failedMove, moveTo, openTestbed, recordAt, startGuest } from './support.js';
 
-const HOSTS = ['host-a', 'host-b'] as const;
 let testbed: Testbed;
 let injector: Injector;
 beforeAll(async () => {
@@ -45,7 +41,7 @@ it.each([
     return 'pass';
   });
   const { runId } = await testbed.client.migrate({ vmId, destination: 'host-b' });
-  const { codes, result } = await Promise.race([accident, failedMove(resultOf(vmId, runId))]);
+  const { codes, result } = await Promise.race([accident, failedMove(resultOf(testbed, vmId, runId))]);
 
   expect(failed).not.toBeNull();
   await failed;
@@ -65,15 +61,6 @@ it.each([
   expect((await moveTo(testbed, vmId, other)).outcome).toMatchObject({ kind: 'moved', runsOn: other });
 });
 
-/** Waits across a Temporal server that is replaced. */
-async function resultOf(vmId: string, runId: string): Promise<unknown> {
-  for (;;) {
-    const end = await testbed.client.result(vmId, runId).catch((error: unknown) => error);
-    if (!isUnreachable(end)) return end instanceof Error ? Promise.reject(end) : end;
-  }
-}
-const isUnreachable = (end: unknown) => end instanceof KororaError && end.code === 'TEMPORAL_UNREACHABLE';
-
 async function killHypervisor(host: HostName, vmId: VmId): Promise<void> {
   const running = await processesOf(testbed.hosts[host].config, host, vmId);
   const pid = running.find(({ kind }) => kind === 'hypervisor')?.pid;
@@ -87,6 +74,6 @@ async function blackout(): Promise<void> {
   await Promise.all([control.kill(), ...HOSTS.map((host) => hosts[host].worker.kill())]);
   for (const pid of await pidsBelow(root)) if (pid !== server.pid) process.kill(pid, 'SIGKILL');
   await testbed.replaceServer();
-  await Promise.all(HOSTS.map((host) => ensureTestbedTpm({ access: createLocalHost(hosts[host].config.hostId), hostId: host, stateDir: join(root, host, 'tpm'), port: hosts[host].tpmPort })));
+  await Promise.all(HOSTS.map((host) => testbed.ensureTpm(host)));
   await Promise.all([testbed.restartControl(), ...HOSTS.map((host) => testbed.restartWorker(host))]);
 }

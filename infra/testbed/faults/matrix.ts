@@ -5,7 +5,7 @@
 import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { parseArgs, promisify } from 'node:util';
-import { type Cell, allCells, forSmallGuest } from './cells.js';
+import { type Cell, allCells } from './cells.js';
 import { deaths } from './orchestrator.js';
 import { type MatrixRecord, document, json, line, updated } from './report.js';
 import type { CellResult, RigParts, Trial } from './rig.js';
@@ -51,7 +51,7 @@ async function main(): Promise<number> {
   const pattern = new RegExp(values.only);
   const isNamed = ({ name }: Cell) => name.includes(values.only) || pattern.test(name);
   if (values.list) return say([...cells.filter(isNamed).map(({ name }) => name), ...left.filter(isNamed).map(({ name, notApplicable }) => `(${name}: ${notApplicable})`)].join('\n'), 0);
-  const named: readonly Trial[] = values.only === 'orchestrator' ? dying : cells.filter(isNamed).map((cell) => (hypervisor === 'fake' ? forSmallGuest(cell) : cell));
+  const named: readonly Trial[] = values.only === 'orchestrator' ? dying : cells.filter(isNamed);
   if (named.length === 0) return say(`no cell is named ${values.only}; --list lists them`, 2);
 
   const results = await run(values.record && values.only === '' ? [...named, ...dying] : named);

@@ -1,6 +1,7 @@
 /** What a cell's faults may do to a move: the powers of whoever pulls plugs. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { KororaError } from '../../../domain/failures.js';
+import type { MigrationResult } from '../../../domain/status.js';
 import type { ChannelSwitch } from '../channel-switch.js';
 import type { Testbed } from '../testbed.js';
 import type { TestedGuest } from './guest.js';
@@ -86,6 +87,17 @@ export function moveOf(testbed: Testbed, networks: Readonly<Record<HostName, Cha
         },
       ),
   };
+}
+
+/** As `client.result`, across Temporal servers that are replaced meanwhile. */
+export async function resultOf({ client }: Testbed, vmId: string, runId: string): Promise<MigrationResult> {
+  for (;;) {
+    try {
+      return await client.result(vmId, runId);
+    } catch (error) {
+      if (!(error instanceof KororaError) || error.code !== 'TEMPORAL_UNREACHABLE') throw error;
+    }
+  }
 }
 
 export function otherHost(host: HostName): HostName {

@@ -6,18 +6,18 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { MigrationFailedError, workflowIdOf } from '../../../client/index.js';
-import { KororaError, problemOf } from '../../../domain/failures.js';
+import { problemOf } from '../../../domain/failures.js';
 import type { MigrationResult } from '../../../domain/status.js';
 import { type ChannelSwitch, openChannelSwitch } from '../channel-switch.js';
 import { diagnose } from '../diagnosis.js';
 import { type Testbed, type TestbedOptions, startTestbed } from '../testbed.js';
-import type { Cell, OutcomeKind } from './cells.js';
+import { type Cell, type OutcomeKind, forSmallGuest } from './cells.js';
 import { type GuestState, type Problems, copyProblems, evidenceProblems, faultProblems, guestProblems, outcomeProblems, phaseProblems, workerProblems } from './checks.js';
 import { TESTED_GUESTS, consoleGuest } from './console-guest.js';
 import type { TestedGuest, Unsealing } from './guest.js';
 import { msUntilResumed, replay, stepsOf } from './history.js';
 import { type Injector, startInjector, workersThatAsk } from './injector.js';
-import { type HostName, moveOf, otherHost } from './move.js';
+import { type HostName, moveOf, otherHost, resultOf } from './move.js';
 import { type Baseline, baselineOf, remainsOf } from './remains.js';
 import { type Death, deathOf } from './orchestrator.js';
 import { scriptOf } from './script.js';
@@ -54,7 +54,8 @@ export type RigParts = Pick<TestbedOptions, 'guestDir' | 'temporalBinary'> & { r
 export function createRig(parts: RigParts): Rig {
   let stage: Stage | null = null;
   return {
-    async run(cell) {
+    async run(asked) {
+      const cell = parts.hypervisor === 'fake' && asked.kind !== 'orchestrator' ? forSmallGuest(asked) : asked;
       const startedAt = performance.now();
       let diagnosis: string | null = null;
       let trial: Promise<Ended> | null = null;
@@ -204,15 +205,11 @@ function moveAndWait(stage: Stage, destination: HostName): Promise<EndedMove> {
 
 async function startAndWait({ testbed, guest: { vmId } }: Stage, destination: HostName): Promise<EndedMove> {
   const { runId } = await testbed.client.migrate({ vmId, destination });
-  for (;;) {
-    try {
-      return { result: await testbed.client.result(vmId, runId), codes: [], runId };
-    } catch (error) {
-      // A Temporal server that is being replaced.
-      if (error instanceof KororaError && error.code === 'TEMPORAL_UNREACHABLE') continue;
-      if (!(error instanceof MigrationFailedError) || !error.result) throw error;
-      return { result: error.result, codes: error.failures.map((f) => f.code), runId };
-    }
+  try {
+    return { result: await resultOf(testbed, vmId, runId), codes: [], runId };
+  } catch (error) {
+    if (!(error instanceof MigrationFailedError) || !error.result) throw error;
+    return { result: error.result, codes: error.failures.map((f) => f.code), runId };
   }
 }
 
