@@ -9,7 +9,7 @@ for (const file of files) {
   total.passed += numPassedTests;
   total.skipped += numPendingTests;
   for (const { name, status, assertionResults } of testResults) {
-    const failed = assertionResults.filter((r) => r.status === 'failed').map((r) => r.fullName);
+    const failed = assertionResults.filter((r) => r.status === 'failed').map((r) => `${r.fullName}${firstLineOf(r.failureMessages)}`);
     // A file can fail without a test of its own.
     if (status === 'failed' && failed.length === 0) failed.push(assertionResults.length === 0 ? 'does not load' : 'what stands around its tests');
     total.failed += failed.length;
@@ -19,3 +19,8 @@ for (const file of files) {
 if (failedBefore !== '0' && total.failed === 0) total.failed = 1;
 console.log(`${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ''}`);
 process.exit(total.failed > 0 || total.passed === 0 ? 1 : 0);
+
+function firstLineOf(messages) {
+  const line = (messages?.[0] ?? '').split('\n')[0];
+  return line ? `: ${line}` : '';
+}

@@ -2,13 +2,13 @@
  * Two hosts on one machine for driver tests: real QEMU, the real guest image, a real swtpm on either
  * side with the keys that travel with a VM. It attests nothing and keeps no ownership.
  */
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { HostId } from '../../domain/ids.js';
+import { HostId, VmId } from '../../domain/ids.js';
 import { VmDocument } from '../../domain/vm.js';
 import { createLocalHost } from '../../host/local.js';
 import type { VmPlace } from '../../hypervisor/port.js';
@@ -32,15 +32,17 @@ export async function createQemuTestbed(): Promise<DriverTestbed<QemuSide>> {
   const guest = await guestImage();
   const folder = await mkdtemp('/tmp/kq-');
   const keys = { stateKey: randomBytes(32), migrationKey: randomBytes(32) };
-  const a = createSide(folder, 'a', keys);
-  const b = createSide(folder, 'b', keys);
+  // Taps are named after host and VM in the one kernel: testbeds that run beside each other must not remove each other's.
+  const vmId = VmId.parse(`guest-${randomUUID()}`);
+  const a = createSide(folder, 'a', vmId, keys);
+  const b = createSide(folder, 'b', vmId, keys);
   return {
     folder,
     a,
     b,
     vm: ({ kernelWords = '', disks = [], networks = [] } = {}) =>
       VmDocument.parse({
-        kind: 'korora/vm', version: 1, vmId: 'guest', hypervisor: 'qemu', machine: 'pc-q35-7.2',
+        kind: 'korora/vm', version: 1, vmId, hypervisor: 'qemu', machine: 'pc-q35-7.2',
         cpu: { model: 'max', count: 1 }, memoryBytes: 256 * 1024 * 1024 - 8192,
         boot: { kernel: join(guest, 'vmlinuz'), initrd: join(guest, 'initramfs.cpio'), commandLine: `console=ttyS0 quiet panic=-1 korora.tick_ms=20 ${kernelWords}` },
         disks, networks, vtpm: { model: 'tpm-crb' },
@@ -53,7 +55,7 @@ export async function createQemuTestbed(): Promise<DriverTestbed<QemuSide>> {
   };
 }
 
-function createSide(folder: string, name: string, keys: { readonly stateKey: Buffer; readonly migrationKey: Buffer }): QemuSide {
+function createSide(folder: string, name: string, vmId: VmId, keys: { readonly stateKey: Buffer; readonly migrationKey: Buffer }): QemuSide {
   const hostId = HostId.parse(`host-${name}`);
   const access = createLocalHost(hostId);
   const hypervisor = createQemu({ access, hostId });
@@ -72,7 +74,7 @@ function createSide(folder: string, name: string, keys: { readonly stateKey: Buf
     pid,
     kill: async () => access.signal(await pid(), 'SIGKILL'),
     async reset() {
-      await hypervisor.ensureDestroyed(VmDocument.shape.vmId.parse('guest'), runDir);
+      await hypervisor.ensureDestroyed(vmId, runDir);
       await vtpm.ensureStopped(vtpmRunDir);
       await access.remove(stateDir);
       await access.remove(vtpmRunDir);
