@@ -9,15 +9,16 @@ import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
 import { KororaError, refuse } from '../domain/failures.js';
 import type { Role, Sha256Hex } from '../domain/ids.js';
-import type { Order } from '../domain/order.js';
+import type { Envelope } from '../domain/envelope.js';
 import { type TrustBundle, hostIn } from '../domain/trust-bundle.js';
 import { admit } from './admission.js';
 import type { WrappingKeyHandle } from '../tpm/port.js';
 import type { HostServices } from './services.js';
 import { type Session, sessionOf } from './session.js';
+import type { MoveKey } from './settle.js';
 
 export interface RoleRequest {
-  readonly order: Order;
+  readonly order: Envelope;
   readonly role: Role;
 }
 
@@ -44,6 +45,7 @@ export function createAttestation(services: HostServices, { gatherAhead }: { rea
       incoming: null,
       outgoing: null,
       isHeld: order.requiresApproval,
+      approval: null,
     };
     sessions.add(session);
     if (role === 'source') gatherAhead(session);
@@ -76,13 +78,13 @@ export function createAttestation(services: HostServices, { gatherAhead }: { rea
     return { referenceSet: result.peer.referenceSet };
   }
 
-  async function closeSession({ order: value }: RoleRequest): Promise<void> {
-    const session = sessions.find(value.migrationId);
+  async function closeSession({ move }: { readonly move: MoveKey }): Promise<void> {
+    const session = sessions.find(move.migrationId);
     if (!session) return;
     // While its copy runs the session is how settling finds that copy, and waits for its end.
     session.outgoing?.abort(refuse('ABORTED', { reason: 'its session was closed' }));
     await session.outgoing?.ended;
-    sessions.remove(value.migrationId);
+    sessions.remove(move.migrationId);
     const secrets = session.secrets ?? (await session.gathering?.catch(() => null));
     secrets?.sessionKey.fill(0);
     secrets?.vtpmMigrationKey.fill(0);

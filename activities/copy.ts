@@ -1,26 +1,36 @@
 /** Phases copy and stop-copy, on the source. The work is in outgoing-move.ts; here it meets Temporal. */
-import { parseDocument } from '../domain/documents.js';
 import { KororaError, failure, refuse } from '../domain/failures.js';
 import type { RoundRecord } from '../domain/evidence.js';
 import { NetworkAddress } from '../domain/ids.js';
-import type { Order } from '../domain/order.js';
-import { CopyLimits, type CopyProgress } from '../domain/progress.js';
+import { parseDocument } from '../domain/documents.js';
+import type { Envelope } from '../domain/envelope.js';
+import type { Approval } from '../domain/order.js';
+import type { CopyProgress } from '../domain/progress.js';
+import { hostIn } from '../domain/trust-bundle.js';
 import type { Hold } from '../domain/status.js';
-import { admit } from './admission.js';
+import { admit, admitWord } from './admission.js';
 import { cancellable, reporting } from './edge.js';
 import { type Handover, type OutgoingMove, createOutgoingMove } from './outgoing-move.js';
 import type { HostServices } from './services.js';
-import { appraisedPeer, secretsOf, sessionOf } from './session.js';
-import type { Settlement } from './settle.js';
+import { type Session, appraisedPeer, awaitsApproval, secretsOf, sessionOf } from './session.js';
+import type { MoveKey, Settlement } from './settle.js';
 
-export interface MoveAddress {
-  readonly order: Order;
-  readonly address: NetworkAddress;
+export interface CopyRequest {
+  readonly order: Envelope;
+  /** Of the destination's channel, where its address in the bundle leaves that open. */
+  readonly port: number;
 }
 
 /** What a heartbeat of copyMemory carries; clients read it from the pending activity. */
 export interface CopyHeartbeat {
   readonly progress: CopyProgress | null;
+}
+
+export interface HoldRequest {
+  readonly move: MoveKey;
+  readonly isHeld: boolean;
+  /** Signed; null for none. */
+  readonly approval: Envelope | null;
 }
 
 export function createCopying(services: HostServices, settlement: Settlement) {
@@ -30,7 +40,7 @@ export function createCopying(services: HostServices, settlement: Settlement) {
    * Ends when the source is paused and has sent everything: what Temporal does with the result would
    * take processor time from the pause. A failure or an abort before leaves the VM running here.
    */
-  async function copyMemory(request: MoveAddress): Promise<{ readonly rounds: readonly RoundRecord[] }> {
+  async function copyMemory(request: CopyRequest): Promise<{ readonly rounds: readonly RoundRecord[] }> {
     const move = await moveOf(request);
     const progress = async (): Promise<CopyHeartbeat> => ({ progress: await move.progress() });
     await untilDone(move, () =>
@@ -46,33 +56,45 @@ export function createCopying(services: HostServices, settlement: Settlement) {
    * Ends with the destination's verdict. DESTINATION_REJECTED: the VM runs here again. A CHANNEL_*
    * failure leaves the VM stopped and relinquished: only a proven verdict decides.
    */
-  async function stopAndCopy(request: MoveAddress): Promise<Handover> {
+  async function stopAndCopy(request: CopyRequest): Promise<Handover> {
     const move = await moveOf(request);
     const handover = await untilDone(move, () => move.finish());
     if (handover.verdict.verdict === 'accepted') return handover;
-    await settlement.bringBack(request.order.vmId);
+    await settlement.bringBack(handover.verdict.vmId);
     throw refuse('DESTINATION_REJECTED', { reason: handover.verdict.reason ?? 'no reason given' });
   }
 
-  /** NOT_COPYING where no copy runs here. */
-  async function tuneCopy({ order, limits }: { readonly order: Order; readonly limits: CopyLimits }): Promise<void> {
-    const next = parseDocument(CopyLimits, limits, 'LIMITS_INVALID');
-    const move = sessions.find(order.migrationId)?.outgoing;
-    if (!move) throw refuse('NOT_COPYING', { vm: order.vmId, phase: 'unknown here' });
-    await move.setLimits(next);
+  /** The limits that an operator signed, who may order such a move. NOT_COPYING where no copy runs here. */
+  async function tuneCopy({ move: { migrationId, vmId }, change }: { readonly move: MoveKey; readonly change: Envelope }): Promise<void> {
+    const session = sessions.find(migrationId);
+    if (!session?.outgoing) throw refuse('NOT_COPYING', { vm: vmId, phase: 'unknown here' });
+    const { limits } = sameMove(await admitWord(services, 'korora/limits', change, session.order), session);
+    await session.outgoing.setLimits(limits);
   }
 
-  /** Holds the copy or lets it go on, also one that has yet to open. NOT_COPYING where there is no move here, or the source is paused. */
-  async function holdCopy({ order, isHeld }: { readonly order: Order; readonly isHeld: boolean }): Promise<Hold> {
-    const session = sessions.find(order.migrationId);
-    if (!session) throw refuse('NOT_COPYING', { vm: order.vmId, phase: 'unknown here' });
-    session.isHeld = isHeld;
-    return session.outgoing ? session.outgoing.followHold() : { isHeld, isCertain: true };
+  /**
+   * Holds the copy or lets it go on, also one that has yet to open. It goes on in no case before the approval that its order asks
+   * for; a hold beyond that is a courtesy to people, and asks for no signature. NOT_COPYING where there is no move here, or the source is paused.
+   */
+  async function holdCopy({ move: { migrationId, vmId }, isHeld, approval }: HoldRequest): Promise<Hold> {
+    const session = sessions.find(migrationId);
+    if (!session) throw refuse('NOT_COPYING', { vm: vmId, phase: 'unknown here' });
+    if (approval) session.approval ??= await approvalFor(session, approval);
+    session.isHeld = isHeld || awaitsApproval(session);
+    return session.outgoing ? session.outgoing.followHold() : { isHeld: session.isHeld, isCertain: true };
+  }
+
+  async function approvalFor(session: Session, value: Envelope): Promise<Approval> {
+    const approval = sameMove(await admitWord(services, 'korora/approval', value, session.order), session);
+    if (approval.orderDigest !== session.orderDigest) throw refuse('ORDER_INVALID', { problem: 'orderDigest: it approves another order' });
+    const { bundle } = await services.installedBundle();
+    if (bundle.parameters.approverMustDiffer && approval.by === session.order.by) throw refuse('APPROVER_IS_REQUESTER', { operator: approval.by, vm: approval.vmId });
+    return approval;
   }
 
   /** Joins the copy of this session, or makes it. */
-  async function moveOf({ order: value, address }: MoveAddress): Promise<OutgoingMove> {
-    const { order, orderDigest } = await admit(services, value, 'source');
+  async function moveOf({ order: value, port }: CopyRequest): Promise<OutgoingMove> {
+    const { order, orderDigest, installed: { bundle } } = await admit(services, value, 'source');
     const session = sessionOf(sessions, order, 'source', orderDigest, hostId);
     const peer = appraisedPeer(session, hostId, 'copying memory');
     const secrets = secretsOf(session, hostId, 'copying memory');
@@ -80,7 +102,9 @@ export function createCopying(services: HostServices, settlement: Settlement) {
     const [installed, record] = await Promise.all([vms.read(order.vmId), ownership.read(order.vmId)]);
     if (!installed) throw refuse('VM_UNKNOWN', { vm: order.vmId });
     if (record.epoch + 1 !== secrets.epoch) throw new KororaError([failure('SESSION_LOST', { host: hostId })]);
-    session.outgoing ??= createOutgoingMove(services, settlement, { session, vm: installed.vm, address: NetworkAddress.parse(address), peer, secrets });
+    // Nobody else says whom a host connects to.
+    const address = addressOf(hostIn(bundle, order.destination).address, port);
+    session.outgoing ??= createOutgoingMove(services, settlement, { session, vm: installed.vm, address, peer, secrets });
     return session.outgoing;
   }
 
@@ -89,6 +113,15 @@ export function createCopying(services: HostServices, settlement: Settlement) {
   }
 
   return { copyMemory, stopAndCopy, tuneCopy, holdCopy };
+}
+
+function addressOf({ host, port }: NetworkAddress, announced: number): NetworkAddress {
+  return parseDocument(NetworkAddress, { host, port: port === 0 ? announced : port }, 'ORDER_INVALID');
+}
+
+function sameMove<T extends MoveKey>(document: T, { order }: Session): T {
+  if (document.migrationId !== order.migrationId || document.vmId !== order.vmId) throw refuse('ORDER_INVALID', { problem: 'migrationId: it is of another move' });
+  return document;
 }
 
 function roundRecord(p: CopyProgress): RoundRecord {

@@ -1,32 +1,24 @@
 /** The source takes a VM back from a destination that an operator declared powered off. */
-import { parseDocument } from '../domain/documents.js';
+import type { Envelope } from '../domain/envelope.js';
 import { problemOf, refuse } from '../domain/failures.js';
-import { Fence } from '../domain/fence.js';
 import type { MigrationId, VmId } from '../domain/ids.js';
-import type { Order } from '../domain/order.js';
-import { openOrder } from './admission.js';
+import { admitWord } from './admission.js';
 import { createBoot } from './boot.js';
 import type { HostServices } from './services.js';
-import type { Settlement, SourceSettlement, MoveKey } from './settle.js';
+import type { Settlement, SourceSettlement } from './settle.js';
 
 export function createFencing(services: HostServices, { bringBack }: Settlement) {
   const { hostId, vtpms, hypervisor, ownership, vms } = services;
   const boot = createBoot(services);
 
-  /** Only a record that relinquished to that very host changes: OWNERSHIP_REFUSED else. */
-  async function fenceDestination({ order: value, fence }: { readonly order: Order; readonly fence: Fence }): Promise<SourceSettlement> {
-    const { order } = openOrder(value);
-    if (order.source !== hostId || order.destination !== fence.host) throw refuse('ORDER_INVALID', { problem: `it is no move from ${hostId} to ${fence.host}` });
-    return takeBack(order, fence);
+  /** Whether a fence is an operator's who may say it. As admitWord. */
+  async function admitFence({ fence }: { readonly fence: Envelope }): Promise<void> {
+    await admitWord(services, 'korora/fence', fence, null);
   }
 
-  /** The same for a move that no workflow tends any more. */
-  async function fenceUntended({ move, fence }: { readonly move: MoveKey; readonly fence: Fence }): Promise<SourceSettlement> {
-    return takeBack(move, fence);
-  }
-
-  async function takeBack({ vmId, migrationId }: MoveKey, declared: Fence): Promise<SourceSettlement> {
-    const { host, by, reason } = parseDocument(Fence, declared, 'ORDER_INVALID');
+  /** Only a record that relinquished to that very host changes: OWNERSHIP_REFUSED else. As admitWord. */
+  async function fenceDestination({ fence }: { readonly fence: Envelope }): Promise<SourceSettlement> {
+    const { vmId, migrationId, host, by, reason } = await admitWord(services, 'korora/fence', fence, null);
     const record = await ownership.apply(vmId, { type: 'fence', migrationId, destination: host, reason: `${by}: ${reason}` });
     return { ...(await runAgain(vmId, migrationId)), epoch: record.epoch + 1 };
   }
@@ -53,5 +45,5 @@ export function createFencing(services: HostServices, { bringBack }: Settlement)
     });
   }
 
-  return { fenceDestination, fenceUntended };
+  return { admitFence, fenceDestination };
 }

@@ -17,7 +17,7 @@ import { createVmActivities } from './vm.js';
 export function createHostActivities(services: HostServices) {
   const settlement = createSettlement(services);
   const { gatherAhead, ...sealing } = createSealing(services);
-  const { settleDestination, settleUntended, settleSource, resolveSource, resolveUntended } = settlement;
+  const { settleDestination, settleSource, resolveSource } = settlement;
   return atTheEdge({
     ...createPreflight(services),
     ...createAttestation(services, { gatherAhead }),
@@ -29,10 +29,8 @@ export function createHostActivities(services: HostServices) {
     ...createFencing(services, settlement),
     ...createClaims(services, settlement),
     settleDestination,
-    settleUntended,
     settleSource,
     resolveSource,
-    resolveUntended,
   });
 }
 export type HostActivities = ReturnType<typeof createHostActivities>;

@@ -22,7 +22,7 @@ import type { OutgoingChannel, StreamSummary } from '../channel/port.js';
 import type { OutgoingImage, PauseFacts } from '../hypervisor/port.js';
 import type { HostServices } from './services.js';
 import type { AppraisedPeer } from '../domain/appraisal.js';
-import type { MoveSecrets, Session } from './session.js';
+import { type MoveSecrets, type Session, awaitsApproval } from './session.js';
 import type { Settlement } from './settle.js';
 
 export interface OutgoingMove {
@@ -128,10 +128,11 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
     stopCopyIsHere.resolve();
     const { stoppedAtMs } = await paused;
     const { channel, image, sending } = opened(copy);
-    if (stop.signal.aborted) {
+    const refusal = stop.signal.aborted ? (stop.signal.reason as unknown) : awaitsApproval(session) ? refuse('APPROVAL_MISSING', { vm: vmId, host: session.order.source }) : null;
+    if (refusal !== null) {
       handedOver.resolve();
-      await takeBack(stop.signal.reason);
-      throw stop.signal.reason;
+      await takeBack(refusal);
+      throw refusal;
     }
     // The record is written while the tail flows. What lets the destination run is the manifest, and it waits for both.
     const relinquished = ownership.apply(vmId, { type: 'relinquish', migrationId }).then(() => Date.now());

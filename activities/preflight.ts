@@ -1,17 +1,18 @@
 /** Phase admit: each host says what it sees. Reads only; domain/preflight.ts compares. */
 import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
+import { type OpenedDocument, openSigned } from '../domain/authority.js';
+import type { Envelope } from '../domain/envelope.js';
 import { type Failure, KororaError } from '../domain/failures.js';
 import type { Role } from '../domain/ids.js';
-import type { Order } from '../domain/order.js';
 import type { DestinationFacts, DiskFacts, HypervisorSummary, SourceFacts } from '../domain/preflight.js';
 import { VmDocument } from '../domain/vm.js';
-import { admissionFailures, openOrder } from './admission.js';
+import { admissionFailures } from './admission.js';
 import { networkFacts } from './networks.js';
 import type { HostServices } from './services.js';
 
 export interface MoveRequest {
-  readonly order: Order;
+  readonly order: Envelope;
   readonly vm: VmDocument;
 }
 
@@ -40,7 +41,7 @@ export function createPreflight(services: HostServices) {
     return { ...common, availableMemoryBytes, missingBootFiles, leftovers };
   }
 
-  async function commonFacts(order: Order, vm: VmDocument, role: Role) {
+  async function commonFacts(order: OpenedDocument<'korora/order'>, vm: VmDocument, role: Role) {
     const [failures, facts, swtpmVersion, strangers, disks, networks] = await Promise.all([
       ownFailures(order, role),
       hypervisorFacts(),
@@ -53,7 +54,7 @@ export function createPreflight(services: HostServices) {
   }
 
   /** Order, bundle and TPM, each as reasons rather than an error, so that all are listed. */
-  async function ownFailures(order: Order, role: Role): Promise<Failure[]> {
+  async function ownFailures(order: OpenedDocument<'korora/order'>, role: Role): Promise<Failure[]> {
     const reasons = async (ask: () => Promise<Failure[]>) => {
       try {
         return await ask();
@@ -101,6 +102,6 @@ export function createPreflight(services: HostServices) {
   return { inspectSource, inspectDestination };
 }
 
-function openRequest(request: MoveRequest): MoveRequest {
-  return { order: openOrder(request.order).order, vm: parseDocument(VmDocument, request.vm, 'VM_DOCUMENT_INVALID') };
+function openRequest(request: MoveRequest) {
+  return { order: openSigned('korora/order', request.order), vm: parseDocument(VmDocument, request.vm, 'VM_DOCUMENT_INVALID') };
 }

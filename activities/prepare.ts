@@ -5,7 +5,6 @@
 import { randomBytes } from 'node:crypto';
 import { parseDocument } from '../domain/documents.js';
 import { refuse } from '../domain/failures.js';
-import type { NetworkAddress } from '../domain/ids.js';
 import { digestOf } from '../domain/canonical.js';
 import type { Order } from '../domain/order.js';
 import { VmDocument } from '../domain/vm.js';
@@ -19,15 +18,15 @@ import { type VtpmKeys, sealKeys } from './vtpm-keys.js';
 export function createPreparation(services: HostServices) {
   const { hostId, tpm, vtpms, hypervisor, channels, sessions, ownership, vms } = services;
 
-  /** Idempotent: the same address while the session lives. */
-  async function prepareDestination(request: MoveRequest): Promise<{ readonly address: NetworkAddress }> {
+  /** Where the channel listens; the bundle says on which address peers reach it. Idempotent: the same port while the session lives. */
+  async function prepareDestination(request: MoveRequest): Promise<{ readonly port: number }> {
     const { order, orderDigest } = await admit(services, request.order, 'destination');
     const vm = parseDocument(VmDocument, request.vm, 'VM_DOCUMENT_INVALID');
     if (digestOf(vm) !== order.vmDigest) throw refuse('VM_DIFFERS', { host: hostId });
     const session = sessionOf(sessions, order, 'destination', orderDigest, hostId);
     const peer = appraisedPeer(session, hostId, 'preparing the destination');
     const secrets = secretsOf(session, hostId, 'preparing the destination');
-    if (session.incoming) return { address: advertised(session.incoming.listener.address) };
+    if (session.incoming) return { port: session.incoming.listener.address.port };
 
     await ownership.apply(order.vmId, { type: 'expect', migrationId: order.migrationId, source: order.source, epoch: secrets.epoch });
     const image = await openIncoming(order, vm, secrets);
@@ -39,7 +38,7 @@ export function createPreparation(services: HostServices) {
       sessionKey: secrets.sessionKey,
     });
     session.incoming = { image, listener, giveUp: new AbortController(), verification: null };
-    return { address: advertised(listener.address) };
+    return { port: listener.address.port };
   }
 
   /** While the move is expected here, and not a moment longer: settled meanwhile, it would clear away another move's VM. */
@@ -66,11 +65,6 @@ export function createPreparation(services: HostServices) {
 
   async function install(vm: VmDocument, identity: string, keys: VtpmKeys) {
     await vms.write(vm.vmId, { version: 1, vm, vtpm: { identity, keys: await sealKeys(tpm, keys) }, bootedAfter: null });
-  }
-
-  function advertised(bound: NetworkAddress): NetworkAddress {
-    const { host, port } = services.channelAdvertise;
-    return { host, port: port === 0 ? bound.port : port };
   }
 
   return { prepareDestination };

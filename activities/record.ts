@@ -1,6 +1,7 @@
 /** Phase record, on a control worker: writes the evidence file. Touches no host. */
 import { mkdir, open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
+import { openSigned } from '../domain/authority.js';
 import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
 import { Evidence } from '../domain/evidence.js';
@@ -10,7 +11,8 @@ export function createRecording({ evidenceDir }: { readonly evidenceDir: string 
   /** Writes `<evidenceDir>/<vmId>-<migrationId>.json`, atomically; a second call writes the same file again. */
   async function recordEvidence({ evidence: value }: { readonly evidence: Evidence }): Promise<{ readonly path: string; readonly digest: Sha256Hex }> {
     const evidence = parseDocument(Evidence, value, 'EVIDENCE_INVALID');
-    const path = join(evidenceDir, `${evidence.order.vmId}-${evidence.order.migrationId}.json`);
+    const { vmId, migrationId } = openSigned('korora/order', evidence.order).document;
+    const path = join(evidenceDir, `${vmId}-${migrationId}.json`);
     await mkdir(evidenceDir, { recursive: true, mode: 0o750 });
     const file = await open(`${path}.new`, 'w', 0o640);
     try {

@@ -10,6 +10,7 @@ import { parseDocument, parseDocumentOf } from '../domain/documents.js';
 import { refuse } from '../domain/failures.js';
 import { Base64, Epoch, Sha256Hex } from '../domain/ids.js';
 import type { Order } from '../domain/order.js';
+import type { Envelope } from '../domain/envelope.js';
 import { admit } from './admission.js';
 import type { HostServices } from './services.js';
 import { type MoveSecrets, type Session, appraisedPeer, sessionOf } from './session.js';
@@ -27,7 +28,7 @@ export function createSealing(services: HostServices) {
   const { hostId, tpm, verifier, sessions, ownership, vms } = services;
 
   /** A second call wraps the same secrets again. */
-  async function wrapSecrets({ order: value }: { readonly order: Order }): Promise<WrappedSecrets> {
+  async function wrapSecrets({ order: value }: { readonly order: Envelope }): Promise<WrappedSecrets> {
     const { order, orderDigest } = await admit(services, value, 'source');
     const session = sessionOf(sessions, order, 'source', orderDigest, hostId);
     const { evidence } = appraisedPeer(session, hostId, 'wrapping the VM secrets');
@@ -37,7 +38,7 @@ export function createSealing(services: HostServices) {
   }
 
   /** UNSEAL_REFUSED where the PCRs changed since the quote; SECRETS_INVALID. */
-  async function unwrapSecrets({ order: value, wrapped: received }: { readonly order: Order; readonly wrapped: WrappedSecrets }): Promise<void> {
+  async function unwrapSecrets({ order: value, wrapped: received }: { readonly order: Envelope; readonly wrapped: WrappedSecrets }): Promise<void> {
     const { order, orderDigest } = await admit(services, value, 'destination');
     const session = sessionOf(sessions, order, 'destination', orderDigest, hostId);
     appraisedPeer(session, hostId, 'opening the VM secrets');
@@ -45,7 +46,9 @@ export function createSealing(services: HostServices) {
     if (!wrappingKey) throw refuse('SESSION_LOST', { host: hostId });
     const wrapped = parseDocumentOf(WrappedSecrets, received, 'SECRETS_INVALID', { host: hostId });
     const plain = await wrappingKey.unwrap(wrapped, contextOf(session, wrappingKey.evidence.name));
-    session.secrets = decode(plain, hostId);
+    const secrets = decode(plain, hostId);
+    if (secrets.epoch !== order.epoch + 1) throw refuse('ORDER_STALE', { vm: order.vmId, ordered: order.epoch, host: order.source, actual: secrets.epoch - 1 });
+    session.secrets = secrets;
   }
 
   async function gatherSecrets(order: Order): Promise<MoveSecrets> {
@@ -53,6 +56,7 @@ export function createSealing(services: HostServices) {
     if (!installed) throw refuse('VM_UNKNOWN', { vm: order.vmId });
     if (!installed.vtpm) throw refuse('VM_WITHOUT_VTPM', { vm: order.vmId });
     if (record.state !== 'owner') throw refuse('VM_NOT_OWNED', { host: hostId, vm: order.vmId, state: record.state });
+    if (record.epoch !== order.epoch) throw refuse('ORDER_STALE', { vm: order.vmId, ordered: order.epoch, host: hostId, actual: record.epoch });
     const { stateKey, migrationKey } = await unsealKeys(tpm, hostId, installed.vtpm.keys);
     stateKey.fill(0);
     return {

@@ -25,7 +25,6 @@ export interface HostServices {
   readonly findings: readonly Finding[];
   /** The bundle that is installed on this host now. BUNDLE_INVALID. */
   readonly installedBundle: () => Promise<InstalledBundle>;
-  /** Where the channel listens, and where peers reach it (port 0: the one that was bound). */
+  /** Where the channel listens (port 0: one that is free). Where peers reach it is in the bundle. */
   readonly channelListen: NetworkAddress;
-  readonly channelAdvertise: NetworkAddress;
 }

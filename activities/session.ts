@@ -6,7 +6,7 @@ import type { HostEvidence } from '../domain/attestation.js';
 import type { AppraisedPeer } from '../domain/appraisal.js';
 import { refuse } from '../domain/failures.js';
 import type { Epoch, MigrationId, Role, Sha256Hex } from '../domain/ids.js';
-import type { Order } from '../domain/order.js';
+import type { Approval, Order } from '../domain/order.js';
 import type { ChannelIdentity, ChannelListener } from '../channel/port.js';
 import type { IncomingImage } from '../hypervisor/port.js';
 import type { WrappingKeyHandle } from '../tpm/port.js';
@@ -52,6 +52,8 @@ export interface Session {
   outgoing: OutgoingMove | null;
   /** Whether the copy is to be held, also where it has yet to open. */
   isHeld: boolean;
+  /** Of the order that asks for one; null while it was not given, and where none is asked for. */
+  approval: Approval | null;
 }
 
 export interface Sessions {
@@ -85,4 +87,9 @@ export function appraisedPeer(session: Session, host: string, what: string): App
 export function secretsOf(session: Session, host: string, what: string): MoveSecrets {
   if (!session.secrets) throw refuse('NOT_ATTESTED', { host, what });
   return session.secrets;
+}
+
+/** Whether nobody has yet said that the source may be stopped. */
+export function awaitsApproval({ order, approval }: Session): boolean {
+  return order.requiresApproval && approval === null;
 }

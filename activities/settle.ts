@@ -2,18 +2,19 @@
  * Settling a move: what takes it back, and what ends it. Every activity here means "ensure": it
  * may run at any time, any number of times, and decides by the ownership record alone.
  */
+import type { z } from 'zod';
 import { parseDocument } from '../domain/documents.js';
 import { refuse } from '../domain/failures.js';
 import type { MigrationId, VmId } from '../domain/ids.js';
 import { type Verdict, VerdictStatement } from '../domain/manifest.js';
-import type { Order } from '../domain/order.js';
+import { Order } from '../domain/order.js';
 import { decisionOn, mayRun, settlementOf } from '../domain/ownership.js';
-import { openOrder } from './admission.js';
 import type { HostServices } from './services.js';
 import { createStatements } from './statements.js';
 
-/** Which move of which VM: what is left to say of it where its order went with its workflow. */
-export type MoveKey = Pick<Order, 'vmId' | 'migrationId'>;
+/** Which move of which VM. */
+const MoveKey = Order.pick({ vmId: true, migrationId: true });
+export type MoveKey = Readonly<z.infer<typeof MoveKey>>;
 
 export interface SourceSettlement {
   /**
@@ -115,21 +116,13 @@ export function createSettlement(services: HostServices) {
   }
 
   /** Undo of prepare, and the question of a source that waits: rejects unless it accepted; the answer is signed. */
-  async function settleDestination({ order: value, epoch, reason }: { readonly order: Order; readonly epoch: number; readonly reason: string }): Promise<DestinationSettlement> {
-    const { order } = openOrder(value);
-    if (order.destination !== hostId) throw refuse('ORDER_INVALID', { problem: `${hostId} is not its destination` });
-    return settle(order, epoch, reason);
-  }
-
-  /** The same for a move that no workflow tends any more. */
-  async function settleUntended({ move, epoch }: { readonly move: MoveKey; readonly epoch: number }): Promise<DestinationSettlement> {
-    return settle(move, epoch, 'no workflow tended the move any more');
+  async function settleDestination({ move, epoch, reason }: { readonly move: MoveKey; readonly epoch: number; readonly reason: string }): Promise<DestinationSettlement> {
+    return settle(parseDocument(MoveKey, move, 'ORDER_INVALID'), epoch, reason);
   }
 
   /** Undo of the copy as far as the source may decide alone. */
-  async function settleSource({ order: value, reason }: { readonly order: Order; readonly reason: string }): Promise<SourceSettlement> {
-    const { order } = openOrder(value);
-    const { migrationId, vmId } = order;
+  async function settleSource({ move, reason }: { readonly move: MoveKey; readonly reason: string }): Promise<SourceSettlement> {
+    const { migrationId, vmId } = parseDocument(MoveKey, move, 'ORDER_INVALID');
     const running = sessions.find(migrationId)?.outgoing;
     running?.abort(refuse('ABORTED', { reason }));
     await running?.ended;
@@ -145,33 +138,18 @@ export function createSettlement(services: HostServices) {
   }
 
   /**
-   * Ends the move on the source by the destination's signed verdict: accepted, it destroys its
-   * copy, vTPM state and keys; rejected, it runs the VM again. VERDICT_UNPROVEN changes nothing.
+   * Ends the move on the source by the destination's signed verdict: accepted, it destroys its copy, vTPM state and keys; rejected, it
+   * runs the VM again. VERDICT_UNPROVEN changes nothing; nor does the verdict of a move that the record does not wait for (OWNERSHIP_REFUSED).
    */
-  async function resolveSource({ order: value, statement: received }: { readonly order: Order; readonly statement: VerdictStatement }): Promise<SourceSettlement> {
-    const { order } = openOrder(value);
-    const statement = parseDocument(VerdictStatement, received, 'EVIDENCE_INVALID');
-    const { verdict } = statement;
-    if (verdict.migrationId !== order.migrationId || verdict.destination !== order.destination) {
-      throw refuse('VERDICT_UNPROVEN', { host: order.destination, problem: 'it is of another move' });
-    }
-    return resolve(order.vmId, statement);
-  }
-
-  /** The same for a move that no workflow tends any more: the record itself knows whose verdict it waits for (OWNERSHIP_REFUSED). */
-  async function resolveUntended({ statement: received }: { readonly statement: VerdictStatement }): Promise<SourceSettlement> {
-    const statement = parseDocument(VerdictStatement, received, 'EVIDENCE_INVALID');
-    return resolve(statement.verdict.vmId, statement);
-  }
-
-  async function resolve(vmId: VmId, { verdict, quote }: VerdictStatement): Promise<SourceSettlement> {
+  async function resolveSource({ statement: received }: { readonly statement: VerdictStatement }): Promise<SourceSettlement> {
+    const { verdict, quote } = parseDocument(VerdictStatement, received, 'EVIDENCE_INVALID');
     const unproven = await statements.problem(verdict.destination, verdict, quote);
     if (unproven) throw refuse('VERDICT_UNPROVEN', { host: verdict.destination, problem: unproven });
-    const record = await ownership.apply(vmId, { type: 'learn-verdict', proven: { verdict, proof: 'quote' } });
-    if (mayRun(record)) return { state: await bringBack(vmId), epoch: record.epoch + 1 };
-    await discard(vmId);
+    const record = await ownership.apply(verdict.vmId, { type: 'learn-verdict', proven: { verdict, proof: 'quote' } });
+    if (mayRun(record)) return { state: await bringBack(verdict.vmId), epoch: record.epoch + 1 };
+    await discard(verdict.vmId);
     return { state: 'retired', epoch: record.epoch + 1 };
   }
 
-  return { decide, verdictOf, sign, settle, carryOut, discard, bringBack, settleDestination, settleUntended, settleSource, resolveSource, resolveUntended };
+  return { decide, verdictOf, sign, settle, carryOut, discard, bringBack, settleDestination, settleSource, resolveSource };
 }

@@ -6,6 +6,7 @@ import { digestOf } from '../domain/canonical.js';
 import { type Failure, KororaError, failure, problemOf, refuse } from '../domain/failures.js';
 import type { DestinationTimings } from '../domain/evidence.js';
 import type { Manifest, VerdictStatement } from '../domain/manifest.js';
+import type { Envelope } from '../domain/envelope.js';
 import type { Order } from '../domain/order.js';
 import { settlementOf } from '../domain/ownership.js';
 import type { IncomingChannel, StreamSummary } from '../channel/port.js';
@@ -28,7 +29,7 @@ export function createVerification(services: HostServices, settlement: Settlemen
   const { hostId, sessions, ownership } = services;
 
   /** Resolves with the signed verdict, whatever it is; a second call gives the same one. */
-  async function verifyImage({ order: value }: { readonly order: Order }): Promise<Verification> {
+  async function verifyImage({ order: value }: { readonly order: Envelope }): Promise<Verification> {
     const { order, orderDigest } = await admit(services, value, 'destination');
     const settled = settlementOf(await ownership.read(order.vmId), order.migrationId);
     if (settled) {

@@ -3,10 +3,12 @@ import { randomBytes } from 'node:crypto';
 import type { PcrValues } from '../domain/attestation.js';
 import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
+import type { Envelope } from '../domain/envelope.js';
 import { type Failure, KororaError, failure, refuse } from '../domain/failures.js';
 import type { VmId } from '../domain/ids.js';
 import { mayRun } from '../domain/ownership.js';
 import { hypervisorRules, networkRules } from '../domain/preflight.js';
+import { admitWord } from './admission.js';
 import { createBoot } from './boot.js';
 import { networkFacts } from './networks.js';
 import { sealKeys } from './vtpm-keys.js';
@@ -21,13 +23,19 @@ export function createVmActivities(services: HostServices) {
   const boot = createBoot(services);
 
   /**
-   * Creates the VM (and its vTPM) and boots it, or boots one that this host owns already.
+   * Creates the VM (and its vTPM) and boots it, or boots one that this host owns already, as an operator signed it. ORDER_* as admission;
    * VM_EXISTS where the record or the installed document says otherwise; never starts a VM that is owned elsewhere.
    */
-  async function startVm({ vm: value }: { readonly vm: VmDocument }): Promise<VmSurvey> {
-    const vm = parseDocument(VmDocument, value, 'VM_DOCUMENT_INVALID');
+  async function startVm({ start: value, vm: document }: { readonly start: Envelope; readonly vm: VmDocument }): Promise<VmSurvey> {
+    const start = await admitWord(services, 'korora/start', value, null);
+    const vm = parseDocument(VmDocument, document, 'VM_DOCUMENT_INVALID');
+    if (start.host !== hostId || start.vmId !== vm.vmId) throw refuse('ORDER_INVALID', { problem: `it starts ${start.vmId} on ${start.host}` });
+    if (start.vmDigest !== digestOf(vm)) throw refuse('VM_DIFFERS', { host: hostId });
     const [record, known] = await Promise.all([ownership.read(vm.vmId), vms.read(vm.vmId)]);
     if (record.state !== 'none' && record.state !== 'owner') throw refuse('VM_EXISTS', { host: hostId, vm: vm.vmId, state: record.state });
+    // What creates a VM also boots it again, as long as it has not moved: an attempt before this one may have come as far as the record.
+    const isCurrent = record.state === 'none' ? start.epoch === null : (start.epoch ?? 1) === record.epoch;
+    if (!isCurrent) throw refuse('ORDER_STALE', { ordered: start.epoch ?? 'none', vm: vm.vmId, host: hostId, actual: record.epoch });
     if (known && digestOf(known.vm) !== digestOf(vm)) throw refuse('VM_EXISTS', { host: hostId, vm: vm.vmId, state: 'installed with another document' });
     await refuseUnfit(vm);
     const installed = known ?? (await install(vm));

@@ -8,6 +8,7 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { openSigned } from '../domain/authority.js';
 import { Evidence } from '../domain/evidence.js';
 import { VmId } from '../domain/ids.js';
 import { createLocalHost } from '../host/local.js';
@@ -136,7 +137,7 @@ async function moveOnce(testbed: Testbed, vmId: string, destination: 'host-a' | 
   const { evidencePath } = await client.result(vmId, started.runId);
   const after = await cpuNow(testbed, destination);
   const evidence = Evidence.parse(JSON.parse(await readFile(evidencePath, 'utf8')));
-  const history = readHistory(await temporal.workflow.getHandle(started.workflowId, started.runId).fetchHistory(), evidence.order);
+  const history = readHistory(await temporal.workflow.getHandle(started.workflowId, started.runId).fetchHistory(), openSigned('korora/order', evidence.order).document);
   const { source, destination: arrived } = evidence.timings;
   if (!source || !arrived) throw new Error(`the move of ${vmId} has no timings`);
   return {

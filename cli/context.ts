@@ -4,18 +4,22 @@ import { Client, Connection } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { type KororaClient, createKororaClient } from '../client/index.js';
 import { KororaError, problemOf, refuse } from '../domain/failures.js';
-import { installBundle } from '../domain/trust-bundle.js';
+import { type InstalledBundle, installBundle } from '../domain/trust-bundle.js';
+import { readSigner } from './keys.js';
 import { renderFailures } from './render.js';
 
 export interface GlobalOptions {
   readonly json?: boolean;
   readonly trust?: string;
+  readonly key?: string;
   readonly queue?: string;
 }
 
-/** Connects, runs, closes. TEMPORAL_UNREACHABLE, BUNDLE_MISSING, BUNDLE_INVALID. */
+/** Connects, runs, closes. TEMPORAL_UNREACHABLE, BUNDLE_MISSING, BUNDLE_INVALID, SIGNING_KEY_INVALID. */
 export async function withClient<T>(options: GlobalOptions, use: (client: KororaClient) => Promise<T>): Promise<T> {
-  const bundle = installBundle(await readJsonFile(trustPath(options), 'BUNDLE_INVALID'), 'this client');
+  const bundle = await readBundle(options);
+  const keyFile = options.key ?? process.env['KORORA_KEY'];
+  const signer = keyFile ? await readSigner(keyFile) : null;
   const { connectionOptions, namespace } = loadClientConnectConfig();
   const address = connectionOptions.address ?? 'localhost:7233';
   const { tls, apiKey, metadata } = connectionOptions;
@@ -30,10 +34,15 @@ export async function withClient<T>(options: GlobalOptions, use: (client: Korora
   });
   try {
     const client = new Client({ connection, namespace: namespace ?? 'default' });
-    return await use(createKororaClient({ client, bundle, ...(options.queue === undefined ? {} : { taskQueue: options.queue }) }));
+    return await use(createKororaClient({ client, bundle, ...(signer ? { signer } : {}), ...(options.queue === undefined ? {} : { taskQueue: options.queue }) }));
   } finally {
     await connection.close();
   }
+}
+
+/** BUNDLE_MISSING, BUNDLE_INVALID. */
+export async function readBundle(options: Pick<GlobalOptions, 'trust'>): Promise<InstalledBundle> {
+  return installBundle(await readJsonFile(trustPath(options), 'BUNDLE_INVALID'), 'this client', 'any signer');
 }
 
 /** Fails with `code`, where the file is missing or not JSON. */
@@ -67,7 +76,7 @@ export function command<A extends unknown[]>(optionsOf: () => GlobalOptions, run
   };
 }
 
-function trustPath({ trust }: GlobalOptions): string {
+function trustPath({ trust }: Pick<GlobalOptions, 'trust'>): string {
   const path = trust ?? process.env['KORORA_TRUST'];
   if (path) return path;
   throw refuse('BUNDLE_MISSING', {});

@@ -8,8 +8,10 @@
  */
 import { Command, CommanderError } from 'commander';
 import { addHostCommands } from './commands/host.js';
+import { addKeyCommands } from './commands/key.js';
 import { addMigrateCommands } from './commands/migrate.js';
 import { addSteerCommands } from './commands/steer.js';
+import { addTrustCommands } from './commands/trust.js';
 import { addVmCommands } from './commands/vm.js';
 import { addWorkerCommands } from './commands/worker.js';
 
@@ -17,12 +19,15 @@ const program = new Command('korora')
   .description('Attested live migration of virtual machines with vTPM')
   .option('--json', 'print JSON, one document a line')
   .option('--trust <file>', 'trust bundle (default: KORORA_TRUST)')
+  .option('--key <file>', 'your key, to sign orders with (default: KORORA_KEY)')
   .option('--queue <name>', 'task queue of the control workers')
   .addHelpText('after', '\nTemporal is found by TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_TLS_* or temporal.toml.')
   .exitOverride();
 
 addWorkerCommands(program);
+addKeyCommands(program);
 addHostCommands(program);
+addTrustCommands(program);
 addVmCommands(program);
 addMigrateCommands(program);
 addSteerCommands(program);

@@ -3,12 +3,12 @@
  * Temporal only; hosts are reached through their workers.
  */
 import { type Client, WorkflowIdConflictPolicy, WorkflowIdReusePolicy, type WorkflowHandle } from '@temporalio/client';
-import { Approval } from '../domain/approval.js';
 import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
+import type { Envelope, Signer } from '../domain/envelope.js';
 import { KororaError, refuse } from '../domain/failures.js';
-import { Fence } from '../domain/fence.js';
-import { type HostId, VmId } from '../domain/ids.js';
+import { type HostId, type MigrationId, VmId } from '../domain/ids.js';
+import { Approval, Fence, LimitsChange, StartOrder } from '../domain/order.js';
 import type { CopyLimits } from '../domain/progress.js';
 import type { Hold, HostSurvey, MigrationResult, MigrationStatus, VmSurvey } from '../domain/status.js';
 import { CONTROL_QUEUE } from '../domain/steps.js';
@@ -16,8 +16,9 @@ import { type InstalledBundle, hostIn } from '../domain/trust-bundle.js';
 import { VmDocument } from '../domain/vm.js';
 import type { reconcileVm, secureMigration, startVm as startVmWorkflow, surveyHosts } from '../workflows/index.js';
 import type { Reconciliation } from '../workflows/reconcile.js';
+import { authorOf } from './author.js';
 import { fromTemporal } from './errors.js';
-import { type OrderRequest, buildOrder } from './order.js';
+import { DEFAULT_LIFETIME_MS, type OrderRequest, buildOrder, notAfter } from './order.js';
 import { type MigrationView, watchMigration } from './watch.js';
 
 export { MigrationFailedError } from './errors.js';
@@ -27,6 +28,8 @@ export type { MigrationView } from './watch.js';
 export interface KororaClientOptions {
   readonly client: Client;
   readonly bundle: InstalledBundle;
+  /** Signs what this client orders and says; left out, it can only look, hold and abort. Its key is an operator's of the bundle. */
+  readonly signer?: Signer;
   /** Queue of the control workers. */
   readonly taskQueue?: string;
 }
@@ -39,13 +42,14 @@ export interface StartedMigration {
   readonly destination: HostId;
 }
 
+/** What is `signed` fails with SIGNING_KEY_MISSING or SIGNING_KEY_UNKNOWN before anything is asked of anybody. */
 export interface KororaClient {
   /** Hosts of the bundle, as their workers answer now. */
   hosts(): Promise<readonly HostSurvey[]>;
   vms(): Promise<readonly VmSurvey[]>;
-  /** VM_EXISTS, START_IN_PROGRESS, HOST_UNKNOWN, HOST_UNREACHABLE and the host's own reasons. */
+  /** Signed. VM_EXISTS, START_IN_PROGRESS, HOST_UNKNOWN, HOST_UNREACHABLE and the host's own reasons. */
   startVm(vm: unknown, hostId: string): Promise<VmSurvey>;
-  /** Orders and starts the move; its outcome is `result`. MIGRATION_IN_PROGRESS while another one of this VM runs. */
+  /** Signed. Orders and starts the move; its outcome is `result`. MIGRATION_IN_PROGRESS while another one of this VM runs. */
   migrate(request: OrderRequest): Promise<StartedMigration>;
   status(vmId: string): Promise<MigrationStatus>;
   /** Every change of the move, the last one included; ends with it. */
@@ -55,24 +59,28 @@ export interface KororaClient {
   /** PAST_POINT_OF_NO_RETURN once the source has stopped. */
   abort(vmId: string, reason: string): Promise<void>;
   /**
-   * Ends the wait of a move for a host that is powered off, also of a move whose workflow is gone. NOTHING_TO_FENCE unless it waits for
-   * that host; FENCE_REFUSED where it answers after all.
+   * Signed. Ends the wait of a move for a host that is powered off and stays so, also of a move whose workflow is gone. NOTHING_TO_FENCE unless
+   * it waits for that host; FENCE_REFUSED where it answers after all.
    */
-  fence(vmId: string, fence: { readonly host: string; readonly by: string; readonly reason: string }): Promise<void>;
+  fence(vmId: string, fence: { readonly host: string; readonly reason: string }): Promise<void>;
   /** Lets hosts whose record of the VM is of an earlier epoch give it up, and ends a move whose workflow is gone by its destination's verdict. TWO_OWNERS. */
   reconcile(vmId: string): Promise<Reconciliation>;
-  /** NOT_COPYING unless rounds run; LIMITS_INVALID. Answers with the limits in force. */
+  /** Signed. NOT_COPYING unless rounds run; LIMITS_INVALID. Answers with the limits in force. */
   setLimits(vmId: string, change: Partial<CopyLimits>): Promise<CopyLimits>;
-  /** Lets a move that was ordered with `requiresApproval` go on. NOTHING_TO_APPROVE unless it waits for that. */
-  approve(vmId: string, approval: { readonly by: string; readonly reason?: string }): Promise<void>;
+  /** Signed. Lets a move that was ordered with `requiresApproval` go on. NOTHING_TO_APPROVE unless it waits for that; APPROVER_IS_REQUESTER. */
+  approve(vmId: string, approval?: { readonly reason?: string }): Promise<void>;
   /** Holds the copy, or lets it go on; the VM runs in either case. NOT_COPYING unless rounds run. */
   setHeld(vmId: string, isHeld: boolean): Promise<Hold>;
 }
 
+/** How long an operator's word that a host is off holds; the source acts on it within seconds, or once its own worker is back. */
+const FENCE_LIFETIME_MS = 3_600_000;
+
 export const workflowIdOf = (vmId: string): string => `migrate-${vmId}`;
 
-export function createKororaClient({ client, bundle, taskQueue = CONTROL_QUEUE }: KororaClientOptions): KororaClient {
+export function createKororaClient({ client, bundle, signer, taskQueue = CONTROL_QUEUE }: KororaClientOptions): KororaClient {
   const hostIds = bundle.bundle.hosts.map((h) => h.hostId);
+  const author = () => authorOf(signer ?? null, bundle.bundle);
 
   const hosts = () =>
     translating('', () =>
@@ -97,7 +105,17 @@ export function createKororaClient({ client, bundle, taskQueue = CONTROL_QUEUE }
     }
   }
 
-  async function reconcile(value: string, fence: Fence | null): Promise<Reconciliation> {
+  const status = (vmId: string) => translating(vmId, () => handleOf(vmId).query<MigrationStatus, []>('status'));
+
+  /** Of a VM whose workflow is gone, by the records that hosts have. NOTHING_TO_FENCE. */
+  async function moveThatWaitsFor(vmId: string, host: string): Promise<MigrationId> {
+    const vms = (await hosts()).flatMap((h) => (h.reachable ? h.vms : []));
+    const waiting = vms.find((known) => known.vmId === vmId && known.ownership === 'relinquished' && known.move?.peer === host);
+    if (!waiting?.move) throw refuse('NOTHING_TO_FENCE', { vm: vmId, host });
+    return waiting.move.migrationId;
+  }
+
+  async function reconcile(value: string, fence: Envelope | null): Promise<Reconciliation> {
     const vmId = parseDocument(VmId, value, 'ORDER_INVALID');
     const isTended = await isMoving(vmId);
     return translating(vmId, () =>
@@ -119,14 +137,18 @@ export function createKororaClient({ client, bundle, taskQueue = CONTROL_QUEUE }
     async startVm(value, host) {
       const vm = parseDocument(VmDocument, value, 'VM_DOCUMENT_INVALID');
       const { hostId } = hostIn(bundle.bundle, host);
+      const { by, sign } = author();
       const others = hostIds.filter((id) => id !== hostId);
+      const owned = (await hosts()).flatMap((h) => (h.reachable ? h.vms : [])).find((known) => known.vmId === vm.vmId && known.hostId === hostId && known.ownership === 'owner');
+      const document = { kind: 'korora/start', version: 1, vmId: vm.vmId, vmDigest: digestOf(vm), host: hostId, epoch: owned?.epoch ?? null, by, notAfter: notAfter(DEFAULT_LIFETIME_MS) };
+      const start = await sign(parseDocument(StartOrder, document, 'ORDER_INVALID'));
       try {
         return await translating(vm.vmId, () =>
           client.workflow.execute<typeof startVmWorkflow>('startVm', {
             taskQueue,
             workflowId: `start-${vm.vmId}`,
             workflowIdConflictPolicy: WorkflowIdConflictPolicy.FAIL,
-            args: [{ vm, hostId, others }],
+            args: [{ start, vm, others }],
             staticSummary: `Starts VM ${vm.vmId} on ${hostId}`,
           }),
         );
@@ -136,14 +158,16 @@ export function createKororaClient({ client, bundle, taskQueue = CONTROL_QUEUE }
       }
     },
     async migrate(request) {
-      const { order, vm } = buildOrder(request, bundle, await hosts());
+      const { by, sign } = author();
+      const { order, vm } = buildOrder(request, by, bundle, await hosts());
+      const signed = await sign(order);
       const handle = await translating(order.vmId, () =>
         client.workflow.start<typeof secureMigration>('secureMigration', {
           taskQueue,
           workflowId: workflowIdOf(order.vmId),
           workflowIdConflictPolicy: WorkflowIdConflictPolicy.FAIL,
           workflowIdReusePolicy: WorkflowIdReusePolicy.ALLOW_DUPLICATE,
-          args: [{ order, vm }],
+          args: [{ order: signed, vm }],
           staticSummary: `Moves VM ${order.vmId} from ${order.source} to ${order.destination}`,
           memo: { migrationId: order.migrationId, orderDigest: digestOf(order) },
         }),
@@ -156,22 +180,35 @@ export function createKororaClient({ client, bundle, taskQueue = CONTROL_QUEUE }
         destination: order.destination,
       };
     },
-    status: (vmId) => translating(vmId, () => handleOf(vmId).query<MigrationStatus, []>('status')),
+    status,
     watch: (vmId, runId) => watchMigration(handleOf(vmId, runId), vmId),
     result: (vmId, runId) => translating(vmId, () => handleOf(vmId, runId).result()),
     abort: (vmId, reason) => translating(vmId, () => handleOf(vmId).executeUpdate<void, [{ readonly reason: string }]>('abort', { args: [{ reason }] })),
-    async fence(vmId, value) {
-      const fence = parseDocument(Fence, value, 'ORDER_INVALID');
-      if (await isMoving(vmId)) return translating(vmId, () => handleOf(vmId).executeUpdate<void, [Fence]>('fence', { args: [fence] }));
+    async fence(vmId, { host, reason }) {
+      const { by, sign } = author();
+      const isTended = await isMoving(vmId);
+      const migrationId = isTended ? (await status(vmId)).migrationId : await moveThatWaitsFor(vmId, host);
+      const document = { kind: 'korora/fence', version: 1, migrationId, vmId, host, reason, by, notAfter: notAfter(FENCE_LIFETIME_MS) };
+      const fence = await sign(parseDocument(Fence, document, 'ORDER_INVALID'));
+      if (isTended) return translating(vmId, () => handleOf(vmId).executeUpdate<void, [Envelope]>('fence', { args: [fence] }));
       await reconcile(vmId, fence);
     },
     reconcile: (vmId) => reconcile(vmId, null),
-    async approve(vmId, value) {
-      const approval = parseDocument(Approval, value, 'ORDER_INVALID');
-      return translating(vmId, () => handleOf(vmId).executeUpdate<void, [Approval]>('approve', { args: [approval] }));
+    async approve(vmId, { reason } = {}) {
+      const { by, sign } = author();
+      const { migrationId, orderDigest } = await status(vmId);
+      const document = { kind: 'korora/approval', version: 1, migrationId, vmId, orderDigest, reason: reason ?? null, by, notAfter: notAfter(DEFAULT_LIFETIME_MS) };
+      const approval = await sign(parseDocument(Approval, document, 'ORDER_INVALID'));
+      return translating(vmId, () => handleOf(vmId).executeUpdate<void, [Envelope]>('approve', { args: [approval] }));
     },
     setHeld: (vmId, isHeld) => translating(vmId, () => handleOf(vmId).executeUpdate<Hold, [{ readonly isHeld: boolean }]>('setHeld', { args: [{ isHeld }] })),
-    setLimits: (vmId, change) => translating(vmId, () => handleOf(vmId).executeUpdate<CopyLimits, [Partial<CopyLimits>]>('setLimits', { args: [change] })),
+    async setLimits(vmId, change) {
+      const { by, sign } = author();
+      const { migrationId, limits } = await status(vmId);
+      const document = { kind: 'korora/limits', version: 1, migrationId, vmId, limits: { ...limits, ...change }, by, notAfter: notAfter(DEFAULT_LIFETIME_MS) };
+      const signed = await sign(parseDocument(LimitsChange, document, 'LIMITS_INVALID'));
+      return translating(vmId, () => handleOf(vmId).executeUpdate<CopyLimits, [Envelope]>('setLimits', { args: [signed] }));
+    },
   };
 }
 

@@ -22,11 +22,12 @@ export interface OrderRequest {
   readonly migrationId?: string;
 }
 
-const DEFAULT_LIFETIME_MS = 600_000;
+/** Of what is signed, where nobody says otherwise. */
+export const DEFAULT_LIFETIME_MS = 600_000;
 const Lifetime = z.int().min(1).max(30 * 86_400_000);
 
 /** ORDER_INVALID, HOST_UNKNOWN, VM_UNKNOWN, SOURCE_IS_DESTINATION. */
-export function buildOrder(request: OrderRequest, { bundle, digest }: InstalledBundle, surveys: readonly HostSurvey[]): { order: Order; vm: VmDocument } {
+export function buildOrder(request: OrderRequest, by: string, { bundle, digest }: InstalledBundle, surveys: readonly HostSurvey[]): { order: Order; vm: VmDocument } {
   const lifetimeMs = parseDocument(Lifetime, request.lifetimeMs ?? DEFAULT_LIFETIME_MS, 'ORDER_INVALID');
   const vmId = parseDocument(VmId, request.vmId, 'ORDER_INVALID');
   const destination = hostIn(bundle, parseDocument(HostId, request.destination, 'ORDER_INVALID')).hostId;
@@ -37,20 +38,27 @@ export function buildOrder(request: OrderRequest, { bundle, digest }: InstalledB
     Order,
     {
       kind: 'korora/order',
-      version: 1,
+      version: 2,
       migrationId: request.migrationId ?? crypto.randomUUID(),
       vmId,
       vmDigest: digestOf(vm),
+      epoch: at.epoch,
       source: at.hostId,
       destination,
       bundleDigest: digest,
       limits: { ...DEFAULT_LIMITS, ...request.limits },
       requiresApproval: request.requiresApproval ?? false,
-      notAfter: new Date(Date.now() + lifetimeMs).toISOString(),
+      by,
+      notAfter: notAfter(lifetimeMs),
     },
     'ORDER_INVALID',
   );
   return { order, vm };
+}
+
+/** ISO 8601: so long from now. */
+export function notAfter(lifetimeMs: number): string {
+  return new Date(Date.now() + lifetimeMs).toISOString();
 }
 
 /** The host that owns the VM, or the one that last knew it. VM_UNKNOWN, naming hosts that did not answer. */

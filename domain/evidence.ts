@@ -1,14 +1,12 @@
 /**
  * The evidence file of one move: what was ordered, what each host proved, what was sent, what was
- * decided and when. Written for every outcome. Version 1; a reader refuses other versions.
+ * decided and when. Written for every outcome. Version 2; a reader refuses other versions.
  */
 import { z } from 'zod';
-import { ApprovalRecord } from './approval.js';
 import { HostEvidence } from './attestation.js';
-import { FenceRecord } from './fence.js';
-import { Epoch, HostId, Sha256Hex } from './ids.js';
+import { Envelope } from './envelope.js';
+import { HostId } from './ids.js';
 import { Manifest, VerdictStatement } from './manifest.js';
-import { Order } from './order.js';
 import { VmDocument } from './vm.js';
 
 const FailureRecord = z.strictObject({ code: z.string(), message: z.string(), remedy: z.string() });
@@ -19,7 +17,7 @@ export const RoundRecord = z.strictObject({
   remainingBytes: z.int(),
   dirtyBytesPerSecond: z.number().nullable(),
   elapsedMs: z.int(),
-  throttlePercent: z.int().nullable().default(null),
+  throttlePercent: z.int().nullable(),
 });
 export type RoundRecord = Readonly<z.infer<typeof RoundRecord>>;
 
@@ -46,17 +44,18 @@ export const DestinationTimings = z.strictObject({
 });
 export type DestinationTimings = Readonly<z.infer<typeof DestinationTimings>>;
 
+/** What an operator signed while the move ran, and when the workflow heard it. */
+export const SaidRecord = z.strictObject({ envelope: Envelope, atMs: z.number() });
+export type SaidRecord = Readonly<z.infer<typeof SaidRecord>>;
+
 export const OUTCOMES = ['moved', 'source-resumed', 'refused'] as const;
 
 export const Evidence = z.strictObject({
   kind: z.literal('korora/evidence'),
-  version: z.literal(1),
-  order: Order,
-  orderDigest: Sha256Hex,
+  version: z.literal(2),
+  /** Signed: korora/order. */
+  order: Envelope,
   vm: VmDocument,
-  bundleDigest: Sha256Hex,
-  /** Epoch that the source owned when the move began; null where that was never learnt. */
-  sourceEpoch: Epoch.nullable(),
   attestation: z.strictObject({
     source: HostEvidence.nullable(),
     destination: HostEvidence.nullable(),
@@ -66,10 +65,12 @@ export const Evidence = z.strictObject({
   manifest: Manifest.nullable(),
   verdict: VerdictStatement.nullable(),
   rounds: z.array(RoundRecord),
-  /** Hosts that an operator declared powered off during the move. */
-  fences: z.array(FenceRecord).default([]),
-  /** Who let the move go on to stop the source; null where the order asked for no approval, or none was given. */
-  approval: ApprovalRecord.nullable().default(null),
+  /** Signed: korora/fence, for each host that an operator declared powered off during the move. */
+  fences: z.array(SaidRecord),
+  /** Signed: korora/approval; null where the order asked for none, or none was given. */
+  approval: SaidRecord.nullable(),
+  /** Signed: korora/limits, oldest first. */
+  limitsChanges: z.array(SaidRecord),
   timings: z.strictObject({
     startedAtMs: z.number(),
     endedAtMs: z.number(),

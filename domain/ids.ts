@@ -2,6 +2,7 @@
  * Identifiers and small value types that every document shares. Pure; each schema is also the one
  * validation of that value.
  */
+import { base64 } from '@scure/base';
 import { z } from 'zod';
 
 const NAME = /^[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?$/;
@@ -26,7 +27,8 @@ export const Sha256Hex = z.string().regex(/^[0-9a-f]{64}$/, '64 lower-case hex d
 export type Sha256Hex = z.infer<typeof Sha256Hex>;
 
 export const Hex = z.string().regex(/^(?:[0-9a-f]{2})*$/, 'lower-case hex');
-export const Base64 = z.base64();
+/** With padding, and the unused bits of the last digit zero (RFC 4648 §3.5): one text for the same bytes. */
+export const Base64 = z.base64().refine(isCanonicalBase64, 'base64 whose unused bits are not zero');
 
 export const AbsolutePath = z
   .string()
@@ -46,4 +48,13 @@ export type Role = z.infer<typeof Role>;
 
 export function assertNever(value: never): never {
   throw new Error(`unexpected value ${JSON.stringify(value)}`);
+}
+
+function isCanonicalBase64(text: string): boolean {
+  try {
+    base64.decode(text);
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -93,6 +93,7 @@ function sourceRules(order: Order, vm: VmDocument, source: SourceFacts): Failure
   const failures: Failure[] = [];
   if (source.vmDigest !== order.vmDigest) failures.push(failure('VM_DIFFERS', { host }));
   if (source.ownership.state !== 'owner') failures.push(failure('VM_NOT_OWNED', { host, vm: vm.vmId, state: source.ownership.state }));
+  else if (source.ownership.epoch !== order.epoch) failures.push(failure('ORDER_STALE', { vm: vm.vmId, ordered: order.epoch, host, actual: source.ownership.epoch }));
   else if (source.vmStatus === 'paused') failures.push(failure('VM_PAUSED', { host, vm: vm.vmId }));
   else if (source.vmStatus !== 'running') failures.push(failure('VM_NOT_RUNNING', { host, vm: vm.vmId, status: source.vmStatus }));
   if (vm.vtpm === null) failures.push(failure('VM_WITHOUT_VTPM', { vm: vm.vmId }));

@@ -7,6 +7,8 @@ import type { Phase } from './steps.js';
 
 export interface MigrationStatus {
   readonly migrationId: MigrationId;
+  /** What an approval names. */
+  readonly orderDigest: Sha256Hex;
   readonly vmId: VmId;
   readonly source: HostId;
   readonly destination: HostId;

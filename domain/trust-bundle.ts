@@ -1,16 +1,16 @@
 /**
- * The trust bundle: which hosts there are, by which AK each is known, and which PCR values are
- * right for its class. Every host reads its own installed copy; nobody takes it from Temporal.
- *
- * A bundle is read as it is installed. Signing it is not built yet; `installBundle` is where a
- * signature will be checked.
+ * The trust bundle: which hosts there are, by which AK each is known, which PCR values are right for its class, and who may
+ * have what done. Every host reads its own installed copy, signed by a key that it pinned at its enrolment; nobody takes it
+ * from Temporal.
  */
 import { z } from 'zod';
 import { AttestationKeyPublic, PcrValues } from './attestation.js';
 import { digestOf } from './canonical.js';
 import { parseDocumentOf } from './documents.js';
+import { Envelope, type PublicKey, keyIdOf, readEnvelope, signersOf } from './envelope.js';
 import { refuse } from './failures.js';
-import { HostId, Sha256Hex } from './ids.js';
+import { HostId, NetworkAddress, Sha256Hex } from './ids.js';
+import { Operator } from './operators.js';
 
 const ClassName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,46}$/, 'lower-case letters, digits and hyphens');
 
@@ -19,6 +19,8 @@ export const HostEntry = z.strictObject({
   hostId: HostId,
   class: ClassName,
   status: z.enum(['active', 'suspended', 'revoked']),
+  /** Where its peers reach its channel; port 0 for one that it chooses at every move. */
+  address: NetworkAddress,
   attestationKey: AttestationKeyPublic,
   /** SHA-256 of the EK certificate (DER); null where the TPM has none. */
   ekCertificateSha256: Sha256Hex.nullable(),
@@ -38,7 +40,7 @@ export const HostClass = z
     pcrs: z.array(z.int().min(0).max(23)).min(1).max(24),
     referenceSets: z.array(ReferenceSet).min(1),
   })
-  .refine((c) => new Set(c.pcrs).size === c.pcrs.length, 'a PCR is listed twice')
+  .refine((c) => isUnique(c.pcrs), 'a PCR is listed twice')
   .refine(
     (c) => c.referenceSets.every((set) => sameNumbers(Object.keys(set.pcrValues).map(Number), c.pcrs)),
     'every reference set needs a value for each PCR of the class, and no other',
@@ -49,15 +51,22 @@ export type HostClass = Readonly<z.infer<typeof HostClass>>;
 export const TrustBundle = z
   .strictObject({
     kind: z.literal('korora/trust-bundle'),
-    version: z.literal(1),
+    version: z.literal(2),
+    /** A host takes no bundle of a lower serial than the highest it has seen. */
     serial: z.int().min(1),
     expiresAt: z.iso.datetime(),
     hosts: z.array(HostEntry).min(1),
     classes: z.record(ClassName, HostClass),
-    parameters: z.strictObject({ nonceLifetimeMs: z.int().min(1000).max(600_000) }),
+    operators: z.array(Operator).max(1000),
+    parameters: z.strictObject({
+      nonceLifetimeMs: z.int().min(1000).max(600_000),
+      /** Whether whoever ordered a move is refused as its approver. */
+      approverMustDiffer: z.boolean(),
+    }),
   })
-  .refine((b) => new Set(b.hosts.map((h) => h.hostId)).size === b.hosts.length, 'a host is listed twice')
-  .refine((b) => new Set(b.hosts.map((h) => h.attestationKey.name)).size === b.hosts.length, 'two hosts share one AK')
+  .refine((b) => isUnique(b.hosts.map((h) => h.hostId)), 'a host is listed twice')
+  .refine((b) => isUnique(b.hosts.map((h) => h.attestationKey.name)), 'two hosts share one AK')
+  .refine((b) => isUnique(b.operators.map((o) => o.name)) && isUnique(b.operators.map((o) => o.publicKey)), 'two operators share a name or a key')
   .refine((b) => b.hosts.every((h) => Object.hasOwn(b.classes, h.class)), 'a host names a class that the bundle lacks');
 export type TrustBundle = Readonly<z.infer<typeof TrustBundle>>;
 
@@ -66,10 +75,19 @@ export interface InstalledBundle {
   readonly digest: Sha256Hex;
 }
 
-/** BUNDLE_INVALID, with every wrong field; `host` is whose copy this is. */
-export function installBundle(value: unknown, host: string): InstalledBundle {
-  const bundle = parseDocumentOf(TrustBundle, value, 'BUNDLE_INVALID', { host });
-  return { bundle, digest: digestOf(bundle) };
+/**
+ * `host` is whose copy this is. BUNDLE_INVALID, with every wrong field; BUNDLE_NOT_SIGNED, unless one of the `pinned` keys
+ * signed it. A client pins none: it asks by its bundle and decides nothing by it.
+ */
+export function installBundle(value: unknown, host: string, pinned: readonly PublicKey[] | 'any signer'): InstalledBundle {
+  const envelope = parseDocumentOf(Envelope, value, 'BUNDLE_INVALID', { host });
+  const opened = readEnvelope(TrustBundle, 'korora/trust-bundle', envelope);
+  if ('problem' in opened) throw refuse('BUNDLE_INVALID', { host, problem: opened.problem });
+  if (pinned !== 'any signer' && signersOf(envelope, pinned).length === 0) {
+    const signers = envelope.signatures.map(({ keyid }) => keyid).join(', ');
+    throw refuse('BUNDLE_NOT_SIGNED', { host, pinned: pinned.map(keyIdOf).join(', ') || 'none', signers });
+  }
+  return { bundle: opened.document, digest: digestOf(opened.document) };
 }
 
 /** HOST_UNKNOWN. */
@@ -77,6 +95,10 @@ export function hostIn(bundle: TrustBundle, hostId: string): HostEntry {
   const entry = bundle.hosts.find((h) => h.hostId === hostId);
   if (!entry) throw refuse('HOST_UNKNOWN', { host: hostId });
   return entry;
+}
+
+function isUnique(values: readonly unknown[]): boolean {
+  return new Set(values).size === values.length;
 }
 
 function sameNumbers(a: readonly number[], b: readonly number[]): boolean {

@@ -26,7 +26,7 @@ export const HostConfig = z.strictObject({
   tcti: z.string().regex(/^(?:device:\/|swtpm:|mssim:|tabrmd:)/, 'a TCTI of tpm2-tools, such as device:/dev/tpmrm0'),
   channel: z.strictObject({
     listen: NetworkAddress,
-    /** Where peers reach the channel; the listening address where left out. */
+    /** Where peers reach the channel, for the trust bundle; the listening address where left out. Read at the enrolment. */
     advertise: NetworkAddress.optional(),
   }),
 });

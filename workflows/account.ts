@@ -3,12 +3,12 @@
  * over. It decides nothing.
  */
 import { setCurrentDetails, workflowInfo } from '@temporalio/workflow';
+import type { OpenedDocument } from '../domain/authority.js';
 import { digestOf } from '../domain/canonical.js';
 import type { Evidence } from '../domain/evidence.js';
 import type { Failure } from '../domain/failures.js';
 import type { HostId } from '../domain/ids.js';
 import type { Manifest, VerdictStatement } from '../domain/manifest.js';
-import type { Order } from '../domain/order.js';
 import { type MigrationStatus, detailsOf } from '../domain/status.js';
 import type { Phase } from '../domain/steps.js';
 import type { VmDocument } from '../domain/vm.js';
@@ -26,7 +26,6 @@ export class Account {
   isDestinationGone = false;
   /** The proof that the destination owns the VM. */
   accepted: VerdictStatement | null = null;
-  sourceEpoch: Evidence['sourceEpoch'] = null;
   readonly attestation: { -readonly [K in keyof Evidence['attestation']]: Evidence['attestation'][K] } = { source: null, destination: null, referenceSets: { source: null, destination: null } };
   manifest: Manifest | null = null;
   /** The last word of the destination, whichever it was. */
@@ -38,7 +37,7 @@ export class Account {
   private readonly phases: Record<string, number> = { requested: 0 };
 
   constructor(
-    private readonly order: Order,
+    private readonly opened: OpenedDocument<'korora/order'>,
     private readonly vm: VmDocument,
     private readonly nextAction: () => string | null,
   ) {}
@@ -51,34 +50,31 @@ export class Account {
 
   /** For Temporal's web UI. */
   show(): void {
-    const { vmId, source, destination } = this.order;
+    const { vmId, source, destination } = this.opened.document;
     const { phase, failures } = this;
     setCurrentDetails(detailsOf({ phase, vmId, source, destination, failures, nextAction: this.nextAction() }));
   }
 
   status(copy: Pick<MigrationStatus, 'limits' | 'awaits' | 'isHeld'>): MigrationStatus {
-    const { migrationId, vmId, source, destination } = this.order;
+    const { document: order } = this.opened;
+    const { migrationId, vmId, source, destination } = order;
     const { phase, phases, rounds, failures } = this;
     const { limits, awaits, isHeld } = copy;
-    return { migrationId, vmId, source, destination, phase, isAbortable: ABORTABLE.includes(phase), limits, phases, rounds, failures, awaits, isHeld, nextAction: this.nextAction() };
+    return { migrationId, orderDigest: digestOf(order), vmId, source, destination, phase, isAbortable: ABORTABLE.includes(phase), limits, phases, rounds, failures, awaits, isHeld, nextAction: this.nextAction() };
   }
 
-  evidence({ fences, approval }: Pick<Evidence, 'fences' | 'approval'>): Evidence {
-    const { order, vm, sourceEpoch, attestation, manifest, verdict, rounds, startedAtMs, phases, source, destination } = this;
+  evidence(said: Pick<Evidence, 'fences' | 'approval' | 'limitsChanges'>): Evidence {
+    const { opened, vm, attestation, manifest, verdict, rounds, startedAtMs, phases, source, destination } = this;
     return {
       kind: 'korora/evidence',
-      version: 1,
-      order,
-      orderDigest: digestOf(order),
+      version: 2,
+      order: opened.envelope,
       vm,
-      bundleDigest: order.bundleDigest,
-      sourceEpoch,
       attestation,
       manifest,
       verdict,
       rounds,
-      fences,
-      approval,
+      ...said,
       timings: { startedAtMs, endedAtMs: Date.now(), phases, source, destination },
       outcome: {
         kind: this.accepted ? 'moved' : this.isUnderWay ? 'source-resumed' : 'refused',
@@ -89,7 +85,7 @@ export class Account {
   }
 
   private runsOn(): HostId | null {
-    const { source, destination } = this.order;
+    const { source, destination } = this.opened.document;
     if (this.accepted) return this.isDestinationGone ? null : destination;
     return this.isSourceGone ? null : source;
   }

@@ -3,29 +3,32 @@
  * answered; what the source did not confirm may be said again. A move that was ordered with approval is held until it is approved; an operator's own hold comes on top.
  */
 import { setHandler } from '@temporalio/workflow';
-import { Approval, type ApprovalRecord } from '../domain/approval.js';
-import { parseDocument } from '../domain/documents.js';
+import { type OperatorKind, type OpenedDocument, openSigned } from '../domain/authority.js';
+import { canonicalJson } from '../domain/canonical.js';
+import type { Envelope } from '../domain/envelope.js';
+import type { SaidRecord } from '../domain/evidence.js';
 import { refuse } from '../domain/failures.js';
 import type { Order } from '../domain/order.js';
-import { CopyLimits } from '../domain/progress.js';
+import type { CopyLimits } from '../domain/progress.js';
 import type { Hold } from '../domain/status.js';
 import type { Phase } from '../domain/steps.js';
-import { refusing } from './failures.js';
+import { isRefusal, refusing } from './failures.js';
 import { approveUpdate, setHeldUpdate, setLimitsUpdate } from './messages.js';
 
 interface ControlParts {
   readonly order: Order;
   readonly phase: () => Phase;
   /** Tell the source. */
-  readonly hold: (isHeld: boolean) => Promise<Hold>;
-  readonly tune: (limits: CopyLimits) => Promise<void>;
+  readonly hold: (isHeld: boolean, approval: Envelope | null) => Promise<Hold>;
+  readonly tune: (change: Envelope) => Promise<void>;
   /** Called whenever `awaits` or `nextAction` is another. */
   readonly onChange: () => void;
 }
 
 export class Controls {
-  /** Who approved; null before, and where the order asks for none. */
-  approval: ApprovalRecord | null = null;
+  /** That the source was told of; null before, and where the order asks for none. */
+  approval: SaidRecord | null = null;
+  readonly limitsChanges: SaidRecord[] = [];
   limits: CopyLimits;
   private isHeldByOperator = false;
   private isApprovalUnconfirmed = false;
@@ -33,9 +36,9 @@ export class Controls {
 
   constructor(private readonly parts: ControlParts) {
     this.limits = parts.order.limits;
-    setHandler(approveUpdate, (approval) => this.approve(approval), { validator: refusing((approval: Approval) => this.validateApproval(approval)) });
+    setHandler(approveUpdate, (approval) => this.approve(approval), { validator: refusing((approval: Envelope) => this.validateApproval(approval)) });
     setHandler(setHeldUpdate, ({ isHeld }) => this.setHeld(isHeld), { validator: refusing(({ isHeld }) => this.validateHold(isHeld)) });
-    setHandler(setLimitsUpdate, (change) => this.setLimits(change), { validator: refusing((change: Partial<CopyLimits>) => this.validateLimits(change)) });
+    setHandler(setLimitsUpdate, (change) => this.setLimits(change), { validator: refusing((change: Envelope) => this.validateLimits(change)) });
   }
 
   get awaits(): 'approval' | null {
@@ -50,7 +53,7 @@ export class Controls {
   /** Null where nobody need do anything. */
   get nextAction(): string | null {
     const { vmId } = this.parts.order;
-    if (this.awaits) return `Approve the move: \`korora approve ${vmId} --by NAME\`.`;
+    if (this.awaits) return `Approve the move: \`korora approve ${vmId}\`.`;
     return this.isHeld ? `Let the copy go on: \`korora continue ${vmId}\`.` : null;
   }
 
@@ -58,14 +61,18 @@ export class Controls {
     return this.isHeldByOperator || (this.parts.order.requiresApproval && this.approval === null);
   }
 
-  /** Recorded at once and for good, also where the source did not confirm it: it may have heard all the same. Then it may be said again. */
-  private async approve({ by, reason }: Approval): Promise<void> {
-    this.approval = { by, atMs: Date.now(), reason: reason ?? null };
+  /**
+   * Kept, also where the source did not confirm it: it may have heard all the same. Then it may be said again. An approval that the
+   * source refuses is none.
+   */
+  private async approve(envelope: Envelope): Promise<void> {
+    this.approval = { envelope, atMs: Date.now() };
     this.isApprovalUnconfirmed = false;
     try {
       await this.follow();
     } catch (error) {
-      this.isApprovalUnconfirmed = true;
+      if (isRefusal(error)) this.approval = null;
+      else this.isApprovalUnconfirmed = true;
       throw error;
     }
   }
@@ -78,20 +85,21 @@ export class Controls {
 
   /** One after the other, each with the newest wish: the source is never left with an older one. */
   private follow(): Promise<Hold> {
-    const told = this.turn.then(() => this.parts.hold(this.wantsHold)).finally(this.parts.onChange);
+    const told = this.turn.then(() => this.parts.hold(this.wantsHold, this.approval?.envelope ?? null)).finally(this.parts.onChange);
     this.turn = told.catch(() => undefined);
     return told;
   }
 
-  private async setLimits(change: Partial<CopyLimits>): Promise<CopyLimits> {
-    const next = { ...this.limits, ...change };
-    await this.parts.tune(next);
-    this.limits = next;
-    return next;
+  private async setLimits(envelope: Envelope): Promise<CopyLimits> {
+    const { limits } = openSigned('korora/limits', envelope).document;
+    await this.parts.tune(envelope);
+    this.limits = limits;
+    this.limitsChanges.push({ envelope, atMs: Date.now() });
+    return limits;
   }
 
-  private validateApproval(value: Approval): void {
-    parseDocument(Approval, value, 'ORDER_INVALID');
+  private validateApproval(value: Envelope): void {
+    this.openOfThisMove('korora/approval', value);
     const { order, phase } = this.parts;
     if (!this.awaits) throw refuse('NOTHING_TO_APPROVE', { vm: order.vmId, phase: phase() });
   }
@@ -101,11 +109,18 @@ export class Controls {
     this.mustBeCopying();
   }
 
-  private validateLimits(change: Partial<CopyLimits>): void {
-    parseDocument(CopyLimits, { ...this.limits, ...change }, 'LIMITS_INVALID');
+  private validateLimits(value: Envelope): void {
+    const { limits } = this.openOfThisMove('korora/limits', value);
     // QEMU takes that wish only before a copy begins.
-    if (change.autoConverge !== undefined) throw refuse('LIMITS_INVALID', { problem: 'autoConverge: only the order of a move can say it' });
+    const isOther = canonicalJson(limits.autoConverge) !== canonicalJson(this.limits.autoConverge);
+    if (isOther) throw refuse('LIMITS_INVALID', { problem: 'autoConverge: only the order of a move can say it' });
     this.mustBeCopying();
+  }
+
+  private openOfThisMove<K extends Exclude<OperatorKind, 'korora/order' | 'korora/start'>>(kind: K, value: Envelope): OpenedDocument<K>['document'] {
+    const { document } = openSigned(kind, value);
+    if (document.migrationId !== this.parts.order.migrationId) throw refuse('ORDER_INVALID', { problem: 'migrationId: it is of another move' });
+    return document;
   }
 
   private mustBeCopying(): void {

@@ -42,3 +42,8 @@ export function refusing<A extends readonly unknown[]>(validate: (...args: A) =>
     }
   };
 }
+
+/** Whether a host said no, and would say so again: not that it failed, nor that it is silent. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof ActivityFailure && error.cause instanceof ApplicationFailure && error.cause.nonRetryable === true;
+}

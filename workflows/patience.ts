@@ -3,35 +3,42 @@
  * operator's fence ends a wait without an answer; a clock never does.
  */
 import { CancellationScope, condition, isCancellation, setHandler, sleep } from '@temporalio/workflow';
-import { parseDocument } from '../domain/documents.js';
+import { type OpenedDocument, openSigned } from '../domain/authority.js';
+import type { Envelope } from '../domain/envelope.js';
 import { failure, refuse } from '../domain/failures.js';
-import { Fence, type FenceRecord } from '../domain/fence.js';
-import type { HostId, VmId } from '../domain/ids.js';
-import { refusing, toApplicationFailure } from './failures.js';
+import type { HostId } from '../domain/ids.js';
+import type { Order } from '../domain/order.js';
+import { failuresOf, refusing, toApplicationFailure } from './failures.js';
 import { fenceUpdate } from './messages.js';
 
 /** How long a host that must answer may be silent before people are told. */
 const SILENT_AFTER = '5 s';
 
+/** A fence that was taken, and when. */
+export interface Fencing extends OpenedDocument<'korora/fence'> {
+  readonly atMs: number;
+}
+
 interface Wait {
   readonly host: HostId;
   readonly asking: CancellationScope;
   isSilent: boolean;
-  fence: Fence | null;
+  fence: OpenedDocument<'korora/fence'> | null;
   end: 'answered' | 'fenced' | null;
 }
 
 export class Patience {
   /** Oldest first. */
-  readonly fences: FenceRecord[] = [];
+  fences: readonly Fencing[] = [];
   private wait: Wait | null = null;
 
-  /** `onChange` is called whenever `nextAction` is another. */
+  /** `admit`: has the other host say whether the fence is an operator's. `onChange` is called whenever `nextAction` is another. */
   constructor(
-    private readonly vmId: VmId,
+    private readonly order: Order,
+    private readonly admit: (fenced: HostId, fence: Envelope) => Promise<void>,
     private readonly onChange: () => void,
   ) {
-    setHandler(fenceUpdate, (fence) => this.fence(fence), { validator: refusing((fence: Fence) => this.validate(fence)) });
+    setHandler(fenceUpdate, (fence) => this.fence(fence), { validator: refusing((fence: Envelope) => void this.validate(fence)) });
   }
 
   /** The one thing that people can do; null while nobody is silent. */
@@ -40,12 +47,12 @@ export class Patience {
     const { host } = this.wait;
     return (
       `Bring the worker of ${host} back: the move waits for its answer, and nobody else can give it. ` +
-      `Only if ${host} is powered off and stays so until its worker is started: \`korora fence ${this.vmId} --host ${host} --by NAME --reason TEXT\`.`
+      `Only if ${host} is powered off and stays so until its worker is started: \`korora fence ${this.order.vmId} --host ${host} --reason TEXT\`.`
     );
   }
 
   isFenced(host: string): boolean {
-    return this.fences.some((fence) => fence.host === host);
+    return this.fences.some(({ document }) => document.host === host);
   }
 
   /** The answer of `host`; null where an operator fenced it instead. */
@@ -68,7 +75,7 @@ export class Patience {
     } catch (error) {
       if (!wait.fence || !isCancellation(error)) throw error;
       wait.end = 'fenced';
-      this.fences.push({ ...wait.fence, atMs: Date.now() });
+      this.fences = [...this.fences, { ...wait.fence, atMs: Date.now() }];
       return null;
     } finally {
       wait.end ??= 'answered';
@@ -78,21 +85,34 @@ export class Patience {
     }
   }
 
+  /** A fence that the host it was for no longer takes: its time was over. */
+  forget(fence: Fencing): void {
+    this.fences = this.fences.filter((taken) => taken !== fence);
+  }
+
   /**
    * Ends the wait for the named host, unless its answer is on its way: then FENCE_REFUSED, since a host that answers
    * is not powered off.
    */
-  private async fence(fence: Fence): Promise<void> {
+  private async fence(value: Envelope): Promise<void> {
+    const fence = this.validate(value);
+    const { host } = fence.document;
+    await this.admit(host, value).catch((error: unknown) => {
+      throw toApplicationFailure(failuresOf(error, 'it was cancelled'));
+    });
     const { wait } = this;
-    if (wait?.host !== fence.host) throw toApplicationFailure([failure('NOTHING_TO_FENCE', { vm: this.vmId, host: fence.host })]);
+    if (!wait || wait.host !== host) throw toApplicationFailure([failure('NOTHING_TO_FENCE', { vm: this.order.vmId, host })]);
     wait.fence = fence;
     wait.asking.cancel();
     await condition(() => wait.end !== null);
-    if (wait.end === 'answered') throw toApplicationFailure([failure('FENCE_REFUSED', { vm: this.vmId, host: fence.host })]);
+    if (wait.end === 'answered') throw toApplicationFailure([failure('FENCE_REFUSED', { vm: this.order.vmId, host })]);
   }
 
-  private validate(value: Fence): void {
-    const { host } = parseDocument(Fence, value, 'ORDER_INVALID');
-    if (!this.wait?.isSilent || this.wait.host !== host) throw refuse('NOTHING_TO_FENCE', { vm: this.vmId, host });
+  private validate(value: Envelope): OpenedDocument<'korora/fence'> {
+    const fence = openSigned('korora/fence', value);
+    const { host, migrationId } = fence.document;
+    if (migrationId !== this.order.migrationId) throw refuse('ORDER_INVALID', { problem: 'migrationId: it is of another move' });
+    if (!this.wait?.isSilent || this.wait.host !== host) throw refuse('NOTHING_TO_FENCE', { vm: this.order.vmId, host });
+    return fence;
   }
 }

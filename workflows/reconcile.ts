@@ -6,7 +6,8 @@
  *   a source that relinquished, and no workflow that tends the move
  *                             the destination's signed verdict ends it; or an operator's fence, where the destination is silent
  */
-import type { Fence } from '../domain/fence.js';
+import { openSigned } from '../domain/authority.js';
+import type { Envelope } from '../domain/envelope.js';
 import { failure } from '../domain/failures.js';
 import type { HostId, VmId } from '../domain/ids.js';
 import type { HostSurvey, VmSurvey } from '../domain/status.js';
@@ -26,8 +27,8 @@ interface ReconcileInput {
   readonly hostIds: readonly HostId[];
   /** Whether a workflow moves the VM: then only that one settles the move. */
   readonly isTended: boolean;
-  /** The word of an operator that this host is powered off; null for none. */
-  readonly fence: Fence | null;
+  /** Signed: korora/fence; null for none. */
+  readonly fence: Envelope | null;
 }
 
 /** TWO_OWNERS where two hosts own one epoch; NOTHING_TO_FENCE, FENCE_REFUSED where there is a fence and nobody waits for that host. */
@@ -42,7 +43,8 @@ export async function reconcileVm({ vmId, hostIds, isTended, fence }: ReconcileI
 }
 
 /** Whether there was a move to settle whose other host answers, or is fenced. */
-async function settleUntended(vmId: VmId, surveys: readonly HostSurvey[], fence: Fence | null): Promise<boolean> {
+async function settleUntended(vmId: VmId, surveys: readonly HostSurvey[], envelope: Envelope | null): Promise<boolean> {
+  const fence = envelope && openSigned('korora/fence', envelope).document;
   const stuck = recordsOf(vmId, surveys).flatMap(({ ownership, hostId, epoch, move }) => (ownership === 'relinquished' && move ? [{ hostId, epoch, ...move }] : []));
   const answers = (host: string) => surveys.some((survey) => survey.reachable && survey.hostId === host);
   if (fence && !stuck.some(({ peer }) => peer === fence.host)) throw toApplicationFailure([failure('NOTHING_TO_FENCE', { vm: vmId, host: fence.host })]);
@@ -51,10 +53,10 @@ async function settleUntended(vmId: VmId, surveys: readonly HostSurvey[], fence:
   for (const { hostId, epoch, migrationId, peer } of stuck) {
     const move = { vmId, migrationId };
     if (answers(peer)) {
-      const { verdict, quote } = await callsOf(peer).step.settleUntended({ move, epoch: epoch + 1 });
-      await callsOf(hostId).step.resolveUntended({ statement: { verdict, quote } });
-    } else if (fence?.host === peer) {
-      await callsOf(hostId).step.fenceUntended({ move, fence });
+      const { verdict, quote } = await callsOf(peer).step.settleDestination({ move, epoch: epoch + 1, reason: 'no workflow tended the move any more' });
+      await callsOf(hostId).step.resolveSource({ statement: { verdict, quote } });
+    } else if (envelope && fence?.host === peer) {
+      await callsOf(hostId).step.fenceDestination({ fence: envelope });
     } else continue;
     isSettled = true;
   }

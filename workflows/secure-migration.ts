@@ -11,11 +11,11 @@ import type { ControlActivities } from '../activities/index.js';
 import type { Handover } from '../activities/outgoing-move.js';
 import type { DestinationSettlement, SourceSettlement } from '../activities/settle.js';
 import type { Verification } from '../activities/verify.js';
+import { type OpenedDocument, openSigned } from '../domain/authority.js';
 import { parseDocument } from '../domain/documents.js';
-import type { Evidence } from '../domain/evidence.js';
+import type { Envelope } from '../domain/envelope.js';
 import { type Failure, type FailureCode, KororaError, failure, refuse } from '../domain/failures.js';
 import type { VerdictStatement } from '../domain/manifest.js';
-import { Order } from '../domain/order.js';
 import { planMove } from '../domain/preflight.js';
 import type { MigrationResult } from '../domain/status.js';
 import { VmDocument } from '../domain/vm.js';
@@ -29,20 +29,25 @@ import { Patience } from './patience.js';
 import { Saga } from './saga.js';
 
 export interface MigrationInput {
-  readonly order: Order;
+  /** Signed: korora/order. The hosts check that; here it is only read. */
+  readonly order: Envelope;
   readonly vm: VmDocument;
 }
 
+/** Said of a fence: it was an operator's when it was given, and is no more. */
+const NO_FENCE: readonly FailureCode[] = ['ORDER_EXPIRED', 'ORDER_NOT_SIGNED', 'OPERATOR_NOT_ALLOWED', 'BUNDLE_EXPIRED'];
 const GIVEN_UP: readonly FailureCode[] = ['DESTINATION_REJECTED', 'ABORTED', 'COPY_STALLED', 'COPY_NOT_CONVERGING'];
 
 export async function secureMigration(input: MigrationInput): Promise<MigrationResult> {
-  const { order, vm } = openInput(input);
+  const { opened, vm } = openInput(input);
+  const { document: order, envelope: signed } = opened;
+  const move = { vmId: order.vmId, migrationId: order.migrationId };
   const source = callsOf(order.source);
   const destination = callsOf(order.destination);
   const control = proxyActivities<ControlActivities>(controlOptions);
   const saga = new Saga();
-  const account: Account = new Account(order, vm, () => patience.nextAction ?? controls.nextAction);
-  const patience = new Patience(order.vmId, () => account.show());
+  const account: Account = new Account(opened, vm, () => patience.nextAction ?? controls.nextAction);
+  const patience = new Patience(order, admitFence, () => account.show());
   let abortReason = 'it was cancelled';
 
   const forward = new CancellationScope();
@@ -51,8 +56,8 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   const controls = new Controls({
     order,
     phase: () => account.phase,
-    hold: (isHeld) => source.step.holdCopy({ order, isHeld }),
-    tune: (limits) => source.step.tuneCopy({ order, limits }),
+    hold: (isHeld, approval) => source.step.holdCopy({ move, isHeld, approval }),
+    tune: (change) => source.step.tuneCopy({ move, change }),
     onChange: () => account.show(),
   });
   account.reach('requested');
@@ -62,7 +67,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
       await preflight();
       await attest();
       await seal();
-      await move(await prepare());
+      await copy(await prepare());
     });
   } catch (error) {
     // Once it is aborted, whatever breaks first on a host is a consequence.
@@ -72,9 +77,8 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   return await CancellationScope.nonCancellable(conclude);
 
   async function preflight(): Promise<void> {
-    const request = { order, vm };
+    const request = { order: signed, vm };
     const [sourceFacts, destinationFacts] = await allOrReasons([source.step.inspectSource(request), destination.step.inspectDestination(request)]);
-    account.sourceEpoch = sourceFacts.ownership.epoch >= 1 ? (sourceFacts.ownership.epoch as Evidence['sourceEpoch']) : null;
     const [first, ...rest] = planMove(order, vm, sourceFacts, destinationFacts);
     if (first) throw new KororaError([first, ...rest]);
     account.reach('admitted');
@@ -83,26 +87,26 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   async function attest(): Promise<void> {
     saga.undoWith('openSessions', closeSessions);
     const [sourceOffer, destinationOffer] = await allOrReasons([
-      source.step.openSession({ order, role: 'source' }),
-      destination.step.openSession({ order, role: 'destination' }),
+      source.step.openSession({ order: signed, role: 'source' }),
+      destination.step.openSession({ order: signed, role: 'destination' }),
     ]);
     const [sourceEvidence, destinationEvidence] = await allOrReasons([
-      source.step.quoteHost({ order, role: 'source', peer: destinationOffer }),
-      destination.step.quoteHost({ order, role: 'destination', peer: sourceOffer }),
+      source.step.quoteHost({ order: signed, role: 'source', peer: destinationOffer }),
+      destination.step.quoteHost({ order: signed, role: 'destination', peer: sourceOffer }),
     ]);
     account.attestation.source = sourceEvidence;
     account.attestation.destination = destinationEvidence;
     const [ofDestination, ofSource] = await allOrReasons([
-      source.step.appraisePeer({ order, role: 'source', evidence: destinationEvidence }),
-      destination.step.appraisePeer({ order, role: 'destination', evidence: sourceEvidence }),
+      source.step.appraisePeer({ order: signed, role: 'source', evidence: destinationEvidence }),
+      destination.step.appraisePeer({ order: signed, role: 'destination', evidence: sourceEvidence }),
     ]);
     account.attestation.referenceSets = { source: ofSource.referenceSet, destination: ofDestination.referenceSet };
     account.reach('attested');
   }
 
   async function seal(): Promise<void> {
-    const wrapped = await source.step.wrapSecrets({ order });
-    await destination.step.unwrapSecrets({ order, wrapped });
+    const wrapped = await source.step.wrapSecrets({ order: signed });
+    await destination.step.unwrapSecrets({ order: signed, wrapped });
     account.reach('sealed');
   }
 
@@ -111,23 +115,23 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
     saga.undoWith('prepare', async () => {
       if (account.accepted) return;
       if (patience.isFenced(order.destination)) return;
-      await patience.insist(order.destination, () => destination.ensure.settleDestination({ order, epoch: epochToCome(), reason: why() }));
+      await patience.insist(order.destination, () => destination.ensure.settleDestination({ move, epoch: order.epoch + 1, reason: why() }));
     });
-    const { address } = await destination.step.prepareDestination({ order, vm });
+    const { port } = await destination.step.prepareDestination({ order: signed, vm });
     account.reach('copying');
-    return address;
+    return port;
   }
 
   /** Three activities at once that meet over the channel: nothing of Temporal lies inside the pause. */
-  async function move(address: { readonly host: string; readonly port: number }): Promise<void> {
+  async function copy(port: number): Promise<void> {
     saga.undoWith('move', settleMove);
     const together = new CancellationScope();
     let firstError: unknown = null;
     const [, handover, verification] = await together.run(() => {
       const started = [
-        source.copy.copyMemory({ order, address }),
-        source.copy.stopAndCopy({ order, address }),
-        destination.copy.verifyImage({ order }),
+        source.copy.copyMemory({ order: signed, port }),
+        source.copy.stopAndCopy({ order: signed, port }),
+        destination.copy.verifyImage({ order: signed }),
       ] as const;
       void started[0].then(({ rounds }) => {
         account.rounds = [...rounds];
@@ -161,21 +165,31 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
 
   /** Undo of move. The source decides alone where it can; else by the destination's signed verdict, or by an operator's fence. */
   async function settleMove(): Promise<void> {
-    const settled = await patience.insist(order.source, () => source.ensure.settleSource({ order, reason: why() }));
+    const settled = await patience.insist(order.source, () => source.ensure.settleSource({ move, reason: why() }));
     if (settled?.state === 'runs' || settled?.state === 'absent') return noteSource(settled);
-    if (!account.verdict) hear(await askDestination(settled?.epoch ?? epochToCome()));
-    const statement = account.verdict;
-    if (statement?.verdict.verdict === 'accepted') account.accepted = statement;
-    else noteSource(patience.isFenced(order.source) ? null : await patience.insist(order.source, () => takeBack(statement)));
+    for (;;) {
+      if (!account.verdict) hear(await askDestination(settled?.epoch ?? order.epoch + 1));
+      const statement = account.verdict;
+      if (statement?.verdict.verdict === 'accepted') account.accepted = statement;
+      else if (patience.isFenced(order.source)) noteSource(null);
+      else if (statement) noteSource(await patience.insist(order.source, () => source.ensure.resolveSource({ statement })));
+      else if (!(await takeBackByFence())) continue;
+      return;
+    }
   }
 
-  /** By the proven rejection; without one the destination is fenced. */
-  function takeBack(statement: VerdictStatement | null): Promise<SourceSettlement> {
-    if (statement) return source.ensure.resolveSource({ order, statement });
-    const fence = patience.fences.find(({ host }) => host === order.destination);
+  /** Without a verdict the destination is fenced. False where the source takes the fence no more, whose time may be over by the time that it hears of it. */
+  async function takeBackByFence(): Promise<boolean> {
+    const fence = patience.fences.find(({ document }) => document.host === order.destination);
     if (!fence) throw new KororaError([failure('INTERNAL', { problem: 'neither a verdict nor a fence' })]);
-    const { host, by, reason } = fence;
-    return source.ensure.fenceDestination({ order, fence: { host, by, reason } });
+    try {
+      noteSource(await patience.insist(order.source, () => source.ensure.fenceDestination({ fence: fence.envelope })));
+      return true;
+    } catch (error) {
+      if (!failuresOf(error, abortReason).every(({ code }) => NO_FENCE.includes(code))) throw error;
+      patience.forget(fence);
+      return false;
+    }
   }
 
   /** A source whose hypervisor died meanwhile, or that is fenced: owned there, running nowhere. */
@@ -187,7 +201,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
 
   /** A silent destination leaves the move in doubt; no timeout ever resumes the source. Null where it was fenced. */
   async function askDestination(epoch: number): Promise<DestinationSettlement | null> {
-    const asking = () => destination.ensure.settleDestination({ order, epoch, reason: why() });
+    const asking = () => destination.ensure.settleDestination({ move, epoch, reason: why() });
     const settled = await patience.insist(order.destination, asking, () => account.reach('in-doubt'));
     if (account.phase === 'in-doubt') account.reach('compensating');
     return settled;
@@ -196,15 +210,15 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   async function compensate(): Promise<void> {
     account.reach('compensating');
     const failed = await saga.unwind();
-    const fenced = patience.fences.map(({ host, by, reason }) => failure('HOST_FENCED', { host, by, reason, vm: order.vmId }));
+    const fenced = patience.fences.map(({ document: { host, by, reason } }) => failure('HOST_FENCED', { host, by, reason, vm: order.vmId }));
     account.failures = [...account.failures, ...failed.flatMap(({ error }) => failuresOf(error, abortReason)), ...fenced];
   }
 
   /** A worker that does not answer has no session any more, or will lose it: nothing to wait for. */
   async function closeSessions(): Promise<void> {
     await Promise.allSettled([
-      ...(patience.isFenced(order.source) ? [] : [source.step.closeSession({ order, role: 'source' })]),
-      ...(patience.isFenced(order.destination) ? [] : [destination.step.closeSession({ order, role: 'destination' })]),
+      ...(patience.isFenced(order.source) ? [] : [source.step.closeSession({ move })]),
+      ...(patience.isFenced(order.destination) ? [] : [destination.step.closeSession({ move })]),
     ]);
   }
 
@@ -214,12 +228,12 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
       account.failures = account.isDestinationGone ? [failure('VM_NOT_RUNNING', { vm: order.vmId, host: order.destination, status: 'absent' })] : [];
       closing = closeSessions();
       const statement = account.accepted;
-      if (!patience.isFenced(order.source)) await patience.insist(order.source, () => source.ensure.resolveSource({ order, statement }));
+      if (!patience.isFenced(order.source)) await patience.insist(order.source, () => source.ensure.resolveSource({ statement }));
       account.reach('retired');
     } else {
       account.reach(account.isUnderWay ? 'source-resumed' : 'refused');
     }
-    const evidence = account.evidence({ fences: patience.fences, approval: controls.approval });
+    const evidence = account.evidence({ fences: patience.fences.map(({ envelope, atMs }) => ({ envelope, atMs })), approval: controls.approval, limitsChanges: controls.limitsChanges });
     const [{ path, digest }] = await Promise.all([control.recordEvidence({ evidence }), closing]);
     const result: MigrationResult = {
       migrationId: order.migrationId,
@@ -260,14 +274,15 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
     return account.failures.map((f) => `${f.code}: ${f.message}`).join('; ') || abortReason;
   }
 
-  function epochToCome(): number {
-    return (account.sourceEpoch ?? 0) + 1;
+  /** The other host has to live by it, or its peer's: it says whether an operator signed it who may. */
+  function admitFence(fenced: string, fence: Envelope): Promise<void> {
+    return (fenced === order.source ? destination : source).step.admitFence({ fence });
   }
 }
 
-function openInput(input: MigrationInput): MigrationInput {
+function openInput(input: MigrationInput): { readonly opened: OpenedDocument<'korora/order'>; readonly vm: VmDocument } {
   try {
-    return { order: parseDocument(Order, input?.order, 'ORDER_INVALID'), vm: parseDocument(VmDocument, input?.vm, 'VM_DOCUMENT_INVALID') };
+    return { opened: openSigned('korora/order', input?.order), vm: parseDocument(VmDocument, input?.vm, 'VM_DOCUMENT_INVALID') };
   } catch (error) {
     throw toApplicationFailure(failuresOf(error, ''));
   }

@@ -61,10 +61,9 @@ export function addMigrateCommands(program: Command): void {
     .description('say that a host is powered off, so that a move which waits for it in vain can end without it')
     .argument('<vm>')
     .requiredOption('--host <host>', 'the host; it must be off, and stay off until its worker is started again')
-    .requiredOption('--by <name>', 'who says so, for the record')
     .requiredOption('--reason <text>', 'how you know, for the record')
-    .action(command(globals, async (vmId: string, { host, by, reason }: { host: string; by: string; reason: string }) => {
-      await withClient(globals(), (client) => client.fence(vmId, { host, by, reason }));
+    .action(command(globals, async (vmId: string, { host, reason }: { host: string; reason: string }) => {
+      await withClient(globals(), (client) => client.fence(vmId, { host, reason }));
       print(globals(), { fenced: host, vmId }, () => `the move of ${vmId} ends without ${host}; see \`korora vm show ${vmId}\``);
     }));
 

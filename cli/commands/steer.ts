@@ -29,11 +29,10 @@ export function addSteerCommands(program: Command): void {
     .command('approve')
     .description('let a move go on that was ordered with --approve-before-stop')
     .argument('<vm>')
-    .requiredOption('--by <name>', 'who approves, for the record')
     .option('--reason <text>', 'why, for the record')
-    .action(command(globals, async (vmId: string, { by, reason }: { by: string; reason?: string }) => {
-      await withClient(globals(), (client) => client.approve(vmId, { by, ...(reason === undefined ? {} : { reason }) }));
-      print(globals(), { approved: vmId, by }, () => `the move of ${vmId} is approved; see \`korora watch ${vmId}\``);
+    .action(command(globals, async (vmId: string, { reason }: { reason?: string }) => {
+      await withClient(globals(), (client) => client.approve(vmId, reason === undefined ? {} : { reason }));
+      print(globals(), { approved: vmId }, () => `the move of ${vmId} is approved; see \`korora watch ${vmId}\``);
     }));
 }
 

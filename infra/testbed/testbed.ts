@@ -4,14 +4,16 @@
  * a control worker and a Temporal server. All real; only the machine is shared.
  *
  *   <root>/<hostId>/{host.json,state/,tpm/}   <root>/run/<hostId>/   <root>/shared/ (both hosts' storage)
- *   <root>/{trust.json,temporal.db,evidence/,logs/,processes.json}
+ *   <root>/{trust.json,policy.key,operator.key,temporal.db,evidence/,logs/,processes.json}
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Client, Connection } from '@temporalio/client';
-import { firstBundle } from '../../cli/commands/host.js';
+import { firstBundle, mayDoAnything } from '../../cli/commands/trust.js';
+import { type NewKey, makeKey, readSigner } from '../../cli/keys.js';
 import { type KororaClient, createKororaClient } from '../../client/index.js';
+import { type Signer, signEnvelope } from '../../domain/envelope.js';
 import { HostId, type NetworkAddress, VmId } from '../../domain/ids.js';
 import { type InstalledBundle, type TrustBundle, installBundle } from '../../domain/trust-bundle.js';
 import type { VmDocument } from '../../domain/vm.js';
@@ -74,6 +76,8 @@ export interface Testbed {
   readonly bundle: InstalledBundle;
   readonly hosts: Readonly<Record<'host-a' | 'host-b', TestbedHost>>;
   readonly environment: Readonly<Record<string, string>>;
+  /** Of whoever signs the trust bundle, and of the operator `operator`, who may do anything. */
+  readonly keys: { readonly policy: NewKey; readonly operator: NewKey };
   control: TestbedProcess;
   /** A VM document of the project's guest, with a disk on the shared storage; the disk is made. */
   guest(vmId: string, options?: GuestOptions): Promise<VmDocument>;
@@ -87,8 +91,8 @@ export interface Testbed {
   extendPcr(hostId: 'host-a' | 'host-b', pcr: number): Promise<void>;
   /** Starts the host's own TPM where it was killed: a TPM reset. */
   ensureTpm(hostId: 'host-a' | 'host-b'): Promise<void>;
-  /** Installs another bundle on both hosts and in the client. */
-  installBundle(bundle: TrustBundle): Promise<KororaClient>;
+  /** Signs another bundle and installs it on both hosts and in the client that is given, which signs with the operator's key or another. */
+  installBundle(bundle: TrustBundle, signer?: Signer): Promise<KororaClient>;
   /** Ends everything that runs, VMs included. */
   stop(): Promise<void>;
   /** Leaves everything up; the next testbed on this root ends it. */
@@ -120,11 +124,13 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
     setUpHost('host-a'),
     setUpHost('host-b'),
   ]);
-  const enrolments = [await enrolHost(a.config, HOST_CLASS, TESTBED_PCRS), await enrolHost(b.config, HOST_CLASS, TESTBED_PCRS)];
-  const bundle = installBundle(firstBundle(enrolments, 1), 'the testbed');
-  await writeFile(trustFile, `${JSON.stringify(bundle.bundle, null, 2)}\n`);
+  const keys = { policy: await makeKey(join(root, 'policy.key')), operator: await makeKey(join(root, 'operator.key')) };
+  const [policy, operator] = [await readSigner(keys.policy.privateFile), await readSigner(keys.operator.privateFile)];
+  const enrolment = { signers: [policy.publicKey], hostClass: HOST_CLASS, pcrs: TESTBED_PCRS };
+  const enrolments = [await enrolHost(a.config, enrolment), await enrolHost(b.config, enrolment)];
+  const bundle = await install(firstBundle(enrolments, [mayDoAnything('operator', operator.publicKey)], 1));
 
-  const environment = { TEMPORAL_ADDRESS: server.address, KORORA_TRUST: trustFile };
+  const environment = { TEMPORAL_ADDRESS: server.address, KORORA_TRUST: trustFile, KORORA_KEY: keys.operator.privateFile };
   const configs = { 'host-a': a, 'host-b': b };
   const temporalPort = Number(server.address.split(':').at(-1));
   const reached = { 'host-a': await options.places?.['host-a'].reach(temporalPort), 'host-b': await options.places?.['host-b'].reach(temporalPort) };
@@ -136,12 +142,13 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
 
   const testbed: Testbed = {
     root,
-    client: createKororaClient({ client: temporal, bundle }),
+    client: createKororaClient({ client: temporal, bundle, signer: operator }),
     temporal,
     server,
     bundle,
     hosts: { 'host-a': { ...a, worker: workerA }, 'host-b': { ...b, worker: workerB } },
     environment,
+    keys,
     control,
     async restartWorker(hostId, mounts = {}) {
       await testbed.hosts[hostId].worker.stop();
@@ -166,10 +173,8 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
     async ensureTpm(hostId) {
       await ensureTestbedTpm(tpmSpec(hostId, configs[hostId].tpmPort));
     },
-    async installBundle(next) {
-      const installed = installBundle(next, 'the testbed');
-      await writeFile(trustFile, `${JSON.stringify(next, null, 2)}\n`);
-      return createKororaClient({ client: temporal, bundle: installed });
+    async installBundle(next, signer = operator) {
+      return createKororaClient({ client: temporal, bundle: await install(next), signer });
     },
     async stop() {
       await Promise.all([testbed.control, ...Object.values(testbed.hosts).map((h) => h.worker)].map((p) => p.stop()));
@@ -194,6 +199,12 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
     const temporalAddress = host && reached[host] ? `${reached[host].host}:${reached[host].port}` : server.address;
     const [command = '', ...rest] = place ? inNetwork(place.namespace, binds, korora) : binds.length === 0 ? korora : withOwnMounts(binds, korora);
     return ending(startProcess({ name, command, args: rest, environment: { ...environment, TEMPORAL_ADDRESS: temporalAddress }, logFile: join(root, `logs/${name}.log`), readyText: ' ready' }));
+  }
+
+  async function install(bundle: TrustBundle): Promise<InstalledBundle> {
+    const envelope = await signEnvelope(bundle, policy);
+    await writeFile(trustFile, `${JSON.stringify(envelope, null, 2)}\n`);
+    return installBundle(envelope, 'the testbed', [policy.publicKey]);
   }
 
   function startServer(ports: Pick<TemporalServerOptions, 'port' | 'uiPort'>): Promise<TemporalServer> {

@@ -72,7 +72,7 @@ export function moveOf(testbed: Testbed, networks: Readonly<Record<HostName, Cha
     },
     async fence(host) {
       while (!(await testbed.client.status(vmId)).nextAction?.includes(`--host ${host}`)) await delay(POLL_MS);
-      await testbed.client.fence(vmId, { host, by: 'the fault matrix', reason: 'it is powered off' });
+      await testbed.client.fence(vmId, { host, reason: 'it is powered off' });
     },
     async powerOn(host) {
       await testbed.restartWorker(host);

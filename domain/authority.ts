@@ -1,0 +1,82 @@
+/**
+ * Whether an operator may have done what a signed document says, by one trust bundle. Hosts ask this before anything that
+ * brings a VM to a host, or lets one run; nobody else's word counts (promise P7).
+ */
+import type { z } from 'zod';
+import { describeIssues } from './documents.js';
+import { Envelope, readEnvelope, signersOf } from './envelope.js';
+import { type Failure, failure, refuse } from './failures.js';
+import { type HostId, assertNever } from './ids.js';
+import { type Operator, type Wish, isAllowed } from './operators.js';
+import { type Order, SIGNED_BY_OPERATORS } from './order.js';
+import type { TrustBundle } from './trust-bundle.js';
+
+export type OperatorKind = keyof typeof SIGNED_BY_OPERATORS;
+type DocumentOf<K extends OperatorKind> = z.output<(typeof SIGNED_BY_OPERATORS)[K]>;
+
+/** Parsed, not believed. */
+export interface OpenedDocument<K extends OperatorKind> {
+  readonly document: DocumentOf<K>;
+  readonly envelope: Envelope;
+}
+
+declare const authorized: unique symbol;
+
+/**
+ * What an operator of this bundle had said and might say. Checked: form, payload type, that the operator it names is in the bundle, active,
+ * has a scope for it, and signed it. Only `authorize` makes one. Not checked: its time, its epoch.
+ */
+export interface Authorized<K extends OperatorKind> extends OpenedDocument<K> {
+  readonly [authorized]: true;
+}
+
+/** ORDER_INVALID. */
+export function openSigned<K extends OperatorKind>(kind: K, value: unknown): OpenedDocument<K> {
+  const parsed = Envelope.safeParse(value);
+  if (!parsed.success) throw refuse('ORDER_INVALID', { problem: `envelope: ${describeIssues(parsed.error)}` });
+  const opened = readEnvelope(SIGNED_BY_OPERATORS[kind], kind, parsed.data);
+  if ('problem' in opened) throw refuse('ORDER_INVALID', { problem: opened.problem });
+  return { document: opened.document as DocumentOf<K>, envelope: parsed.data };
+}
+
+export type Authority<K extends OperatorKind> = { readonly ok: true; readonly signed: Authorized<K> } | { readonly ok: false; readonly failure: Failure };
+
+/** `order`: of the move that a document is about, which says where from and where to. `host`: whose bundle this is. */
+export function authorize<K extends OperatorKind>(opened: OpenedDocument<K>, order: Order | null, { operators }: TrustBundle, host: HostId): Authority<K> {
+  const { document, envelope } = opened;
+  const { kind, by } = document;
+  const operator = operators.find(({ name }) => name === by);
+  const problem = unsigned(operator, envelope);
+  if (!operator || problem) return { ok: false, failure: failure('ORDER_NOT_SIGNED', { host, operator: by, kind, problem: problem ?? '' }) };
+  const wish = wishIn(document, order);
+  if (!isAllowed(operator, wish)) return { ok: false, failure: notAllowed(by, wish, host) };
+  return { ok: true, signed: opened as Authorized<K> };
+}
+
+function unsigned(operator: Operator | undefined, envelope: Envelope): string | null {
+  if (!operator) return 'the bundle has no such operator';
+  if (operator.status !== 'active') return `the operator is ${operator.status}`;
+  return signersOf(envelope, [operator.publicKey]).length > 0 ? null : 'no signature in it is by the operator’s key';
+}
+
+function wishIn(document: DocumentOf<OperatorKind>, order: Order | null): Wish {
+  const { kind, vmId } = document;
+  switch (kind) {
+    case 'korora/order':
+      return { action: 'migrate', vmId, source: document.source, destination: document.destination };
+    case 'korora/start':
+      return { action: 'start', vmId, source: null, destination: document.host };
+    case 'korora/fence':
+      return { action: 'fence', vmId, source: null, destination: document.host };
+    case 'korora/approval':
+    case 'korora/limits':
+      if (!order) throw new TypeError(`${kind} without its order`);
+      return { action: kind === 'korora/approval' ? 'approve' : 'migrate', vmId, source: order.source, destination: order.destination };
+    default:
+      return assertNever(kind);
+  }
+}
+
+function notAllowed(operator: string, { action, vmId, source, destination }: Wish, host: HostId): Failure {
+  return failure('OPERATOR_NOT_ALLOWED', { host, operator, action, vm: vmId, hosts: source ? `from ${source} to ${destination}` : destination });
+}

@@ -1,0 +1,73 @@
+/**
+ * What a host trusts, in `<stateDir>/trust/signers.json`: the keys by which trust bundles must be signed, pinned at its enrolment;
+ * and the bundle that is installed.
+ */
+import { z } from 'zod';
+import { parseDocumentOf } from '../domain/documents.js';
+import { PublicKey, keyIdOf } from '../domain/envelope.js';
+import { problemOf, refuse } from '../domain/failures.js';
+import { type InstalledBundle, installBundle } from '../domain/trust-bundle.js';
+import type { HostAccess } from '../host/port.js';
+import type { HostConfig } from './config.js';
+
+const Pinned = z.strictObject({ version: z.literal(1), publicKeys: z.array(PublicKey).min(1).max(8) });
+
+export interface Trust {
+  /** SIGNER_NOT_PINNED, BUNDLE_INVALID, BUNDLE_NOT_SIGNED. */
+  installedBundle(): Promise<InstalledBundle>;
+  /** SIGNER_NOT_PINNED. */
+  pinned(): Promise<readonly PublicKey[]>;
+  /** SIGNER_PINNED where others are pinned, unless they are to be replaced. */
+  pin(keys: readonly PublicKey[], isReplacement: boolean): Promise<void>;
+}
+
+export function createTrust(access: HostAccess, { hostId, stateDir, trustBundle }: Pick<HostConfig, 'hostId' | 'stateDir' | 'trustBundle'>): Trust {
+  const folder = `${stateDir}/trust`;
+  const file = `${folder}/signers.json`;
+  let last: { readonly content: Buffer; readonly pinned: readonly PublicKey[]; readonly installed: InstalledBundle } | null = null;
+
+  async function pinnedOrNull(): Promise<readonly PublicKey[] | null> {
+    const content = await access.readFile(file);
+    if (content === null) return null;
+    return parseDocumentOf(Pinned, jsonIn(content, (problem) => refuse('HOST_CONFIG_INVALID', { file, problem })), 'HOST_CONFIG_INVALID', { file }).publicKeys;
+  }
+
+  async function pinned(): Promise<readonly PublicKey[]> {
+    const keys = await pinnedOrNull();
+    if (!keys) throw refuse('SIGNER_NOT_PINNED', { host: hostId });
+    return keys;
+  }
+
+  return {
+    pinned,
+    async installedBundle() {
+      const [content, keys] = [await access.readFile(trustBundle), await pinned()];
+      if (content === null) throw refuse('BUNDLE_INVALID', { host: hostId, problem: `there is none at ${trustBundle}` });
+      // Asked at every step of every move: parsing and checking a large bundle takes longer than reading it.
+      if (last && last.content.equals(content) && isSame(last.pinned, keys)) return last.installed;
+      const value = jsonIn(content, (problem) => refuse('BUNDLE_INVALID', { host: hostId, problem }));
+      const installed = installBundle(value, hostId, keys);
+      last = { content, pinned: keys, installed };
+      return installed;
+    },
+    async pin(keys, isReplacement) {
+      const known = await pinnedOrNull();
+      if (known && isSame(known, keys)) return;
+      if (known && !isReplacement) throw refuse('SIGNER_PINNED', { host: hostId, pinned: known.map(keyIdOf).join(', ') });
+      await access.ensureDirectory(folder);
+      await access.writeFileDurably(file, `${JSON.stringify({ version: 1, publicKeys: [...keys] } satisfies z.input<typeof Pinned>, null, 2)}\n`);
+    },
+  };
+}
+
+function isSame(a: readonly PublicKey[], b: readonly PublicKey[]): boolean {
+  return a.length === b.length && a.every((key, i) => key === b[i]);
+}
+
+function jsonIn(content: Buffer, refusal: (problem: string) => Error): unknown {
+  try {
+    return JSON.parse(content.toString('utf8'));
+  } catch (error) {
+    throw refusal(problemOf(error));
+  }
+}
