@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type ChannelSwitch, type Direction, openChannelSwitch } from '../../infra/testbed/channel-switch.js';
 import { type GuestConsole, firstGap } from '../../infra/testbed/guest-console.js';
+import { openSigned } from '../../domain/authority.js';
 import type { FailureCode } from '../../domain/failures.js';
 import { pidsBelow } from '../../infra/testbed/testbed.js';
 import type { Testbed } from '../../infra/testbed/testbed.js';
@@ -47,26 +48,26 @@ it.each<{ readonly name: string; readonly vmId: string; readonly hasDisk: boolea
   powerOff = { when: (direction) => when(vmId, direction), done: Promise.resolve() };
   const { runId } = await testbed.client.migrate({ vmId, destination: 'host-b' });
 
-  const early = await failedMove(testbed.client.fence(vmId, { host: 'host-b', by: 'a test', reason: 'too early' }));
+  const early = await failedMove(testbed.client.fence(vmId, { host: 'host-b', reason: 'too early' }));
   expect(early.codes).toEqual(['NOTHING_TO_FENCE']);
   const doubt = await untilStatus(testbed, vmId, runId, ({ nextAction }) => nextAction !== null);
   await powerOff.done;
   expect(doubt.phase).toBe('in-doubt');
   expect(doubt.nextAction).toContain('Bring the worker of host-b back');
   // In backticks: the web UI makes dashes typographic elsewhere.
-  expect(doubt.nextAction).toContain(`\`korora fence ${vmId} --host host-b --by NAME --reason TEXT\``);
+  expect(doubt.nextAction).toContain(`\`korora fence ${vmId} --host host-b --reason TEXT\``);
   expect([recordAt(testbed, 'host-a', vmId).state, recordAt(testbed, 'host-b', vmId).state]).toEqual(['relinquished', left]);
-  expect((await failedMove(testbed.client.fence(vmId, { host: 'host-a', by: 'a test', reason: 'the wrong one' }))).codes).toEqual(['NOTHING_TO_FENCE']);
+  expect((await failedMove(testbed.client.fence(vmId, { host: 'host-a', reason: 'the wrong one' }))).codes).toEqual(['NOTHING_TO_FENCE']);
   expect((await failedMove(testbed.client.abort(vmId, 'it hangs'))).codes).toEqual(['PAST_POINT_OF_NO_RETURN']);
 
   const stoppedAt = guest.counts().at(-1) ?? 0;
-  await testbed.client.fence(vmId, { host: 'host-b', by: 'a test', reason: 'its power is cut' });
+  await testbed.client.fence(vmId, { host: 'host-b', reason: 'its power is cut' });
   const { codes, result } = await failedMove(testbed.client.result(vmId, runId));
   expect(codes).toContain('HOST_FENCED');
   expect(result?.outcome).toMatchObject({ kind: 'source-resumed', runsOn: 'host-a' });
   if (!result) throw new Error('no result');
-  expect((await evidenceOf(result)).fences).toMatchObject([{ host: 'host-b', by: 'a test', reason: 'its power is cut' }]);
-  expect(recordAt(testbed, 'host-a', vmId)).toMatchObject({ state: 'owner', epoch: 3, settled: [{ outcome: 'fenced', reason: 'a test: its power is cut' }] });
+  expect((await evidenceOf(result)).fences.map(({ envelope }) => openSigned('korora/fence', envelope).document)).toMatchObject([{ host: 'host-b', by: 'operator', reason: 'its power is cut' }]);
+  expect(recordAt(testbed, 'host-a', vmId)).toMatchObject({ state: 'owner', epoch: 3, settled: [{ outcome: 'fenced', reason: 'operator: its power is cut' }] });
   await (hasDisk ? startsFromItsDisk : goesOn)(vmId, guest, codes, stoppedAt);
   await guest.close();
 
@@ -136,7 +137,7 @@ it.each([
 
   expect(await testbed.client.reconcile(vmId)).toEqual({ owner: null, yielded: [], silent: ['host-b'] });
   expect(recordAt(testbed, 'host-a', vmId)).toMatchObject({ state: 'relinquished', peer: 'host-b' });
-  const fence = { by: 'a test', reason: 'its power is cut' };
+  const fence = { reason: 'its power is cut' };
   expect((await failedMove(testbed.client.fence(vmId, { host: 'host-a', ...fence }))).codes).toEqual(['NOTHING_TO_FENCE']);
   networks.forEach((network) => network.mend());
   if (isBack) {

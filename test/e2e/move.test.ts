@@ -5,7 +5,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Evidence } from '../../domain/evidence.js';
 import { DEFAULT_LIMITS } from '../../domain/progress.js';
+import { openSigned } from '../../domain/authority.js';
 import { digestOf } from '../../domain/canonical.js';
+import { signersOf } from '../../domain/envelope.js';
 import { compareManifest } from '../../activities/verify.js';
 import { countsIn, firstGap, unsealsIn } from '../../infra/testbed/guest-console.js';
 import type { Testbed } from '../../infra/testbed/testbed.js';
@@ -67,15 +69,16 @@ describe('a VM that moves to host-b and back', () => {
 
   it('leaves evidence whose parts fit: order, quotes, manifest, verdict', () => {
     const verifier = createEvidenceVerifier();
-    const { attestation, order, manifest, verdict } = there;
-    expect(there.orderDigest).toBe(digestOf(order));
+    const { attestation, manifest, verdict } = there;
+    const { document: order, envelope } = openSigned('korora/order', there.order);
+    expect(signersOf(envelope, [testbed.keys.operator.publicKey])).toHaveLength(1);
     for (const role of ['source', 'destination'] as const) {
       const evidence = attestation[role];
       const host = testbed.bundle.bundle.hosts.find((h) => h.hostId === order[role]);
       if (!evidence || !host) throw new Error(`no evidence of the ${role}`);
       expect(verifier.isSignedBy(host.attestationKey, evidence.quote)).toBe(true);
       expect(verifier.parseQuote(evidence.quote, role).extraData).toBe(digestOf(evidence.binding));
-      expect(evidence.binding).toMatchObject({ migrationId: order.migrationId, orderDigest: there.orderDigest, role });
+      expect(evidence.binding).toMatchObject({ migrationId: order.migrationId, orderDigest: digestOf(order), role });
       expect(verifier.parseQuote(evidence.quote, role).pcrDigest).toBe(verifier.pcrDigest(evidence.pcrValues));
     }
     if (!manifest || !verdict) throw new Error('no manifest or verdict');

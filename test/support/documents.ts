@@ -1,21 +1,27 @@
 /**
  * One valid sample of every document, for tests. `samples` is plain JSON as it would arrive from
  * outside; the functions below parse it, with members replaced. All samples tell of one move: VM
- * `web-1`, from `host-a`, which owns epoch 1, to `host-b`.
+ * `web-1`, from `host-a`, which owns epoch 1, to `host-b`, ordered by `ada` and approved by `grace`.
  */
 import { HostEvidence, SessionOffer, WrappedSecrets } from '../../domain/attestation.js';
 import { digestOf } from '../../domain/canonical.js';
+import { signEnvelope } from '../../domain/envelope.js';
 import { Evidence } from '../../domain/evidence.js';
 import { HostId, MigrationId, VmId } from '../../domain/ids.js';
 import { Manifest, Verdict, VerdictStatement } from '../../domain/manifest.js';
-import { Order } from '../../domain/order.js';
+import { Approval, Fence, LimitsChange, Order, StartOrder } from '../../domain/order.js';
 import { HostClass, HostEntry, TrustBundle } from '../../domain/trust-bundle.js';
 import { VmDocument } from '../../domain/vm.js';
 import { InstalledVm } from '../../host/vm-store.js';
+import { testSigner } from './signers.js';
 
 export const VM = VmId.parse('web-1');
 export const SOURCE = HostId.parse('host-a');
 export const DESTINATION = HostId.parse('host-b');
+/** Of whoever signs the trust bundle, and of its two operators. */
+export const POLICY_SIGNER = testSigner(1);
+export const ADA = testSigner(2);
+export const GRACE = testSigner(3);
 /** The id of the n-th migration, 0 to 255. */
 export const migrationId = (n: number): MigrationId => MigrationId.parse(`00000000-0000-4000-8000-0000000000${twoDigits(n)}`);
 /** A SHA-256 that is told apart at a glance: one byte, 32 times. */
@@ -60,33 +66,48 @@ const hostEntry = (hostId: string, byte: number) => ({
   hostId,
   class: 'rack',
   status: 'active',
+  address: { host: `${hostId}.example`, port: 7711 },
   attestationKey: { publicArea: base64(`AK of ${hostId}`), name: tpmName(byte) },
   ekCertificateSha256: digest(byte + 1),
 });
 
+const anything = { actions: ['start', 'migrate', 'approve', 'fence'], vms: ['*'], sources: ['*'], destinations: ['*'] };
+
 const trustBundle = {
-  kind: 'korora/trust-bundle',
-  version: 1,
+  kind: 'korora/trust-bundle' as const,
+  version: 2,
   serial: 7,
   expiresAt: '2030-01-01T00:00:00Z',
   hosts: [hostEntry(SOURCE, 0xa0), hostEntry(DESTINATION, 0xb0)],
   classes: { rack: hostClass },
-  parameters: { nonceLifetimeMs: 60_000 },
+  operators: [
+    { name: 'ada', publicKey: ADA.publicKey as string, status: 'active', scopes: [anything] },
+    { name: 'grace', publicKey: GRACE.publicKey as string, status: 'active', scopes: [{ actions: ['approve'], vms: ['web-*'], sources: ['host-a'], destinations: ['host-b'] }] },
+  ],
+  parameters: { nonceLifetimeMs: 60_000, approverMustDiffer: true },
 };
 
 const order = {
-  kind: 'korora/order',
-  version: 1,
+  kind: 'korora/order' as const,
+  version: 2,
   migrationId: migrationId(1) as string,
   vmId: VM as string,
   vmDigest: digestOf(vm),
+  epoch: 1,
   source: SOURCE as string,
   destination: DESTINATION as string,
   bundleDigest: digestOf(trustBundle),
   limits: { downtimeLimitMs: 300, bandwidthBytesPerSecond: 125_000_000, maxRounds: 200, stallRounds: 8, autoConverge: null },
   requiresApproval: false,
+  by: 'ada',
   notAfter: '2030-01-01T00:00:00Z',
 };
+
+const ofMove = { version: 1, migrationId: order.migrationId, vmId: order.vmId, notAfter: order.notAfter };
+const start = { kind: 'korora/start' as const, version: 1, vmId: order.vmId, vmDigest: order.vmDigest, host: SOURCE as string, epoch: null as number | null, by: 'ada', notAfter: order.notAfter };
+const approval = { kind: 'korora/approval' as const, ...ofMove, orderDigest: digestOf(order), reason: 'the window is open' as string | null, by: 'grace' };
+const limitsChange = { kind: 'korora/limits' as const, ...ofMove, limits: order.limits, by: 'ada' };
+const fence = { kind: 'korora/fence' as const, ...ofMove, host: DESTINATION as string, reason: 'its power is cut', by: 'ada' };
 
 const binding = (role: 'source' | 'destination') => ({
   protocol: 'korora/1',
@@ -137,6 +158,10 @@ export const samples = {
   hostEntry: hostEntry(SOURCE, 0xa0),
   trustBundle,
   order,
+  start,
+  approval,
+  limitsChange,
+  fence,
   binding: binding('destination'),
   sessionOffer: { hostId: DESTINATION as string, role: 'destination', nonce: digest(0xb1), tlsSpkiSha256: digest(0xb2) },
   sourceEvidence: hostEvidence('source'),
@@ -147,12 +172,9 @@ export const samples = {
   verdictStatement,
   evidence: {
     kind: 'korora/evidence',
-    version: 1,
-    order,
-    orderDigest: digestOf(order),
+    version: 2,
+    order: await signEnvelope(order, ADA),
     vm,
-    bundleDigest: order.bundleDigest,
-    sourceEpoch: 1,
     attestation: {
       source: hostEvidence('source'),
       destination: hostEvidence('destination'),
@@ -161,8 +183,9 @@ export const samples = {
     manifest,
     verdict: verdictStatement,
     rounds: [{ round: 1, sentBytes: 200_000_000, remainingBytes: 4_000_000, dirtyBytesPerSecond: 1_000_000.5, elapsedMs: 900, throttlePercent: null }],
-    fences: [],
-    approval: null,
+    fences: [{ envelope: await signEnvelope(fence, ADA), atMs: 3_095 }],
+    approval: { envelope: await signEnvelope(approval, GRACE), atMs: 2_900 },
+    limitsChanges: [{ envelope: await signEnvelope(limitsChange, ADA), atMs: 2_000 }],
     timings: {
       startedAtMs: 1_000,
       endedAtMs: 4_000,
@@ -193,6 +216,10 @@ export const vmDocument = (changes: Changes<VmDocument> = {}): VmDocument => VmD
 export const hostClassOf = (changes: Changes<HostClass> = {}): HostClass => HostClass.parse({ ...samples.hostClass, ...changes });
 export const hostEntryOf = (changes: Changes<HostEntry> = {}): HostEntry => HostEntry.parse({ ...samples.hostEntry, ...changes });
 export const trustBundleOf = (changes: Changes<TrustBundle> = {}): TrustBundle => TrustBundle.parse({ ...samples.trustBundle, ...changes });
+export const startOrderOf = (changes: Changes<StartOrder> = {}): StartOrder => StartOrder.parse({ ...samples.start, ...changes });
+export const approvalOf = (changes: Changes<Approval> = {}): Approval => Approval.parse({ ...samples.approval, ...changes });
+export const limitsChangeOf = (changes: Changes<LimitsChange> = {}): LimitsChange => LimitsChange.parse({ ...samples.limitsChange, ...changes });
+export const fenceOf = (changes: Changes<Fence> = {}): Fence => Fence.parse({ ...samples.fence, ...changes });
 export const orderOf = (changes: Changes<Order> = {}): Order => Order.parse({ ...samples.order, ...changes });
 export const sessionOfferOf = (changes: Changes<SessionOffer> = {}): SessionOffer => SessionOffer.parse({ ...samples.sessionOffer, ...changes });
 export const sourceEvidenceOf = (changes: Changes<HostEvidence> = {}): HostEvidence => HostEvidence.parse({ ...samples.sourceEvidence, ...changes });

@@ -3,16 +3,18 @@
  * defaults; and what a client is told before anything is started.
  */
 import { describe, expect, it } from 'vitest';
-import { buildOrder, locateVm } from '../../client/order.js';
+import { type OrderRequest, buildOrder, locateVm } from '../../client/order.js';
 import { digestOf } from '../../domain/canonical.js';
 import { KororaError } from '../../domain/failures.js';
+import { signEnvelope } from '../../domain/envelope.js';
 import { HostId, VmId } from '../../domain/ids.js';
 import { DEFAULT_LIMITS } from '../../domain/progress.js';
 import type { HostSurvey, VmSurvey } from '../../domain/status.js';
 import { installBundle } from '../../domain/trust-bundle.js';
-import { DESTINATION, SOURCE, VM, migrationId, samples, vmDocument } from '../support/documents.js';
+import { DESTINATION, POLICY_SIGNER, SOURCE, VM, migrationId, samples, vmDocument } from '../support/documents.js';
 
-const bundle = installBundle(samples.trustBundle, 'this client');
+const bundle = installBundle(await signEnvelope(samples.trustBundle, POLICY_SIGNER), 'this client', 'any signer');
+const build = (request: OrderRequest, surveys: readonly HostSurvey[]) => buildOrder(request, 'ada', bundle, surveys);
 
 function vmOn(hostId: HostId, changes: Partial<VmSurvey> = {}): VmSurvey {
   return { vmId: VM, hostId, ownership: 'owner', epoch: 1, status: 'running', mayRun: true, move: null, vm: samples.vm, consolePath: null, ...changes };
@@ -38,31 +40,31 @@ function codesOf(action: () => unknown): string[] {
 describe('an order', () => {
   it('names the VM as it is, from where it is, under the bundle of this client', () => {
     const before = Date.now();
-    const { order, vm } = buildOrder({ vmId: 'web-1', destination: 'host-b', migrationId: migrationId(5) }, bundle, surveys);
+    const { order, vm } = build({ vmId: 'web-1', destination: 'host-b', migrationId: migrationId(5) }, surveys);
     const after = Date.now();
     expect(vm).toEqual(samples.vm);
     const { notAfter, ...rest } = order;
     expect(rest).toEqual({
-      kind: 'korora/order', version: 1, migrationId: migrationId(5), vmId: 'web-1', vmDigest: digestOf(samples.vm), source: 'host-a', destination: 'host-b', bundleDigest: bundle.digest, limits: DEFAULT_LIMITS, requiresApproval: false,
+      kind: 'korora/order', version: 2, migrationId: migrationId(5), vmId: 'web-1', vmDigest: digestOf(samples.vm), epoch: 1, source: 'host-a', destination: 'host-b', bundleDigest: bundle.digest, limits: DEFAULT_LIMITS, requiresApproval: false, by: 'ada',
     });
     expect(Date.parse(notAfter)).toBeGreaterThanOrEqual(before + 600_000);
     expect(Date.parse(notAfter)).toBeLessThanOrEqual(after + 600_000);
   });
 
   it('takes the limits that were asked for and leaves the others', () => {
-    const { order } = buildOrder({ vmId: 'web-1', destination: 'host-b', limits: { downtimeLimitMs: 50 } }, bundle, surveys);
+    const { order } = build({ vmId: 'web-1', destination: 'host-b', limits: { downtimeLimitMs: 50 } }, surveys);
     expect(order.limits).toEqual({ ...DEFAULT_LIMITS, downtimeLimitMs: 50 });
   });
 
   it('is good for as long as was asked', () => {
     const before = Date.now();
-    const { order } = buildOrder({ vmId: 'web-1', destination: 'host-b', lifetimeMs: 5000 }, bundle, surveys);
+    const { order } = build({ vmId: 'web-1', destination: 'host-b', lifetimeMs: 5000 }, surveys);
     expect(Date.parse(order.notAfter)).toBeGreaterThanOrEqual(before + 5000);
     expect(Date.parse(order.notAfter)).toBeLessThanOrEqual(Date.now() + 5000);
   });
 
   it('has another migration id every time', () => {
-    const ids = [1, 2, 3].map(() => buildOrder({ vmId: 'web-1', destination: 'host-b' }, bundle, surveys).order.migrationId);
+    const ids = [1, 2, 3].map(() => build({ vmId: 'web-1', destination: 'host-b' }, surveys).order.migrationId);
     expect(new Set(ids).size).toBe(3);
   });
 
@@ -75,11 +77,11 @@ describe('an order', () => {
     ['of a VM that only a silent host may know', { vmId: 'web-2' }, [silent(SOURCE), host(DESTINATION), silent(HostId.parse('host-c'))], ['VM_UNKNOWN', 'HOST_UNREACHABLE', 'HOST_UNREACHABLE']],
     ['of a VM whose document is broken', {}, [host(SOURCE, vmOn(SOURCE, { vm: { ...samples.vm, machine: 'q35' } })), host(DESTINATION)], ['VM_DOCUMENT_INVALID']],
   ])('%s is refused', (_, request, answers, expected) => {
-    expect(codesOf(() => buildOrder({ vmId: 'web-1', destination: 'host-b', ...request }, bundle, answers))).toEqual(expected);
+    expect(codesOf(() => build({ vmId: 'web-1', destination: 'host-b', ...request }, answers))).toEqual(expected);
   });
 
   it('with a limit out of range is refused, naming it', () => {
-    expect(() => buildOrder({ vmId: 'web-1', destination: 'host-b', limits: { downtimeLimitMs: 0 } }, bundle, surveys)).toThrow(/limits\.|downtimeLimitMs/);
+    expect(() => build({ vmId: 'web-1', destination: 'host-b', limits: { downtimeLimitMs: 0 } }, surveys)).toThrow(/limits\.|downtimeLimitMs/);
   });
 });
 

@@ -14,12 +14,13 @@ import { Evidence } from '../../domain/evidence.js';
 import { KororaError } from '../../domain/failures.js';
 import { AbsolutePath, Base64, Hex, HostId, MigrationId, NetworkAddress, Sha256Hex } from '../../domain/ids.js';
 import { Manifest, Verdict, VerdictStatement } from '../../domain/manifest.js';
-import { Order } from '../../domain/order.js';
+import { type Envelope, signEnvelope } from '../../domain/envelope.js';
+import { Approval, Fence, LimitsChange, Order, StartOrder } from '../../domain/order.js';
 import { OwnershipRecord } from '../../domain/ownership.js';
 import { HostClass, HostEntry, TrustBundle, hostIn, installBundle } from '../../domain/trust-bundle.js';
 import { VmDocument } from '../../domain/vm.js';
 import { InstalledVm } from '../../host/vm-store.js';
-import { digest, migrationId, samples } from '../support/documents.js';
+import { ADA, POLICY_SIGNER, digest, migrationId, samples } from '../support/documents.js';
 
 const settled = { migrationId: migrationId(0), epoch: 3, outcome: 'accepted', manifestDigest: digest(1), reason: 'none' };
 const record = { version: 1, vmId: 'web-1', hostId: 'host-a', settled: [settled] };
@@ -28,6 +29,10 @@ const moving = { epoch: 3, migrationId: migrationId(1), peer: 'host-b' };
 const DOCUMENTS: Record<string, readonly [z.ZodType, unknown]> = {
   'VM document': [VmDocument, samples.vm],
   'order': [Order, samples.order],
+  'start': [StartOrder, samples.start],
+  'approval': [Approval, samples.approval],
+  'change of limits': [LimitsChange, samples.limitsChange],
+  'fence': [Fence, samples.fence],
   'trust bundle': [TrustBundle, samples.trustBundle],
   'host entry': [HostEntry, samples.hostEntry],
   'host class': [HostClass, samples.hostClass],
@@ -53,7 +58,7 @@ const DOCUMENTS: Record<string, readonly [z.ZodType, unknown]> = {
 const isMap = (path: string) => /(?:^|\.)(?:pcrValues|classes|phases)$/.test(path);
 
 /** Members that came later: documents from before them parse, as if they said this. */
-const isDefaulted = (path: string) => /(?:^|\.)(?:networks|stallRounds|autoConverge|requiresApproval|fences|approval|throttlePercent|bootedAfter)$/.test(path);
+const isDefaulted = (path: string) => /(?:^|\.)(?:networks|stallRounds|autoConverge|bootedAfter)$/.test(path);
 
 interface Place {
   readonly path: string;
@@ -169,12 +174,15 @@ describe('a value out of its range', () => {
     ['no networks', VmDocument, { ...vm, networks: undefined }, true],
     ['no disks', VmDocument, { ...vm, disks: [] }, true],
     ['a VM without vTPM', VmDocument, { ...vm, vtpm: null }, true],
-    ['an order of another version', Order, { ...samples.order, version: 2 }, false],
+    ['an order of another version', Order, { ...samples.order, version: 1 }, false],
+    ['a start of a VM that its host owns', StartOrder, { ...samples.start, epoch: 3 }, true],
+    ['an operator whose name is markup', Order, { ...samples.order, by: '<b>' }, false],
+    ['base64 whose unused bits are not zero', Base64, 'QR==', false],
     ['an order in local time', Order, { ...samples.order, notAfter: '2030-01-01T00:00:00+02:00' }, false],
     ['no downtime', Order, { ...samples.order, limits: { ...samples.order.limits, downtimeLimitMs: 0 } }, false],
     ['bandwidth without limit', Order, { ...samples.order, limits: { ...samples.order.limits, bandwidthBytesPerSecond: null } }, true],
     ['bandwidth below 1 MiB/s', Order, { ...samples.order, limits: { ...samples.order.limits, bandwidthBytesPerSecond: 1024 * 1024 - 1 } }, false],
-    ['evidence of another version', Evidence, { ...samples.evidence, version: 2 }, false],
+    ['evidence of another version', Evidence, { ...samples.evidence, version: 1 }, false],
     ['epoch 0 in a manifest', Manifest, { ...samples.manifest, epoch: 0 }, false],
     ['a stream of less than nothing', Manifest, { ...samples.manifest, streamBytes: -1 }, false],
     ['a reason of 2001', Verdict, { ...samples.verdict, reason: 'x'.repeat(2001) }, false],
@@ -190,6 +198,7 @@ describe('a value out of its range', () => {
 describe('a trust bundle', () => {
   const bundle = samples.trustBundle;
   const [a, b] = bundle.hosts;
+  const [ada, grace] = bundle.operators;
   const rack = samples.hostClass;
   const [active, obsolete] = rack.referenceSets;
   it.each<[string, unknown, string]>([
@@ -203,14 +212,34 @@ describe('a trust bundle', () => {
     ['whose class has no set', { ...bundle, classes: { rack: { ...rack, referenceSets: [] } } }, 'classes.rack.referenceSets: '],
     ['whose class has no active set', { ...bundle, classes: { rack: { ...rack, referenceSets: [obsolete] } } }, 'no reference set is active'],
     ['whose set lacks a PCR', { ...bundle, classes: { rack: { ...rack, referenceSets: [{ ...active, pcrValues: { '0': digest(1), '4': digest(2) } }] } } }, 'a value for each PCR'],
+    ['in which two operators share a name', { ...bundle, operators: [ada, { ...grace, name: 'ada' }] }, 'two operators share a name or a key'],
+    ['in which two operators share a key', { ...bundle, operators: [ada, { ...grace, publicKey: ada?.publicKey }] }, 'two operators share a name or a key'],
+    ['whose operator has a key of another kind', { ...bundle, operators: [{ ...ada, publicKey: Buffer.alloc(44).toString('base64') }] }, 'operators.0.publicKey: the base64 of an Ed25519 public key'],
     ['whose set has a PCR more', { ...bundle, classes: { rack: { ...rack, pcrs: [0, 4] } } }, 'a value for each PCR'],
-  ])('%s is refused', (_, value, problem) => {
-    expect(() => installBundle(value, 'host-a')).toThrow(`BUNDLE_INVALID: the trust bundle of host-a is not valid: `);
-    expect(() => installBundle(value, 'host-a')).toThrow(problem);
+  ])('%s is refused', async (_, value, problem) => {
+    const envelope = await signEnvelope(value as typeof bundle, POLICY_SIGNER);
+    const install = () => installBundle(envelope, 'host-a', [POLICY_SIGNER.publicKey]);
+    expect(install).toThrow(`BUNDLE_INVALID: the trust bundle of host-a is not valid: `);
+    expect(install).toThrow(problem);
   });
 
-  it('is installed with its digest, and knows its hosts and no others', () => {
-    const { bundle: installed, digest: of } = installBundle(structuredClone(bundle), 'host-a');
+  it.each<[string, (envelope: Envelope) => unknown, string]>([
+    ['that nobody signed', (envelope) => ({ ...envelope, signatures: [] }), 'BUNDLE_INVALID'],
+    ['that is no envelope', () => bundle, 'BUNDLE_INVALID'],
+    ['that names a pinned key but was not signed with it', (envelope) => ({ ...envelope, signatures: [{ ...envelope.signatures[0], sig: Buffer.alloc(64).toString('base64') }] }), 'BUNDLE_NOT_SIGNED'],
+  ])('%s is refused', async (_, change, code) => {
+    const envelope = change(await signEnvelope(bundle, POLICY_SIGNER));
+    expect(() => installBundle(envelope, 'host-a', [POLICY_SIGNER.publicKey])).toThrow(`${code}: the trust bundle of host-a`);
+  });
+
+  it('that an operator signed is refused by a host, and read by a client', async () => {
+    const envelope = await signEnvelope(bundle, ADA);
+    expect(() => installBundle(envelope, 'host-a', [POLICY_SIGNER.publicKey])).toThrow('BUNDLE_NOT_SIGNED');
+    expect(installBundle(envelope, 'this client', 'any signer').bundle).toEqual(bundle);
+  });
+
+  it('is installed with its digest, and knows its hosts and no others', async () => {
+    const { bundle: installed, digest: of } = installBundle(await signEnvelope(bundle, POLICY_SIGNER), 'host-a', [ADA.publicKey, POLICY_SIGNER.publicKey]);
     expect(of).toBe(digestOf(bundle));
     expect(hostIn(installed, 'host-b')).toEqual(b);
     expect(() => hostIn(installed, 'host-c')).toThrow('HOST_UNKNOWN: host host-c is not in the trust bundle');
