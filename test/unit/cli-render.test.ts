@@ -95,7 +95,7 @@ describe('the result of a move', () => {
 
 describe('following a move', () => {
   const status = (phases: Record<string, number>, changes: Partial<MigrationStatus> = {}): MigrationStatus => ({
-    migrationId: migrationId(1), vmId: VM, source: SOURCE, destination: DESTINATION, phase: 'copying', isAbortable: true, limits: DEFAULT_LIMITS, phases, rounds: [], failures: [], awaits: null, isHeld: false, nextAction: null, ...changes,
+    migrationId: migrationId(1), orderDigest: digest(2), vmId: VM, source: SOURCE, destination: DESTINATION, phase: 'copying', isAbortable: true, limits: DEFAULT_LIMITS, phases, rounds: [], failures: [], awaits: null, isHeld: false, nextAction: null, ...changes,
   });
   const view = (s: MigrationStatus, progress: CopyProgress | null = null): MigrationView => ({ status: s, progress, hasEnded: false });
 
