@@ -49,7 +49,7 @@ async function main(): Promise<number> {
   }
   if (values.keep) {
     await testbed.keep();
-    stage.say(`\neverything is left up. Look around with\n  export TEMPORAL_ADDRESS=${testbed.server.address} KORORA_TRUST=${testbed.environment['KORORA_TRUST']}\n  dist/bin/korora vm list`);
+    stage.say(`\neverything is left up. Look around with\n  export TEMPORAL_ADDRESS=${testbed.server.address} KORORA_TRUST=${testbed.environment['KORORA_TRUST']} KORORA_KEY=${testbed.environment['KORORA_KEY']}\n  dist/bin/korora vm list`);
   } else {
     await testbed.stop();
   }
