@@ -18,6 +18,14 @@ export const FAILURE_GROUPS: readonly FailureGroup[] = [
     codes: ['VM_DOCUMENT_INVALID', 'ORDER_INVALID', 'ORDER_EXPIRED', 'LIMITS_INVALID', 'BUNDLE_INVALID', 'BUNDLE_MISSING', 'BUNDLE_EXPIRED', 'BUNDLE_DIFFERS', 'HOST_CONFIG_INVALID', 'EVIDENCE_INVALID'],
   },
   {
+    title: 'Nobody signed it who may',
+    meaning: 'Nothing was touched, or the move goes on as it did: what is not signed by an operator whom the host’s own trust bundle allows it moves nothing.',
+    codes: [
+      'ORDER_NOT_SIGNED', 'OPERATOR_NOT_ALLOWED', 'ORDER_STALE', 'APPROVER_IS_REQUESTER', 'APPROVAL_MISSING', 'SIGNING_KEY_MISSING', 'SIGNING_KEY_UNKNOWN', 'SIGNING_KEY_INVALID', 'BUNDLE_NOT_SIGNED', 'SIGNER_NOT_PINNED',
+      'SIGNER_PINNED',
+    ],
+  },
+  {
     title: 'A host or a VM is not what the order takes it for',
     meaning: 'Said before anything was touched, all reasons at once. A VM that was to move runs on at its source; one that was to start was not started.',
     codes: [
