@@ -62,7 +62,7 @@ describe('a move', () => {
 
   it.each<[string, Case, string[]]>([
     ['of a VM that the source does not know', { source: { vmDigest: null } }, ['VM_UNKNOWN: VM web-1 is not known on any host that answers']],
-    ['of a VM that is another one than ordered', { source: { vmDigest: digest(9) } }, ['VM_DIFFERS: the VM document on host-a is not the one that was ordered to move']],
+    ['of a VM that is another one than ordered', { source: { vmDigest: digest(9) } }, ['VM_DIFFERS: the VM document that host-a has is not the one that was signed']],
     ['to where the VM is', { order: orderOf({ destination: SOURCE }) }, ['SOURCE_IS_DESTINATION: VM web-1 already runs on host-a']],
     ['of a paused VM', { source: { vmStatus: 'paused' } }, ['VM_PAUSED: VM web-1 is paused on host-a']],
     ['of a VM that does not run', { source: { vmStatus: 'absent' } }, ['VM_NOT_RUNNING: VM web-1 does not run on host-a: its hypervisor says absent']],
