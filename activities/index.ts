@@ -6,6 +6,7 @@ import { atTheEdge } from './edge.js';
 import { createFencing } from './fencing.js';
 import { createPreflight } from './preflight.js';
 import { createPreparation } from './prepare.js';
+import { createReinstatement } from './reinstate.js';
 import { createRecording } from './record.js';
 import { createSealing } from './seal.js';
 import type { HostServices } from './services.js';
@@ -28,6 +29,7 @@ export function createHostActivities(services: HostServices) {
     ...createVmActivities(services),
     ...createFencing(services, settlement),
     ...createClaims(services, settlement),
+    ...createReinstatement(services, settlement),
     settleDestination,
     settleSource,
     resolveSource,

@@ -76,7 +76,8 @@ export function createVerification(services: HostServices, settlement: Settlemen
       // The VM runs here now: a source that does not hear it asks again and gets the statement.
       await channel.sendVerdict(verdict).catch(() => undefined);
       await image.close();
-      return { statement: await settlement.sign(verdict), isAbsent: false, manifest, timings: { manifestAtMs, loadedAtMs, decidedAtMs, runningAtMs } };
+      const [statement] = await Promise.all([settlement.sign(verdict), ownership.renew(order.vmId)]);
+      return { statement, isAbsent: false, manifest, timings: { manifestAtMs, loadedAtMs, decidedAtMs, runningAtMs } };
     } catch (error) {
       return await settleAfter(giveUp.signal.aborted ? giveUp.signal.reason : error, order, secrets, incoming, channel, manifest);
     } finally {

@@ -81,7 +81,7 @@ export function createVmActivities(services: HostServices) {
 
   async function surveyVm(vmId: VmId): Promise<VmSurvey> {
     const runDir = vms.runDirOf(vmId);
-    const [record, installed, status] = await Promise.all([ownership.read(vmId), vms.read(vmId), hypervisor.status(vmId, runDir)]);
+    const [{ record, problem }, installed, status] = await Promise.all([ownership.inspect(vmId), vms.read(vmId), hypervisor.status(vmId, runDir)]);
     const consolePath = `${runDir}/console.log`;
     return {
       vmId,
@@ -89,7 +89,8 @@ export function createVmActivities(services: HostServices) {
       ownership: record.state,
       epoch: record.epoch,
       status,
-      mayRun: mayRun(record),
+      mayRun: problem === null && mayRun(record),
+      recordProblem: problem,
       move: 'migrationId' in record ? { migrationId: record.migrationId, peer: record.peer } : null,
       vm: installed?.vm ?? null,
       consolePath: status === 'absent' ? null : consolePath,
@@ -117,7 +118,10 @@ export function createVmActivities(services: HostServices) {
       access.availableMemoryBytes(),
       ownership.list(),
     ]);
+    const doubt = await ask(() => ownership.doubt(), null);
+    if (doubt !== null) failures.push(failure('RECORDS_IN_DOUBT', { host: hostId, problem: doubt }));
     const surveyed = await Promise.all(vmIds.map((vmId) => ask(() => surveyVm(vmId), null)));
+    const stale = doubt === null ? surveyed.flatMap((vm) => (vm?.recordProblem ? [failure('RECORD_STALE', { vm: vm.vmId, host: hostId, problem: vm.recordProblem })] : [])) : [];
     const isReference = hostClass?.referenceSets.some(
       (set) => set.status === 'active' && hostClass.pcrs.every((pcr) => set.pcrValues[pcr] === pcrValues[pcr]),
     );
@@ -131,8 +135,9 @@ export function createVmActivities(services: HostServices) {
       pcrProblem: hostClass ? (isReference ? null : 'no active reference set matches') : 'no policy',
       availableMemoryBytes: memory,
       vms: surveyed.filter((vm) => vm !== null),
-      failures,
+      failures: [...failures, ...stale],
       findings: services.findings,
+      ledgerDigest: await ask(async () => (await ownership.ledgerState()).digest, null),
     };
   }
 

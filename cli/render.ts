@@ -23,7 +23,7 @@ export function renderVms(vms: readonly VmSurvey[]): string {
   if (vms.length === 0) return 'no VMs';
   return table(
     ['VM', 'HOST', 'OWNERSHIP', 'EPOCH', 'STATUS'],
-    vms.map((vm) => [vm.vmId, vm.hostId, vm.ownership, String(vm.epoch), vm.status]),
+    vms.map((vm) => [vm.vmId, vm.hostId, vm.recordProblem ? `${vm.ownership} (in doubt)` : vm.ownership, String(vm.epoch), vm.status]),
   );
 }
 

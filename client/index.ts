@@ -8,13 +8,13 @@ import { parseDocument } from '../domain/documents.js';
 import type { Envelope, Signer } from '../domain/envelope.js';
 import { KororaError, refuse } from '../domain/failures.js';
 import { type HostId, type MigrationId, VmId } from '../domain/ids.js';
-import { Approval, Fence, LimitsChange, StartOrder } from '../domain/order.js';
+import { Approval, Fence, LimitsChange, Reinstatement, StartOrder } from '../domain/order.js';
 import type { CopyLimits } from '../domain/progress.js';
-import type { Hold, HostSurvey, MigrationResult, MigrationStatus, VmSurvey } from '../domain/status.js';
+import type { Finding, Hold, HostSurvey, MigrationResult, MigrationStatus, VmSurvey } from '../domain/status.js';
 import { CONTROL_QUEUE } from '../domain/steps.js';
 import { type InstalledBundle, hostIn } from '../domain/trust-bundle.js';
 import { VmDocument } from '../domain/vm.js';
-import type { reconcileVm, secureMigration, startVm as startVmWorkflow, surveyHosts } from '../workflows/index.js';
+import type { reconcileVm, reinstateHost, secureMigration, startVm as startVmWorkflow, surveyHosts } from '../workflows/index.js';
 import type { Reconciliation } from '../workflows/reconcile.js';
 import { authorOf } from './author.js';
 import { fromTemporal } from './errors.js';
@@ -65,6 +65,11 @@ export interface KororaClient {
   fence(vmId: string, fence: { readonly host: string; readonly reason: string }): Promise<void>;
   /** Lets hosts whose record of the VM is of an earlier epoch give it up, and ends a move whose workflow is gone by its destination's verdict. TWO_OWNERS. */
   reconcile(vmId: string): Promise<Reconciliation>;
+  /**
+   * Signed. Has a host that cannot tell whether its ownership records are its last believe them as they are; resolves with what it then found
+   * out of line. HOST_UNREACHABLE; REINSTATEMENT_STALE where they have changed since.
+   */
+  reinstate(hostId: string, reinstatement: { readonly reason: string }): Promise<readonly Finding[]>;
   /** Signed. NOT_COPYING unless rounds run; LIMITS_INVALID. Answers with the limits in force. */
   setLimits(vmId: string, change: Partial<CopyLimits>): Promise<CopyLimits>;
   /** Signed. Lets a move that was ordered with `requiresApproval` go on. NOTHING_TO_APPROVE unless it waits for that; APPROVER_IS_REQUESTER. */
@@ -194,6 +199,23 @@ export function createKororaClient({ client, bundle, signer, taskQueue = CONTROL
       await reconcile(vmId, fence);
     },
     reconcile: (vmId) => reconcile(vmId, null),
+    async reinstate(host, { reason }) {
+      const { hostId } = hostIn(bundle.bundle, host);
+      const { by, sign } = author();
+      const known = (await hosts()).find((survey) => survey.hostId === hostId);
+      if (!known?.reachable || known.ledgerDigest === null) throw refuse('HOST_UNREACHABLE', { host: hostId });
+      const document = { kind: 'korora/reinstatement', version: 1, host: hostId, ledgerDigest: known.ledgerDigest, reason, by, notAfter: notAfter(DEFAULT_LIFETIME_MS) };
+      const reinstatement = await sign(parseDocument(Reinstatement, document, 'ORDER_INVALID'));
+      return translating('', () =>
+        client.workflow.execute<typeof reinstateHost>('reinstateHost', {
+          taskQueue,
+          workflowId: `reinstate-${hostId}`,
+          workflowIdConflictPolicy: WorkflowIdConflictPolicy.FAIL,
+          args: [{ reinstatement }],
+          staticSummary: `Has ${hostId} believe its ownership records again`,
+        }),
+      );
+    },
     async approve(vmId, { reason } = {}) {
       const { by, sign } = author();
       const { migrationId, orderDigest } = await status(vmId);

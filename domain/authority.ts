@@ -60,23 +60,25 @@ function unsigned(operator: Operator | undefined, envelope: Envelope): string | 
 }
 
 function wishIn(document: DocumentOf<OperatorKind>, order: Order | null): Wish {
-  const { kind, vmId } = document;
+  const { kind } = document;
   switch (kind) {
+    case 'korora/reinstatement':
+      return { action: 'reinstate', vmId: null, source: null, destination: document.host };
     case 'korora/order':
-      return { action: 'migrate', vmId, source: document.source, destination: document.destination };
+      return { action: 'migrate', vmId: document.vmId, source: document.source, destination: document.destination };
     case 'korora/start':
-      return { action: 'start', vmId, source: null, destination: document.host };
+      return { action: 'start', vmId: document.vmId, source: null, destination: document.host };
     case 'korora/fence':
-      return { action: 'fence', vmId, source: null, destination: document.host };
+      return { action: 'fence', vmId: document.vmId, source: null, destination: document.host };
     case 'korora/approval':
     case 'korora/limits':
       if (!order) throw new TypeError(`${kind} without its order`);
-      return { action: kind === 'korora/approval' ? 'approve' : 'migrate', vmId, source: order.source, destination: order.destination };
+      return { action: kind === 'korora/approval' ? 'approve' : 'migrate', vmId: document.vmId, source: order.source, destination: order.destination };
     default:
       return assertNever(kind);
   }
 }
 
 function notAllowed(operator: string, { action, vmId, source, destination }: Wish, host: HostId): Failure {
-  return failure('OPERATOR_NOT_ALLOWED', { host, operator, action, vm: vmId, hosts: source ? `from ${source} to ${destination}` : destination });
+  return failure('OPERATOR_NOT_ALLOWED', { host, operator, action, vm: vmId ?? 'any', hosts: source ? `from ${source} to ${destination}` : destination });
 }

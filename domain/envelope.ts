@@ -36,6 +36,7 @@ export const PAYLOAD_TYPES = {
   'korora/approval': 'application/vnd.korora.approval+json',
   'korora/limits': 'application/vnd.korora.limits+json',
   'korora/fence': 'application/vnd.korora.fence+json',
+  'korora/reinstatement': 'application/vnd.korora.reinstatement+json',
 } as const;
 export type SignedKind = keyof typeof PAYLOAD_TYPES;
 

@@ -25,6 +25,11 @@ export const FAILURES = {
   ORDER_INVALID: row.never('the order is not valid: {problem}', 'Correct the named field and order the move again.'),
   ORDER_EXPIRED: row.never('the order was good until {notAfter}', 'Order the move again; check the clocks of both hosts if the time looks wrong.'),
   BUNDLE_INVALID: row.never('the trust bundle of {host} is not valid: {problem}', 'Correct the bundle and install it on every host.'),
+  BUNDLE_OLDER: row.never(
+    'the trust bundle of {host} has serial {serial}; {host} has seen serial {newest}',
+    'Install the newest trust bundle. To go back to what an older one said, sign it again with a serial above {newest}.',
+  ),
+  BUNDLE_SERIAL_USED: row.never('{host} has seen another trust bundle with serial {serial}', 'Sign the bundle again with a higher serial, and install it on every host.'),
   BUNDLE_MISSING: row.never('no trust bundle was given', 'Use --trust FILE, or set KORORA_TRUST.'),
   BUNDLE_EXPIRED: row.never('the trust bundle of {host} expired at {expiresAt}', 'Install a current trust bundle on every host.'),
   BUNDLE_NOT_SIGNED: row.never(
@@ -130,6 +135,15 @@ export const FAILURES = {
 
   // Ownership and outcome
   OWNERSHIP_REFUSED: row.never('{host} refuses {event} for VM {vm}: its record says {state}', 'See `korora vm show {vm}`; the record is right until evidence says otherwise.'),
+  RECORD_STALE: row.never(
+    'the ownership record of VM {vm} on {host} may not be its last: {problem}',
+    'Nothing runs by it. Run `korora vm reconcile {vm}`: a host that owns the VM proves it, and {host} gives up. Else put the last state folder of {host} back, or `korora host reinstate {host}`.',
+  ),
+  RECORDS_IN_DOUBT: row.never(
+    'the ownership records of {host} may not be its last: {problem}',
+    'Nothing is started, sent or received by them. Put the last state folder of {host} back; or run `korora vm reconcile` for each of its VMs, then `korora host reinstate {host} --reason TEXT`.',
+  ),
+  REINSTATEMENT_STALE: row.never('the records of {host} are not those any more that were signed for', 'See how they are (`korora host list`), and sign again.'),
   RECORD_UNREADABLE: row.never('the ownership record of VM {vm} on {host} cannot be read: {problem}', 'Do not start the VM here. Restore the record from {host} only with its TPM counter, or fence the host.'),
   CLAIM_UNPROVEN: row.never('the claim of {host} is not signed by its AK: {problem}', 'Ask {host} again; believe no claim that its TPM did not sign.'),
   TWO_OWNERS: row.never('{first} and {second} both own VM {vm} in epoch {epoch}', 'Stop the VM on both and treat their records as evidence: this cannot come about by the protocol.'),

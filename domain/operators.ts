@@ -6,20 +6,20 @@ import { z } from 'zod';
 import { PublicKey } from './envelope.js';
 import { HostId, type VmId } from './ids.js';
 
-export const ACTIONS = ['start', 'migrate', 'approve', 'fence'] as const;
+export const ACTIONS = ['start', 'migrate', 'approve', 'fence', 'reinstate'] as const;
 export type Action = (typeof ACTIONS)[number];
 
 const ANY = '*';
 const VmPattern = z.string().regex(/^(?:\*|[a-z0-9][a-z0-9-]{0,47}\*?)$/, 'a VM id, the beginning of one with * after it, or *');
 const HostPattern = z.union([z.literal(ANY), HostId]);
 
-/** Allows each of the actions for each of the VMs, from each of `sources` to each of `destinations`. A start and a fence have no source. */
+/** Allows each of the actions for each of the VMs, from each of `sources` to each of `destinations`. A start, a fence and a reinstatement have no source. */
 export const Scope = z.strictObject({
   actions: z.array(z.enum(ACTIONS)).min(1).max(ACTIONS.length),
   vms: z.array(VmPattern).min(1).max(1000),
-  /** Of `start` and `fence`, left out of the question. */
+  /** Of `start`, `fence` and `reinstate`, left out of the question. */
   sources: z.array(HostPattern).min(1).max(1000),
-  /** Of `start`, where; of `fence`, the host that is said to be off. */
+  /** Of `start`, where; of `fence`, the host that is said to be off; of `reinstate`, the host whose records are. */
   destinations: z.array(HostPattern).min(1).max(1000),
 });
 export type Scope = Readonly<z.infer<typeof Scope>>;
@@ -34,10 +34,10 @@ export const Operator = z.strictObject({
 });
 export type Operator = Readonly<z.infer<typeof Operator>>;
 
-/** What an operator wants: `source` is null for a start and a fence. */
+/** What an operator wants: `source` is null where there is none; `vmId`, where it is about all VMs of a host. */
 export interface Wish {
   readonly action: Action;
-  readonly vmId: VmId;
+  readonly vmId: VmId | null;
   readonly source: HostId | null;
   readonly destination: HostId;
 }
@@ -52,6 +52,7 @@ export function isAllowed({ scopes }: Operator, { action, vmId, source, destinat
   );
 }
 
-function matches(pattern: string, vmId: VmId): boolean {
+function matches(pattern: string, vmId: VmId | null): boolean {
+  if (vmId === null) return pattern === ANY;
   return pattern.endsWith(ANY) ? vmId.startsWith(pattern.slice(0, -1)) : vmId === pattern;
 }

@@ -3,7 +3,7 @@
  * Hosts act on them by their own trust bundle (authority.ts); whoever carries them can only keep them back.
  *
  * None is good twice. An order and a start name the epoch that they begin from, which a completed move ends; a move that
- * failed is settled on both hosts under its migration id (ownership.ts). The others are of one move.
+ * failed is settled on both hosts under its migration id (ownership.ts). The others are of one move, or of one moment.
  */
 import { z } from 'zod';
 import type { SignedKind } from './envelope.js';
@@ -69,10 +69,18 @@ export type LimitsChange = Readonly<z.infer<typeof LimitsChange>>;
 export const Fence = z.strictObject({ kind: z.literal('korora/fence'), ...ofMove, host: HostId, reason, by, notAfter });
 export type Fence = Readonly<z.infer<typeof Fence>>;
 
+/**
+ * An operator's word that the ownership records of a host are the last ones of their VMs, and that no other host runs these: where the
+ * host cannot tell, after its state folder came back from a backup. Good once: `ledgerDigest` is of the state of its ledger (host/ledger.ts).
+ */
+export const Reinstatement = z.strictObject({ kind: z.literal('korora/reinstatement'), version: z.literal(1), host: HostId, ledgerDigest: Sha256Hex, reason, by, notAfter });
+export type Reinstatement = Readonly<z.infer<typeof Reinstatement>>;
+
 export const SIGNED_BY_OPERATORS = {
   'korora/order': Order,
   'korora/start': StartOrder,
   'korora/approval': Approval,
   'korora/limits': LimitsChange,
   'korora/fence': Fence,
+  'korora/reinstatement': Reinstatement,
 } as const satisfies Partial<Record<SignedKind, z.ZodType>>;

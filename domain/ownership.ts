@@ -31,9 +31,11 @@ const Settlement = z.strictObject({
 export type Settlement = Readonly<z.infer<typeof Settlement>>;
 
 const common = {
-  version: z.literal(1),
+  version: z.literal(2),
   vmId: VmId,
   hostId: HostId,
+  /** Which of this host's generations it is of (host/ledger.ts); 0 before the first. */
+  generation: z.int().min(0),
   settled: z.array(Settlement),
 };
 const move = { migrationId: MigrationId, peer: HostId };
@@ -84,12 +86,22 @@ export type OwnershipEvent =
 export type Transition = { readonly ok: true; readonly record: OwnershipRecord } | { readonly ok: false; readonly failure: Failure };
 
 export function noRecord(vmId: VmId, hostId: HostId): OwnershipRecord {
-  return { version: 1, vmId, hostId, state: 'none', epoch: 0, settled: [] };
+  return { version: 2, vmId, hostId, generation: 0, state: 'none', epoch: 0, settled: [] };
 }
 
 /** Whether the host of this record may let the VM's vCPUs run. */
 export function mayRun(record: OwnershipRecord): boolean {
   return record.state === 'owner' || record.state === 'offering';
+}
+
+/**
+ * Whether a record is the first of a new generation, after which those of before are never believed again: every one that gives
+ * something up for others to have, or takes a VM that another host had. Not those of within a pause, which has no time for the TPM.
+ */
+export function startsGeneration(before: OwnershipRecord, after: OwnershipRecord): boolean {
+  if (after.state === before.state) return false;
+  if (after.state === 'owner') return before.state !== 'incoming' && after.epoch > before.epoch;
+  return after.state === 'offering' || after.state === 'incoming' || after.state === 'retired';
 }
 
 /**
@@ -272,9 +284,9 @@ function settlement(
 }
 
 function become(record: OwnershipRecord, next: StateFields, settled?: Settlement): Transition {
-  const { version, vmId, hostId } = record;
+  const { version, vmId, hostId, generation } = record;
   const all = settled ? [...record.settled, settled] : record.settled;
-  const reached = { version, vmId, hostId, settled: all, ...next } as OwnershipRecord;
+  const reached = { version, vmId, hostId, generation, settled: all, ...next } as OwnershipRecord;
   // An epoch that is only awaited may never come: what was settled below it must still refuse then.
   return { ok: true, record: { ...reached, settled: all.filter((s) => s.epoch >= ownedEpoch(reached)) } };
 }

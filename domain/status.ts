@@ -74,6 +74,8 @@ export interface VmSurvey {
   readonly epoch: number;
   readonly status: string;
   readonly mayRun: boolean;
+  /** Why the record may not be the last one of its host, which then does nothing by it; null where it is. */
+  readonly recordProblem: string | null;
   /** The move that the record is about, and the other host of it; null where about none. */
   readonly move: { readonly migrationId: MigrationId; readonly peer: HostId } | null;
   /** The document; null where only the record is left. */
@@ -104,5 +106,7 @@ export type HostSurvey =
       readonly failures: readonly Failure[];
       /** Of the worker's start. */
       readonly findings: readonly Finding[];
+      /** What a reinstatement of its records names. */
+      readonly ledgerDigest: Sha256Hex | null;
     }
   | { readonly hostId: HostId; readonly reachable: false };

@@ -1,6 +1,6 @@
 /**
  * The TPM of a host through tpm2-tools: AK, quotes, wrapping keys under PCR policy, sealing at rest.
- * Two persistent keys, made on first use with empty auth values; nothing else stays in the TPM.
+ * Two persistent keys, made on first use with empty auth values; beside them only what nv.ts names stays in the TPM.
  *
  *   0x81010002  AK: primary of the endorsement hierarchy, restricted, ECDSA P-256 with SHA-256
  *   0x81000002  storage key: primary of the owner hierarchy, parent of wrapping keys and sealed data
@@ -19,6 +19,7 @@ import type { HostAccess } from '../host/port.js';
 import { marshalEccPoint, nameOf, pcrDigestOf, pcrPolicyDigest, sized } from './marshal.js';
 import type { HostTpm, WrappingKeyHandle } from './port.js';
 import { parseAttest, parseEccPoint, parseSizedBuffers, splitAttestation } from './structures.js';
+import { createNvCounter, createNvMemory } from './nv.js';
 import { RESPONSE, STDOUT, type ToolOutcome, createTpmTools } from './tools.js';
 import { checkAttestationKey, keyObjectOf } from './verify.js';
 import { ephemeralPointOf, openWrapped } from './wrap.js';
@@ -38,6 +39,8 @@ const STORAGE_KEY = { handle: '0x81000002', hierarchy: 'o', algorithm: 'ecc256:n
 /** No userWithAuth: its use needs the policy. No adminWithPolicy: TPM2_Certify needs the empty auth value only. */
 const WRAPPING_KEY_ATTRIBUTES = 'fixedtpm|fixedparent|sensitivedataorigin|decrypt|noda';
 const SEALED_ATTRIBUTES = 'fixedtpm|fixedparent|userwithauth|noda';
+/** Serial and digest: workers/trust.ts. */
+const NEWEST_BUNDLE_BYTES = 40;
 /** MAX_SYM_DATA, Part 2 §11.1.14. */
 const SEALED_BYTES_MAX = 128;
 
@@ -167,6 +170,9 @@ export function createHostTpm({ access, hostId, tcti, stateDir }: HostTpmOptions
   };
 
   return {
+    ownershipCounter: createNvCounter(tools, hostId),
+    newestBundle: createNvMemory(tools, NEWEST_BUNDLE_BYTES),
+
     removeLeftovers: () =>
       tools.exclusive(async () => {
         await tools.flush('objects', 'sessions');

@@ -26,6 +26,25 @@ export interface HostTpm {
   /** Random bytes sealed to this TPM for storage on its host; survives restarts of host and worker. */
   sealAtRest(secret: Buffer): Promise<SealedBlob>;
   unsealAtRest(blob: SealedBlob): Promise<Buffer>;
+  /** Of the ownership records. Source: tpm/nv.ts. */
+  readonly ownershipCounter: MonotonicCounter;
+  /** Of the newest trust bundle that was seen: its serial, 8 bytes, and its digest, 32. */
+  readonly newestBundle: NvMemory;
+}
+
+/** A number in the TPM's NV memory that only goes up. TPM_UNREACHABLE, TPM_COMMAND_FAILED. */
+export interface MonotonicCounter {
+  /** Null where it was never raised. */
+  read(): Promise<number | null>;
+  /** Resolves with the value that it has then. */
+  raise(): Promise<number>;
+}
+
+/** A few bytes in the TPM's NV memory. TPM_UNREACHABLE, TPM_COMMAND_FAILED. */
+export interface NvMemory {
+  /** Null where nothing was ever written. */
+  read(): Promise<Buffer | null>;
+  write(content: Buffer): Promise<void>;
 }
 
 export interface WrappingKeyHandle {

@@ -17,7 +17,7 @@ import type { HostAccess } from '../host/port.js';
 export const STDOUT = '/dev/stdout';
 
 /** Part 2 §6.6, with the parameter, handle and session numbers that Esys reports. */
-export const RESPONSE = { pcrChanged: 0x128, pcrDigestDiffers: 0x1c4, badHandle: 0x18b, policyFail: 0x99d } as const;
+export const RESPONSE = { pcrChanged: 0x128, pcrDigestDiffers: 0x1c4, badHandle: 0x18b, nvUninitialized: 0x14a, nvDefined: 0x14c, policyFail: 0x99d } as const;
 
 export type ToolOutcome =
   | { readonly ok: true; readonly stdout: Buffer }

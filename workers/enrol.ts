@@ -2,8 +2,8 @@
 import type { PublicKey } from '../domain/envelope.js';
 import { HostEntry, type HostClass } from '../domain/trust-bundle.js';
 import { createLocalHost } from '../host/local.js';
-import { createHostTpm } from '../tpm/host-tpm.js';
 import type { HostConfig } from './config.js';
+import { createOwnership, createTpm } from './services.js';
 import { createTrust } from './trust.js';
 
 export interface Enrolment {
@@ -20,13 +20,14 @@ export interface EnrolmentRequest {
 }
 
 /**
- * Pins the signers, and reads the AK, the EK certificate's digest and the PCRs from the host's own TPM. Whoever runs
+ * Pins the signers, begins the ledger of its ownership records, and reads the AK, the EK certificate's digest and the PCRs from the host's own TPM. Whoever runs
  * this on the host is trusted; proving AK and EK to a distant operator is not built yet. SIGNER_PINNED.
  */
 export async function enrolHost(config: HostConfig, { signers, hostClass, pcrs }: EnrolmentRequest): Promise<Enrolment> {
   await pinSigners(config, signers, false);
   const access = createLocalHost(config.hostId);
-  const tpm = createHostTpm({ access, hostId: config.hostId, tcti: config.tcti, stateDir: `${config.stateDir}/tpm` });
+  const tpm = createTpm(access, config);
+  await createOwnership(access, config, tpm).begin();
   const attestationKey = await tpm.ensureAttestationKey();
   const [ekCertificateSha256, pcrValues] = [await tpm.ekCertificateSha256(), await tpm.readPcrs(pcrs)];
   const address = config.channel.advertise ?? config.channel.listen;
@@ -36,5 +37,6 @@ export async function enrolHost(config: HostConfig, { signers, hostClass, pcrs }
 
 /** SIGNER_PINNED where others are pinned and are not to be replaced. */
 export async function pinSigners(config: HostConfig, signers: readonly PublicKey[], isReplacement: boolean): Promise<void> {
-  await createTrust(createLocalHost(config.hostId), config).pin(signers, isReplacement);
+  const access = createLocalHost(config.hostId);
+  await createTrust(access, config, createTpm(access, config).newestBundle).pin(signers, isReplacement);
 }

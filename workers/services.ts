@@ -3,29 +3,44 @@ import type { HostServices } from '../activities/services.js';
 import { createSessions } from '../activities/session.js';
 import { createChannels } from '../channel/relay.js';
 import { createLocalHost } from '../host/local.js';
-import { createOwnershipStore } from '../host/ownership-store.js';
+import { type OwnershipStore, createOwnershipStore } from '../host/ownership-store.js';
+import type { HostAccess } from '../host/port.js';
 import { createVmStore } from '../host/vm-store.js';
 import { createHostTpm } from '../tpm/host-tpm.js';
+import type { HostTpm } from '../tpm/port.js';
 import { createEvidenceVerifier } from '../tpm/evidence-verifier.js';
 import type { HostConfig } from './config.js';
 import { createDrivers } from './hypervisors.js';
 import { createTrust } from './trust.js';
 
 export function buildHostServices(config: HostConfig): Omit<HostServices, 'findings'> {
-  const { hostId, stateDir, runDir, tcti } = config;
+  const { hostId, runDir } = config;
   const access = createLocalHost(hostId);
-  const vmsDir = `${stateDir}/vms`;
+  const tpm = createTpm(access, config);
   return {
     hostId,
     access,
-    tpm: createHostTpm({ access, hostId, tcti, stateDir: `${stateDir}/tpm` }),
+    tpm,
     verifier: createEvidenceVerifier(),
     ...createDrivers(access, config),
     channels: createChannels(),
-    ownership: createOwnershipStore(access, hostId, vmsDir),
-    vms: createVmStore(access, { vmsDir, runDir }),
+    ownership: createOwnership(access, config, tpm),
+    vms: createVmStore(access, { vmsDir: vmsDirOf(config), runDir }),
     sessions: createSessions(),
-    installedBundle: createTrust(access, config).installedBundle,
+    installedBundle: createTrust(access, config, tpm.newestBundle).installedBundle,
     channelListen: config.channel.listen,
   };
+}
+
+export function createTpm(access: HostAccess, { hostId, tcti, stateDir }: HostConfig): HostTpm {
+  return createHostTpm({ access, hostId, tcti, stateDir: `${stateDir}/tpm` });
+}
+
+export function createOwnership(access: HostAccess, config: HostConfig, { ownershipCounter }: HostTpm): OwnershipStore {
+  const { hostId, stateDir } = config;
+  return createOwnershipStore(access, { hostId, vmsDir: vmsDirOf(config), ledgerFile: `${stateDir}/ledger.json`, counter: ownershipCounter });
+}
+
+function vmsDirOf({ stateDir }: HostConfig): string {
+  return `${stateDir}/vms`;
 }

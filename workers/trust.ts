@@ -1,6 +1,6 @@
 /**
  * What a host trusts, in `<stateDir>/trust/signers.json`: the keys by which trust bundles must be signed, pinned at its enrolment;
- * and the bundle that is installed.
+ * and the bundle that is installed. The newest one that it has seen stands in its TPM: a disk that is put back brings no older one back.
  */
 import { z } from 'zod';
 import { parseDocumentOf } from '../domain/documents.js';
@@ -8,12 +8,13 @@ import { PublicKey, keyIdOf } from '../domain/envelope.js';
 import { problemOf, refuse } from '../domain/failures.js';
 import { type InstalledBundle, installBundle } from '../domain/trust-bundle.js';
 import type { HostAccess } from '../host/port.js';
+import type { NvMemory } from '../tpm/port.js';
 import type { HostConfig } from './config.js';
 
 const Pinned = z.strictObject({ version: z.literal(1), publicKeys: z.array(PublicKey).min(1).max(8) });
 
 export interface Trust {
-  /** SIGNER_NOT_PINNED, BUNDLE_INVALID, BUNDLE_NOT_SIGNED. */
+  /** SIGNER_NOT_PINNED, BUNDLE_INVALID, BUNDLE_NOT_SIGNED, BUNDLE_OLDER, BUNDLE_SERIAL_USED; those of the TPM. */
   installedBundle(): Promise<InstalledBundle>;
   /** SIGNER_NOT_PINNED. */
   pinned(): Promise<readonly PublicKey[]>;
@@ -21,7 +22,8 @@ export interface Trust {
   pin(keys: readonly PublicKey[], isReplacement: boolean): Promise<void>;
 }
 
-export function createTrust(access: HostAccess, { hostId, stateDir, trustBundle }: Pick<HostConfig, 'hostId' | 'stateDir' | 'trustBundle'>): Trust {
+/** `newest`: in the host's TPM; serial (64 bit, big-endian) and digest of the newest bundle that was seen. */
+export function createTrust(access: HostAccess, { hostId, stateDir, trustBundle }: Pick<HostConfig, 'hostId' | 'stateDir' | 'trustBundle'>, newest: NvMemory): Trust {
   const folder = `${stateDir}/trust`;
   const file = `${folder}/signers.json`;
   let last: { readonly content: Buffer; readonly pinned: readonly PublicKey[]; readonly installed: InstalledBundle } | null = null;
@@ -38,6 +40,19 @@ export function createTrust(access: HostAccess, { hostId, stateDir, trustBundle 
     return keys;
   }
 
+  async function noteNewest({ bundle: { serial }, digest }: InstalledBundle): Promise<void> {
+    const seen = await newest.read();
+    const seenSerial = seen && Number(seen.readBigUInt64BE());
+    if (seenSerial !== null && serial < seenSerial) throw refuse('BUNDLE_OLDER', { host: hostId, serial, newest: seenSerial });
+    if (seen && serial === seenSerial) {
+      if (seen.toString('hex', 8) !== digest) throw refuse('BUNDLE_SERIAL_USED', { host: hostId, serial });
+      return;
+    }
+    const serialBytes = Buffer.alloc(8);
+    serialBytes.writeBigUInt64BE(BigInt(serial));
+    await newest.write(Buffer.concat([serialBytes, Buffer.from(digest, 'hex')]));
+  }
+
   return {
     pinned,
     async installedBundle() {
@@ -47,6 +62,7 @@ export function createTrust(access: HostAccess, { hostId, stateDir, trustBundle 
       if (last && last.content.equals(content) && isSame(last.pinned, keys)) return last.installed;
       const value = jsonIn(content, (problem) => refuse('BUNDLE_INVALID', { host: hostId, problem }));
       const installed = installBundle(value, hostId, keys);
+      await noteNewest(installed);
       last = { content, pinned: keys, installed };
       return installed;
     },

@@ -3,7 +3,7 @@
  * answered; what the source did not confirm may be said again. A move that was ordered with approval is held until it is approved; an operator's own hold comes on top.
  */
 import { setHandler } from '@temporalio/workflow';
-import { type OperatorKind, type OpenedDocument, openSigned } from '../domain/authority.js';
+import { type OpenedDocument, openSigned } from '../domain/authority.js';
 import { canonicalJson } from '../domain/canonical.js';
 import type { Envelope } from '../domain/envelope.js';
 import type { SaidRecord } from '../domain/evidence.js';
@@ -117,7 +117,7 @@ export class Controls {
     this.mustBeCopying();
   }
 
-  private openOfThisMove<K extends Exclude<OperatorKind, 'korora/order' | 'korora/start'>>(kind: K, value: Envelope): OpenedDocument<K>['document'] {
+  private openOfThisMove<K extends 'korora/approval' | 'korora/limits'>(kind: K, value: Envelope): OpenedDocument<K>['document'] {
     const { document } = openSigned(kind, value);
     if (document.migrationId !== this.parts.order.migrationId) throw refuse('ORDER_INVALID', { problem: 'migrationId: it is of another move' });
     return document;

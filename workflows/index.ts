@@ -1,5 +1,6 @@
 /** The workflows of a control worker. */
 export { reconcileVm } from './reconcile.js';
+export { reinstateHost } from './reinstate.js';
 export { secureMigration } from './secure-migration.js';
 export { startVm } from './start-vm.js';
 export { surveyHosts } from './survey.js';

@@ -5,7 +5,7 @@
 import { CancellationScope, condition, isCancellation, setHandler, sleep } from '@temporalio/workflow';
 import { type OpenedDocument, openSigned } from '../domain/authority.js';
 import type { Envelope } from '../domain/envelope.js';
-import { failure, refuse } from '../domain/failures.js';
+import { type Failure, type FailureCode, failure, refuse } from '../domain/failures.js';
 import type { HostId } from '../domain/ids.js';
 import type { Order } from '../domain/order.js';
 import { failuresOf, refusing, toApplicationFailure } from './failures.js';
@@ -19,10 +19,16 @@ export interface Fencing extends OpenedDocument<'korora/fence'> {
   readonly atMs: number;
 }
 
+/** How long until a host is asked again that cannot tell what it owns: until people have done something about it. */
+const ASK_AGAIN_AFTER = '5 s';
+const IN_DOUBT: readonly FailureCode[] = ['RECORD_STALE', 'RECORD_UNREADABLE', 'RECORDS_IN_DOUBT'];
+
 interface Wait {
   readonly host: HostId;
   readonly asking: CancellationScope;
   isSilent: boolean;
+  /** Of a host that answers that it cannot tell: as good as silence. */
+  doubt: Failure | null;
   fence: OpenedDocument<'korora/fence'> | null;
   end: 'answered' | 'fenced' | null;
 }
@@ -44,7 +50,8 @@ export class Patience {
   /** The one thing that people can do; null while nobody is silent. */
   get nextAction(): string | null {
     if (!this.wait?.isSilent) return null;
-    const { host } = this.wait;
+    const { host, doubt } = this.wait;
+    if (doubt) return `The move waits for ${host}, which cannot tell: ${doubt.message}. ${doubt.remedy}`;
     return (
       `Bring the worker of ${host} back: the move waits for its answer, and nobody else can give it. ` +
       `Only if ${host} is powered off and stays so until its worker is started: \`korora fence ${this.order.vmId} --host ${host} --reason TEXT\`.`
@@ -57,19 +64,12 @@ export class Patience {
 
   /** The answer of `host`; null where an operator fenced it instead. */
   async insist<T>(host: HostId, ask: () => Promise<T>, whenSilent: () => void = () => undefined): Promise<T | null> {
-    const wait: Wait = { host, asking: new CancellationScope(), isSilent: false, fence: null, end: null };
+    const wait: Wait = { host, asking: new CancellationScope(), isSilent: false, doubt: null, fence: null, end: null };
     this.wait = wait;
-    const answer = wait.asking.run(ask);
+    const answer = wait.asking.run(() => this.untilSure(wait, ask, whenSilent));
     const clock = new CancellationScope();
     const silence = clock.run(() => sleep(SILENT_AFTER));
-    silence.then(
-      () => {
-        wait.isSilent = true;
-        whenSilent();
-        this.onChange();
-      },
-      () => undefined,
-    );
+    silence.then(() => this.noteSilence(wait, whenSilent), () => undefined);
     try {
       return await answer;
     } catch (error) {
@@ -83,6 +83,27 @@ export class Patience {
       clock.cancel();
       this.onChange();
     }
+  }
+
+  private async untilSure<T>(wait: Wait, ask: () => Promise<T>, whenSilent: () => void): Promise<T> {
+    for (;;) {
+      try {
+        return await ask();
+      } catch (error) {
+        if (isCancellation(error)) throw error;
+        const [first] = failuresOf(error, '');
+        if (!IN_DOUBT.includes(first.code)) throw error;
+        wait.doubt = first;
+        this.noteSilence(wait, whenSilent);
+        await sleep(ASK_AGAIN_AFTER);
+      }
+    }
+  }
+
+  private noteSilence(wait: Wait, whenSilent: () => void): void {
+    wait.isSilent = true;
+    whenSilent();
+    this.onChange();
   }
 
   /** A fence that the host it was for no longer takes: its time was over. */

@@ -18,6 +18,16 @@ export function addHostCommands(program: Command): void {
     }));
 
   host
+    .command('reinstate')
+    .description('sign that the ownership records of a host are its last ones, and that no other host runs these VMs')
+    .argument('<host>')
+    .requiredOption('--reason <text>', 'how you know')
+    .action(command(globals, async (hostId: string, { reason }: { reason: string }) => {
+      const findings = await withClient(globals(), (client) => client.reinstate(hostId, { reason }));
+      print(globals(), { hostId, findings }, () => [`${hostId} believes its ownership records again`, ...findings.map(({ vmId, found, done }) => `VM ${vmId}: ${found}; ${done}`)].join('\n'));
+    }));
+
+  host
     .command('enrol')
     .description('on a host: pin the signer of its trust bundles, create its AK on the first run, and print its entry for the bundle')
     .requiredOption('--config <file>', 'configuration of the host')

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { PcrValues } from '../../domain/attestation.js';
 import { parseDocumentOf } from '../../domain/documents.js';
 import { keyIdOf, signEnvelope } from '../../domain/envelope.js';
-import type { Operator } from '../../domain/operators.js';
+import { ACTIONS, type Operator } from '../../domain/operators.js';
 import { type HostClass, HostEntry, TrustBundle, installBundle } from '../../domain/trust-bundle.js';
 import { type GlobalOptions, command, print, readBundle, readJsonFile } from '../context.js';
 import { readPublicKey, readSigner } from '../keys.js';
@@ -97,7 +97,7 @@ export function firstBundle(enrolments: readonly z.infer<typeof Enrolment>[], op
 
 /** To begin with: narrow the scopes before others get keys. */
 export function mayDoAnything(name: string, publicKey: Operator['publicKey']): Operator {
-  return { name, publicKey, status: 'active', scopes: [{ actions: ['start', 'migrate', 'approve', 'fence'], vms: ['*'], sources: ['*'], destinations: ['*'] }] };
+  return { name, publicKey, status: 'active', scopes: [{ actions: [...ACTIONS], vms: ['*'], sources: ['*'], destinations: ['*'] }] };
 }
 
 function namedKey(text: string, before: readonly NamedKey[]): readonly NamedKey[] {

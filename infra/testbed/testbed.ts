@@ -91,7 +91,7 @@ export interface Testbed {
   extendPcr(hostId: 'host-a' | 'host-b', pcr: number): Promise<void>;
   /** Starts the host's own TPM where it was killed: a TPM reset. */
   ensureTpm(hostId: 'host-a' | 'host-b'): Promise<void>;
-  /** Signs another bundle and installs it on both hosts and in the client that is given, which signs with the operator's key or another. */
+  /** Signs another bundle, with the next serial, and installs it on both hosts and in the client that is given, which signs with the operator's key or another. */
   installBundle(bundle: TrustBundle, signer?: Signer): Promise<KororaClient>;
   /** Ends everything that runs, VMs included. */
   stop(): Promise<void>;
@@ -128,6 +128,7 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
   const [policy, operator] = [await readSigner(keys.policy.privateFile), await readSigner(keys.operator.privateFile)];
   const enrolment = { signers: [policy.publicKey], hostClass: HOST_CLASS, pcrs: TESTBED_PCRS };
   const enrolments = [await enrolHost(a.config, enrolment), await enrolHost(b.config, enrolment)];
+  let serial = 0;
   const bundle = await install(firstBundle(enrolments, [mayDoAnything('operator', operator.publicKey)], 1));
 
   const environment = { TEMPORAL_ADDRESS: server.address, KORORA_TRUST: trustFile, KORORA_KEY: keys.operator.privateFile };
@@ -202,7 +203,9 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
   }
 
   async function install(bundle: TrustBundle): Promise<InstalledBundle> {
-    const envelope = await signEnvelope(bundle, policy);
+    serial += 1;
+    const next: TrustBundle = { ...bundle, serial };
+    const envelope = await signEnvelope(next, policy);
     await writeFile(trustFile, `${JSON.stringify(envelope, null, 2)}\n`);
     return installBundle(envelope, 'the testbed', [policy.publicKey]);
   }

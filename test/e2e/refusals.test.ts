@@ -8,7 +8,10 @@
 import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { readSigner } from '../../cli/keys.js';
+import { signEnvelope } from '../../domain/envelope.js';
 import type { FailureCode } from '../../domain/failures.js';
+import type { TrustBundle } from '../../domain/trust-bundle.js';
 import { createLocalHost } from '../../host/local.js';
 import { openQmp } from '../../hypervisor/qemu/qmp.js';
 import type { GuestConsole } from '../../infra/testbed/guest-console.js';
@@ -18,12 +21,10 @@ import { failedMove, moveTo, openTestbed, startGuest } from './support.js';
 const VM = 'sitter';
 let testbed: Testbed;
 let guest: GuestConsole;
-let trust = '';
 
 beforeAll(async () => {
   testbed = await openTestbed();
   guest = (await startGuest(testbed, VM, 'host-a')).console;
-  trust = await readFile(join(testbed.root, 'trust.json'), 'utf8');
 });
 afterAll(async () => {
   await guest?.close();
@@ -87,25 +88,32 @@ describe('the VM', () => {
 });
 
 describe('the trust bundle of the hosts', () => {
-  beforeEach(() => async () => writeFile(join(testbed.root, 'trust.json'), trust));
+  const file = () => join(testbed.root, 'trust.json');
+  /** On both hosts, signed as it should be; the client keeps its own. */
+  const onHosts = async (bundle: object) => {
+    const policy = await readSigner(testbed.keys.policy.privateFile);
+    await writeFile(file(), JSON.stringify(await signEnvelope(bundle as TrustBundle, policy)));
+  };
+  beforeEach(async () => {
+    const before = await readFile(file());
+    return () => writeFile(file(), before);
+  });
 
   it('that is not JSON', async () => {
-    await writeFile(join(testbed.root, 'trust.json'), '{');
+    await writeFile(file(), '{');
     await refused(['BUNDLE_INVALID', 'BUNDLE_INVALID']);
   });
   it('that lacks a field', async () => {
-    await writeFile(join(testbed.root, 'trust.json'), JSON.stringify({ ...JSON.parse(trust), classes: undefined }));
+    await onHosts({ ...testbed.bundle.bundle, classes: undefined });
     await refused(['BUNDLE_INVALID', 'BUNDLE_INVALID']);
   });
-  it('that is not the one ordered under', async () => {
-    await writeFile(join(testbed.root, 'trust.json'), JSON.stringify({ ...JSON.parse(trust), serial: 2 }));
-    await refused(['BUNDLE_DIFFERS', 'BUNDLE_DIFFERS']);
+  it('that is another one with a serial that was used', async () => {
+    await onHosts({ ...testbed.bundle.bundle, expiresAt: '2031-01-01T00:00:00Z' });
+    await refused(['BUNDLE_SERIAL_USED', 'BUNDLE_SERIAL_USED']);
   });
-  it('that has expired', async () => {
-    const expired = { ...JSON.parse(trust), expiresAt: '2020-01-01T00:00:00Z' };
-    const client = await testbed.installBundle(expired);
-    const started = await client.migrate({ vmId: VM, destination: 'host-b' });
-    expect((await failedMove(client.result(VM, started.runId))).codes).toEqual(['BUNDLE_EXPIRED', 'BUNDLE_EXPIRED']);
+  it('that somebody else signed', async () => {
+    await writeFile(file(), JSON.stringify(await signEnvelope(testbed.bundle.bundle, await readSigner(testbed.keys.operator.privateFile))));
+    await refused(['BUNDLE_NOT_SIGNED', 'BUNDLE_NOT_SIGNED']);
   });
 });
 
@@ -167,5 +175,22 @@ describe('the destination', () => {
   it('that is right again: the move succeeds', async () => {
     await onB({});
     expect((await moveTo(testbed, VM, 'host-b')).outcome).toMatchObject({ kind: 'moved', runsOn: 'host-b' });
+  });
+});
+
+describe('a newer trust bundle', () => {
+  it('that has expired; that is not the one ordered under; and the one before it', async () => {
+    const [file, older] = [join(testbed.root, 'trust.json'), await readFile(join(testbed.root, 'trust.json'))];
+    const client = await testbed.installBundle({ ...testbed.bundle.bundle, expiresAt: '2020-01-01T00:00:00Z' });
+    const started = await client.migrate({ vmId: VM, destination: 'host-a' });
+    expect((await failedMove(client.result(VM, started.runId))).codes).toEqual(['BUNDLE_EXPIRED', 'BUNDLE_EXPIRED']);
+    await testbed.installBundle(testbed.bundle.bundle);
+    expect((await failedMove(moveTo(testbed, VM, 'host-a'))).codes).toEqual(['BUNDLE_DIFFERS', 'BUNDLE_DIFFERS']);
+
+    // As a restored disk would have it; a worker that was never told otherwise asks its TPM.
+    await writeFile(file, older);
+    await testbed.restartControl();
+    expect((await failedMove(moveTo(testbed, VM, 'host-a'))).codes).toEqual(['BUNDLE_OLDER', 'BUNDLE_OLDER']);
+    await expect(testbed.restartWorker('host-a')).rejects.toThrow('BUNDLE_OLDER');
   });
 });

@@ -9,7 +9,7 @@ import { signEnvelope } from '../../domain/envelope.js';
 import { Evidence } from '../../domain/evidence.js';
 import { HostId, MigrationId, VmId } from '../../domain/ids.js';
 import { Manifest, Verdict, VerdictStatement } from '../../domain/manifest.js';
-import { Approval, Fence, LimitsChange, Order, StartOrder } from '../../domain/order.js';
+import { Approval, Fence, LimitsChange, Order, Reinstatement, StartOrder } from '../../domain/order.js';
 import { HostClass, HostEntry, TrustBundle } from '../../domain/trust-bundle.js';
 import { VmDocument } from '../../domain/vm.js';
 import { InstalledVm } from '../../host/vm-store.js';
@@ -71,7 +71,7 @@ const hostEntry = (hostId: string, byte: number) => ({
   ekCertificateSha256: digest(byte + 1),
 });
 
-const anything = { actions: ['start', 'migrate', 'approve', 'fence'], vms: ['*'], sources: ['*'], destinations: ['*'] };
+const anything = { actions: ['start', 'migrate', 'approve', 'fence', 'reinstate'], vms: ['*'], sources: ['*'], destinations: ['*'] };
 
 const trustBundle = {
   kind: 'korora/trust-bundle' as const,
@@ -107,6 +107,7 @@ const ofMove = { version: 1, migrationId: order.migrationId, vmId: order.vmId, n
 const start = { kind: 'korora/start' as const, version: 1, vmId: order.vmId, vmDigest: order.vmDigest, host: SOURCE as string, epoch: null as number | null, by: 'ada', notAfter: order.notAfter };
 const approval = { kind: 'korora/approval' as const, ...ofMove, orderDigest: digestOf(order), reason: 'the window is open' as string | null, by: 'grace' };
 const limitsChange = { kind: 'korora/limits' as const, ...ofMove, limits: order.limits, by: 'ada' };
+const reinstatement = { kind: 'korora/reinstatement' as const, version: 1, host: SOURCE as string, ledgerDigest: digest(0x1e), reason: 'no other host runs its VMs', by: 'ada', notAfter: '2029-01-01T00:00:00Z' };
 const fence = { kind: 'korora/fence' as const, ...ofMove, host: DESTINATION as string, reason: 'its power is cut', by: 'ada' };
 
 const binding = (role: 'source' | 'destination') => ({
@@ -162,6 +163,7 @@ export const samples = {
   approval,
   limitsChange,
   fence,
+  reinstatement,
   binding: binding('destination'),
   sessionOffer: { hostId: DESTINATION as string, role: 'destination', nonce: digest(0xb1), tlsSpkiSha256: digest(0xb2) },
   sourceEvidence: hostEvidence('source'),
@@ -219,6 +221,7 @@ export const trustBundleOf = (changes: Changes<TrustBundle> = {}): TrustBundle =
 export const startOrderOf = (changes: Changes<StartOrder> = {}): StartOrder => StartOrder.parse({ ...samples.start, ...changes });
 export const approvalOf = (changes: Changes<Approval> = {}): Approval => Approval.parse({ ...samples.approval, ...changes });
 export const limitsChangeOf = (changes: Changes<LimitsChange> = {}): LimitsChange => LimitsChange.parse({ ...samples.limitsChange, ...changes });
+export const reinstatementOf = (changes: Changes<Reinstatement> = {}): Reinstatement => Reinstatement.parse({ ...samples.reinstatement, ...changes });
 export const fenceOf = (changes: Changes<Fence> = {}): Fence => Fence.parse({ ...samples.fence, ...changes });
 export const orderOf = (changes: Changes<Order> = {}): Order => Order.parse({ ...samples.order, ...changes });
 export const sessionOfferOf = (changes: Changes<SessionOffer> = {}): SessionOffer => SessionOffer.parse({ ...samples.sessionOffer, ...changes });

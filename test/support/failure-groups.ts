@@ -15,7 +15,7 @@ export const FAILURE_GROUPS: readonly FailureGroup[] = [
   {
     title: 'A document is wrong',
     meaning: 'Nothing was touched. VMs run where they ran.',
-    codes: ['VM_DOCUMENT_INVALID', 'ORDER_INVALID', 'ORDER_EXPIRED', 'LIMITS_INVALID', 'BUNDLE_INVALID', 'BUNDLE_MISSING', 'BUNDLE_EXPIRED', 'BUNDLE_DIFFERS', 'HOST_CONFIG_INVALID', 'EVIDENCE_INVALID'],
+    codes: ['VM_DOCUMENT_INVALID', 'ORDER_INVALID', 'ORDER_EXPIRED', 'LIMITS_INVALID', 'BUNDLE_INVALID', 'BUNDLE_MISSING', 'BUNDLE_OLDER', 'BUNDLE_SERIAL_USED', 'BUNDLE_EXPIRED', 'BUNDLE_DIFFERS', 'HOST_CONFIG_INVALID', 'EVIDENCE_INVALID'],
   },
   {
     title: 'Nobody signed it who may',
@@ -58,7 +58,7 @@ export const FAILURE_GROUPS: readonly FailureGroup[] = [
   {
     title: 'Who owns the VM',
     meaning: 'The records decide, and a host that is not sure runs nothing. `korora vm show` and `korora vm list` say what each host holds.',
-    codes: ['VM_NOT_RUNNING', 'VM_REBOOTED', 'HOST_FENCED', 'OWNERSHIP_REFUSED', 'RECORD_UNREADABLE', 'VERDICT_UNPROVEN', 'CLAIM_UNPROVEN', 'TWO_OWNERS'],
+    codes: ['VM_NOT_RUNNING', 'VM_REBOOTED', 'HOST_FENCED', 'OWNERSHIP_REFUSED', 'RECORD_UNREADABLE', 'RECORD_STALE', 'RECORDS_IN_DOUBT', 'REINSTATEMENT_STALE', 'VERDICT_UNPROVEN', 'CLAIM_UNPROVEN', 'TWO_OWNERS'],
   },
   {
     title: 'The surroundings fail',

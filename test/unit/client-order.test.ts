@@ -17,11 +17,11 @@ const bundle = installBundle(await signEnvelope(samples.trustBundle, POLICY_SIGN
 const build = (request: OrderRequest, surveys: readonly HostSurvey[]) => buildOrder(request, 'ada', bundle, surveys);
 
 function vmOn(hostId: HostId, changes: Partial<VmSurvey> = {}): VmSurvey {
-  return { vmId: VM, hostId, ownership: 'owner', epoch: 1, status: 'running', mayRun: true, move: null, vm: samples.vm, consolePath: null, ...changes };
+  return { vmId: VM, hostId, ownership: 'owner', epoch: 1, status: 'running', mayRun: true, recordProblem: null, move: null, vm: samples.vm, consolePath: null, ...changes };
 }
 
 function host(hostId: HostId, ...vms: VmSurvey[]): HostSurvey {
-  return { hostId, reachable: true, bundleDigest: bundle.digest, hypervisor: 'qemu 7.2.22 kvm', swtpm: '0.7.1', pcrValues: {}, pcrProblem: null, availableMemoryBytes: 0, vms, failures: [], findings: [] };
+  return { hostId, reachable: true, bundleDigest: bundle.digest, hypervisor: 'qemu 7.2.22 kvm', swtpm: '0.7.1', pcrValues: {}, pcrProblem: null, availableMemoryBytes: 0, vms, failures: [], findings: [], ledgerDigest: null };
 }
 
 const silent = (hostId: HostId): HostSurvey => ({ hostId, reachable: false });

@@ -15,7 +15,7 @@ import { KororaError } from '../../domain/failures.js';
 import { AbsolutePath, Base64, Hex, HostId, MigrationId, NetworkAddress, Sha256Hex } from '../../domain/ids.js';
 import { Manifest, Verdict, VerdictStatement } from '../../domain/manifest.js';
 import { type Envelope, signEnvelope } from '../../domain/envelope.js';
-import { Approval, Fence, LimitsChange, Order, StartOrder } from '../../domain/order.js';
+import { Approval, Fence, LimitsChange, Order, Reinstatement, StartOrder } from '../../domain/order.js';
 import { OwnershipRecord } from '../../domain/ownership.js';
 import { HostClass, HostEntry, TrustBundle, hostIn, installBundle } from '../../domain/trust-bundle.js';
 import { VmDocument } from '../../domain/vm.js';
@@ -23,7 +23,7 @@ import { InstalledVm } from '../../host/vm-store.js';
 import { ADA, POLICY_SIGNER, digest, migrationId, samples } from '../support/documents.js';
 
 const settled = { migrationId: migrationId(0), epoch: 3, outcome: 'accepted', manifestDigest: digest(1), reason: 'none' };
-const record = { version: 1, vmId: 'web-1', hostId: 'host-a', settled: [settled] };
+const record = { version: 2, vmId: 'web-1', hostId: 'host-a', generation: 4, settled: [settled] };
 const moving = { epoch: 3, migrationId: migrationId(1), peer: 'host-b' };
 
 const DOCUMENTS: Record<string, readonly [z.ZodType, unknown]> = {
@@ -33,6 +33,7 @@ const DOCUMENTS: Record<string, readonly [z.ZodType, unknown]> = {
   'approval': [Approval, samples.approval],
   'change of limits': [LimitsChange, samples.limitsChange],
   'fence': [Fence, samples.fence],
+  'reinstatement': [Reinstatement, samples.reinstatement],
   'trust bundle': [TrustBundle, samples.trustBundle],
   'host entry': [HostEntry, samples.hostEntry],
   'host class': [HostClass, samples.hostClass],

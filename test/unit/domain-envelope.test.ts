@@ -9,7 +9,7 @@ import { type OperatorKind, authorize, openSigned } from '../../domain/authority
 import { canonicalJson } from '../../domain/canonical.js';
 import { type Envelope, PAYLOAD_TYPES, PublicKey, type SignedKind, keyIdOf, preAuthenticationEncoding, readEnvelope, signEnvelope, signersOf } from '../../domain/envelope.js';
 import { Order } from '../../domain/order.js';
-import { ADA, DESTINATION, GRACE, POLICY_SIGNER, SOURCE, approvalOf, fenceOf, limitsChangeOf, orderOf, samples, startOrderOf, trustBundleOf } from '../support/documents.js';
+import { ADA, DESTINATION, GRACE, POLICY_SIGNER, SOURCE, approvalOf, fenceOf, limitsChangeOf, orderOf, reinstatementOf, samples, startOrderOf, trustBundleOf } from '../support/documents.js';
 import { testSigner } from '../support/signers.js';
 
 const order = orderOf();
@@ -96,7 +96,7 @@ describe('an envelope', () => {
   });
 
   it('of one kind is not read as another', async () => {
-    const kinds = { 'korora/order': order, 'korora/start': startOrderOf(), 'korora/approval': approvalOf(), 'korora/limits': limitsChangeOf(), 'korora/fence': fenceOf() } satisfies Record<OperatorKind, { kind: SignedKind }>;
+    const kinds = { 'korora/order': order, 'korora/start': startOrderOf(), 'korora/approval': approvalOf(), 'korora/limits': limitsChangeOf(), 'korora/fence': fenceOf(), 'korora/reinstatement': reinstatementOf() } satisfies Record<OperatorKind, { kind: SignedKind }>;
     for (const [kind, document] of Object.entries(kinds)) {
       const envelope = await signEnvelope(document, ADA);
       for (const other of Object.keys(kinds) as OperatorKind[]) {

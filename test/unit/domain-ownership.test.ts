@@ -23,7 +23,7 @@ const settledAs = (id: MigrationId, epoch: number, outcome: Settled['outcome']):
 });
 
 function record(state: object, settled: readonly Settled[] = []): OwnershipRecord {
-  return OwnershipRecord.parse({ version: 1, vmId: VM, hostId: SOURCE, settled, ...state });
+  return OwnershipRecord.parse({ version: 2, vmId: VM, hostId: SOURCE, generation: 0, settled, ...state });
 }
 
 const learn = (verdict: Verdict): OwnershipEvent => ({ type: 'learn-verdict', proven: { verdict, proof: 'quote' } });

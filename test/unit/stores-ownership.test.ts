@@ -6,25 +6,39 @@
 import { mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { KororaError } from '../../domain/failures.js';
 import { HostId, VmId } from '../../domain/ids.js';
 import { type OwnershipEvent, OwnershipRecord, noRecord } from '../../domain/ownership.js';
 import { createLocalHost } from '../../host/local.js';
-import { type OwnershipStore, createOwnershipStore } from '../../host/ownership-store.js';
+import { type OwnershipPlace, type OwnershipStore, createOwnershipStore } from '../../host/ownership-store.js';
 import type { HostAccess } from '../../host/port.js';
 import { createVmStore } from '../../host/vm-store.js';
+import { createHostTpm } from '../../tpm/host-tpm.js';
+import type { MonotonicCounter } from '../../tpm/port.js';
 import { DESTINATION, SOURCE, VM, installedVmOf, migrationId, rejectionOf } from '../support/documents.js';
+import { type TpmTestbed, startTpmTestbed } from './tpm-testbed.js';
 
 let folder: string;
 let vmsDir: string;
 let store: OwnershipStore;
+let testbed: TpmTestbed;
+let counter: MonotonicCounter;
 const access = createLocalHost(SOURCE);
+
+beforeAll(async () => {
+  testbed = await startTpmTestbed();
+  counter = createHostTpm({ access, hostId: SOURCE, tcti: testbed.tcti, stateDir: join(testbed.folder, 'keys') }).ownershipCounter;
+}, 60_000);
+afterAll(() => testbed?.stop());
+
+const openStore = (through = access, place: Partial<OwnershipPlace> = {}) => createOwnershipStore(through, { hostId: SOURCE, vmsDir, ledgerFile: join(folder, 'ledger.json'), counter, ...place });
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'korora-stores-'));
   vmsDir = join(folder, 'vms');
-  store = createOwnershipStore(access, SOURCE, vmsDir);
+  store = openStore();
+  await store.begin();
 });
 afterEach(() => rm(folder, { recursive: true }));
 
@@ -46,13 +60,13 @@ async function install(content: unknown): Promise<void> {
 describe('the ownership store', () => {
   it('says `none` of a VM that has no record, and makes no file of it', async () => {
     expect(await store.read(VM)).toEqual(noRecord(VM, SOURCE));
-    expect(await readdir(folder)).toEqual([]);
+    expect(await readdir(folder)).toEqual(['ledger.json']);
   });
 
   it('has the new record on disk when apply resolves, readable by its owner only, with nothing beside it', async () => {
     await store.apply(VM, { type: 'create' });
     const record = await store.apply(VM, offer(1));
-    expect(record).toEqual({ ...noRecord(VM, SOURCE), state: 'offering', epoch: 1, migrationId: migrationId(1), peer: DESTINATION });
+    expect(record).toEqual({ ...noRecord(VM, SOURCE), generation: await counter.read(), state: 'offering', epoch: 1, migrationId: migrationId(1), peer: DESTINATION });
     expect(await onDisk()).toEqual(record);
     expect((await stat(fileOf(VM))).mode & 0o777).toBe(0o600);
     expect((await stat(join(vmsDir, VM))).mode & 0o777).toBe(0o700);
@@ -62,14 +76,14 @@ describe('the ownership store', () => {
   it('goes through the durable write of the host, so that a crash cannot take the record back', async () => {
     const written: string[] = [];
     const recording: HostAccess = { ...access, writeFileDurably: (path, content) => access.writeFileDurably(path, content).then(() => void written.push(path)) };
-    await createOwnershipStore(recording, SOURCE, vmsDir).apply(VM, { type: 'create' });
-    expect(written).toEqual([fileOf(VM)]);
+    await openStore(recording).apply(VM, { type: 'create' });
+    expect(written).toEqual([join(folder, 'ledger.json'), fileOf(VM), join(folder, 'ledger.json')]);
   });
 
   it('survives a restart of its worker', async () => {
     await store.apply(VM, { type: 'create' });
     const record = await store.apply(VM, withdraw(1));
-    const after = createOwnershipStore(access, SOURCE, vmsDir);
+    const after = openStore();
     expect(await after.read(VM)).toEqual(record);
     expect(await refusalOf(after.apply(VM, offer(1)))).toContain('OWNERSHIP_REFUSED');
   });
@@ -103,7 +117,7 @@ describe('the ownership store', () => {
 
   it('makes no folder for a VM whose first event it refuses', async () => {
     expect(await refusalOf(store.apply(VM, offer(1)))).toContain('OWNERSHIP_REFUSED');
-    expect(await readdir(folder)).toEqual([]);
+    expect(await readdir(folder)).toEqual(['ledger.json']);
   });
 
   it.each<[string, unknown]>([
@@ -111,7 +125,7 @@ describe('the ownership store', () => {
     ['is cut', '{"version":1,"vmId":"web-1"'],
     ['is no JSON', '\0\0\0\0'],
     ['is null', null],
-    ['is of another version', { ...noRecord(VM, SOURCE), version: 2 }],
+    ['is of another version', { ...noRecord(VM, SOURCE), version: 1 }],
     ['has a state that nobody knows', { ...noRecord(VM, SOURCE), state: 'owned', epoch: 1 }],
     ['lacks its epoch', { ...noRecord(VM, SOURCE), state: 'owner', epoch: undefined }],
     ['has a member too many', { ...noRecord(VM, SOURCE), surplus: 1 }],
@@ -153,8 +167,8 @@ describe('the ownership store', () => {
   });
 
   it('does not say that a record is new that it could not write', async () => {
-    const broken: HostAccess = { ...access, writeFileDurably: (path) => access.writeFileDurably(join(path, 'no', 'folder'), '') };
-    const failing = createOwnershipStore(broken, SOURCE, vmsDir);
+    const broken: HostAccess = { ...access, writeFileDurably: (path, content) => access.writeFileDurably(path === fileOf(VM) ? join(path, 'no', 'folder') : path, content) };
+    const failing = openStore(broken);
     expect(await refusalOf(failing.apply(VM, { type: 'create' }))).toMatch(/^HOST_COMMAND_FAILED /);
     expect((await failing.read(VM)).state).toBe('none');
   });
@@ -165,7 +179,7 @@ describe('the ownership store', () => {
     expect([(await store.read(VM)).state, (await store.read(other)).state]).toEqual(['none', 'owner']);
     await writeFile(join(vmsDir, '.aside'), '');
     expect(await store.list()).toEqual(['web-1', 'web-2']);
-    expect(await createOwnershipStore(access, SOURCE, join(folder, 'nowhere')).list()).toEqual([]);
+    expect(await openStore(access, { vmsDir: join(folder, 'nowhere') }).list()).toEqual([]);
   });
 });
 

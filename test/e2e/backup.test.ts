@@ -1,0 +1,86 @@
+/**
+ * A restored backup revives nobody: after a move yesterday's state folder of a host comes back, every process of the VM is dead and every worker is
+ * started again. No second copy starts, whoever asks for one; people read what was found and what to do; and what an operator signs ends it.
+ */
+import { cp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { VmDocument } from '../../domain/vm.js';
+import { type Testbed, pidsBelow } from '../../infra/testbed/testbed.js';
+import { type HostName, consoleOn, failedMove, moveTo, openTestbed, startGuest } from './support.js';
+
+const VM = 'revenant';
+let testbed: Testbed;
+let vm: VmDocument;
+
+beforeEach(async () => {
+  testbed = await openTestbed();
+});
+afterEach(() => testbed?.stop());
+
+const stateOf = (host: HostName) => testbed.hosts[host].config.stateDir;
+const backupOf = (host: HostName) => join(testbed.root, `backup-of-${host}`);
+const surveyOf = async (host: HostName) => (await testbed.client.hosts()).find((one) => one.hostId === host);
+const running = async () => (await testbed.client.vms()).filter(({ status }) => status !== 'absent').map(({ hostId }) => hostId);
+const failuresOf = async (host: HostName) => {
+  const survey = await surveyOf(host);
+  return survey?.reachable ? survey.failures : [];
+};
+
+async function backUp(host: HostName): Promise<void> {
+  await cp(stateOf(host), backupOf(host), { recursive: true });
+}
+
+/** The host loses power, and comes up with the state folder of the backup. */
+async function comesBack(host: HostName): Promise<void> {
+  await testbed.hosts[host].worker.kill();
+  for (const pid of await pidsBelow(testbed.hosts[host].config.runDir)) process.kill(pid, 'SIGKILL');
+  await rm(stateOf(host), { recursive: true });
+  await cp(backupOf(host), stateOf(host), { recursive: true });
+  await testbed.restartWorker(host);
+}
+
+it('of the source: it starts nothing, hears of the owner, and is believed again once an operator signed', async () => {
+  const guest = await startGuest(testbed, VM, 'host-a');
+  vm = guest.vm;
+  await backUp('host-a');
+  expect((await moveTo(testbed, VM, 'host-b')).outcome).toMatchObject({ kind: 'moved', runsOn: 'host-b' });
+  await comesBack('host-a');
+
+  const [doubt, ...others] = await failuresOf('host-a');
+  expect([doubt?.code, others]).toEqual(['RECORDS_IN_DOUBT', []]);
+  expect(doubt?.remedy).toContain('`korora host reinstate host-a --reason TEXT`');
+  expect((await failedMove(testbed.client.startVm(vm, 'host-a'))).codes).toEqual(['VM_EXISTS']);
+  await testbed.hosts['host-b'].worker.stop();
+  // With nobody to contradict it, too.
+  expect((await failedMove(testbed.client.startVm(vm, 'host-a'))).codes).toEqual(['HOST_UNREACHABLE']);
+  await testbed.restartWorker('host-b');
+  expect((await failedMove(moveTo(testbed, VM, 'host-a'))).codes).toEqual(['RECORD_STALE']);
+  expect(await running()).toEqual(['host-b']);
+
+  expect(await testbed.client.reconcile(VM)).toMatchObject({ owner: 'host-b', yielded: ['host-a'] });
+  await testbed.client.reinstate('host-a', { reason: 'no other VM was ever here' });
+  expect(await failuresOf('host-a')).toEqual([]);
+  expect((await moveTo(testbed, VM, 'host-a')).outcome).toMatchObject({ kind: 'moved', runsOn: 'host-a' });
+  const after = await consoleOn(testbed, VM, 'host-a');
+  await after.until((c) => c.unseals().length > 0, 'unsealing after it came back', 120_000);
+  expect(after.unseals().at(-1)?.ek).toBe(guest.console.unseals()[0]?.ek);
+  await Promise.all([guest.console.close(), after.close()]);
+});
+
+it('of the destination: it does not say that it never had the VM, and nobody starts it anew', async () => {
+  const guest = await startGuest(testbed, VM, 'host-a');
+  vm = guest.vm;
+  await guest.console.close();
+  await backUp('host-b');
+  expect((await moveTo(testbed, VM, 'host-b')).outcome).toMatchObject({ kind: 'moved', runsOn: 'host-b' });
+  await comesBack('host-b');
+
+  expect((await failuresOf('host-b')).map(({ code }) => code)).toEqual(['RECORDS_IN_DOUBT']);
+  for (const host of ['host-a', 'host-b'] as const) expect((await failedMove(testbed.client.startVm(vm, host))).codes).not.toEqual([]);
+  expect((await testbed.client.reconcile(VM)).owner).toBeNull();
+  expect(await running()).toEqual([]);
+
+  // The last folder is found after all: the doubt was about the backup.
+  expect((await testbed.client.vms()).filter(({ mayRun }) => mayRun)).toEqual([]);
+});
