@@ -76,7 +76,7 @@ describe('a guest that dirties faster than may be sent', () => {
   it('moves with a budget that is raised while its rounds run', async () => {
     const { runId } = await testbed.client.migrate({ vmId, destination: 'host-b', limits: { ...TIGHT, stallRounds: 100 } });
     await untilView(vmId, runId, ({ progress }) => (progress?.round ?? 0) >= 5);
-    expect((await failedMove(testbed.client.setLimits(vmId, { autoConverge: null }))).codes).toEqual(['LIMITS_INVALID']);
+    expect((await failedMove(testbed.client.setLimits(vmId, { autoConverge: { initialPercent: 20, incrementPercent: 10, maxPercent: 99 } }))).codes).toEqual(['LIMITS_INVALID']);
     expect(await testbed.client.setLimits(vmId, { downtimeLimitMs: 10_000, stallRounds: 3 })).toMatchObject({ downtimeLimitMs: 10_000, stallRounds: 3 });
     const { rounds } = await evidenceOf(await endsMoved(vmId, runId, atA, 'host-b'));
     expect(rounds.map(({ throttlePercent }) => throttlePercent)).toEqual(rounds.map(() => null));
