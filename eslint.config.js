@@ -65,6 +65,10 @@ export default tseslint.config(
     implementations,
     room(['tpm', 'channel', 'host'], 'A client reaches hosts through Temporal only.'),
   ]),
+  rule(['client/verify/*.ts'], [
+    temporal('An auditor checks evidence without an orchestrator.'),
+    room(['workflows', 'activities', 'workers', 'hypervisor', 'channel', 'host', 'cli'], 'An auditor needs the rules and the structures of a TPM, and nothing that drives one.'),
+  ]),
 );
 
 function temporalExcept(names) {

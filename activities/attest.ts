@@ -43,6 +43,7 @@ export function createAttestation(services: HostServices, { gatherAhead }: { rea
       secrets: null,
       gathering: null,
       incoming: null,
+      acceptedAt: null,
       outgoing: null,
       isHeld: order.requiresApproval,
       approval: null,

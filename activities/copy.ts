@@ -49,7 +49,7 @@ export function createCopying(services: HostServices, settlement: Settlement) {
         await move.handedOver;
       }),
     );
-    return { rounds: move.rounds.filter(Boolean).map(roundRecord) };
+    return { rounds: roundRecords(move) };
   }
 
   /**
@@ -122,6 +122,11 @@ function addressOf({ host, port }: NetworkAddress, announced: number): NetworkAd
 function sameMove<T extends MoveKey>(document: T, { order }: Session): T {
   if (document.migrationId !== order.migrationId || document.vmId !== order.vmId) throw refuse('ORDER_INVALID', { problem: 'migrationId: it is of another move' });
   return document;
+}
+
+/** One that was too short to be seen is left out. */
+export function roundRecords({ rounds }: Pick<OutgoingMove, 'rounds'>): RoundRecord[] {
+  return rounds.filter(Boolean).map(roundRecord);
 }
 
 function roundRecord(p: CopyProgress): RoundRecord {

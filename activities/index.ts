@@ -6,6 +6,7 @@ import { atTheEdge } from './edge.js';
 import { createFencing } from './fencing.js';
 import { createPreflight } from './preflight.js';
 import { createPreparation } from './prepare.js';
+import { createReceipts } from './receipts.js';
 import { createReinstatement } from './reinstate.js';
 import { createRecording } from './record.js';
 import { createSealing } from './seal.js';
@@ -30,6 +31,7 @@ export function createHostActivities(services: HostServices) {
     ...createFencing(services, settlement),
     ...createClaims(services, settlement),
     ...createReinstatement(services, settlement),
+    ...createReceipts(services),
     settleDestination,
     settleSource,
     resolveSource,

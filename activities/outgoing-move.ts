@@ -147,6 +147,7 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
         streamBytes: summary.bytes,
         streamSha256: summary.sha256,
         vtpmIdentity: secrets.vtpmIdentity,
+        previousVerdict: secrets.previousVerdict,
       };
       await channel.sendManifest(manifest);
       const manifestAtMs = Date.now();

@@ -1,14 +1,16 @@
 /**
- * Phase seal: the source wraps {session key, vTPM migration key, epoch, vTPM identity} to the
+ * Phase seal: the source wraps {session key, vTPM migration key, epoch, vTPM identity, previous verdict} to the
  * destination's attested wrapping key; the destination's TPM opens it, or refuses (promise P3).
  */
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { WrappedSecrets } from '../domain/attestation.js';
-import { canonicalJson } from '../domain/canonical.js';
+import { canonicalJson, digestOf } from '../domain/canonical.js';
 import { parseDocument, parseDocumentOf } from '../domain/documents.js';
 import { refuse } from '../domain/failures.js';
-import { Base64, Epoch, Sha256Hex } from '../domain/ids.js';
+import { Base64, Epoch, type HostId, Sha256Hex } from '../domain/ids.js';
+import { verdictOf } from '../domain/manifest.js';
+import type { OwnershipRecord } from '../domain/ownership.js';
 import type { Order } from '../domain/order.js';
 import type { Envelope } from '../domain/envelope.js';
 import { admit } from './admission.js';
@@ -22,6 +24,7 @@ const SecretsDocument = z.strictObject({
   vtpmMigrationKey: Base64.length(44),
   epoch: Epoch,
   vtpmIdentity: Sha256Hex,
+  previousVerdict: Sha256Hex.nullable(),
 });
 
 export function createSealing(services: HostServices) {
@@ -64,6 +67,7 @@ export function createSealing(services: HostServices) {
       vtpmMigrationKey: migrationKey,
       epoch: Epoch.parse(record.epoch + 1),
       vtpmIdentity: installed.vtpm.identity,
+      previousVerdict: originOf(record, hostId),
     };
   }
 
@@ -74,6 +78,14 @@ export function createSealing(services: HostServices) {
   }
 
   return { wrapSecrets, unwrapSecrets, gatherAhead };
+}
+
+/** The verdict by which this host came to own the epoch that it owns. */
+function originOf(record: OwnershipRecord, hostId: HostId): Sha256Hex | null {
+  const settled = record.settled.find(({ epoch, outcome }) => epoch === record.epoch && outcome === 'accepted');
+  if (!settled) return null;
+  const { migrationId, manifestDigest } = settled;
+  return digestOf(verdictOf({ migrationId, vmId: record.vmId, destination: hostId, epoch: Epoch.parse(record.epoch) }, { verdict: 'accepted', manifestDigest, reason: null }));
 }
 
 /** Ties a wrapping to its move and key: bytes for one session open in no other. */
@@ -88,6 +100,7 @@ function encode(secrets: MoveSecrets): Buffer {
     vtpmMigrationKey: secrets.vtpmMigrationKey.toString('base64'),
     epoch: secrets.epoch,
     vtpmIdentity: secrets.vtpmIdentity,
+    previousVerdict: secrets.previousVerdict,
   };
   return Buffer.from(canonicalJson(document));
 }
@@ -100,6 +113,7 @@ function decode(plain: Buffer, host: string): MoveSecrets {
       vtpmMigrationKey: Buffer.from(document.vtpmMigrationKey, 'base64'),
       epoch: document.epoch,
       vtpmIdentity: document.vtpmIdentity,
+      previousVerdict: document.previousVerdict,
     };
   } catch {
     // The parser's message may quote the plaintext.

@@ -6,6 +6,7 @@ import type { HostEvidence } from '../domain/attestation.js';
 import type { AppraisedPeer } from '../domain/appraisal.js';
 import { refuse } from '../domain/failures.js';
 import type { Epoch, MigrationId, Role, Sha256Hex } from '../domain/ids.js';
+import type { DestinationTimings } from '../domain/evidence.js';
 import type { Approval, Order } from '../domain/order.js';
 import type { ChannelIdentity, ChannelListener } from '../channel/port.js';
 import type { IncomingImage } from '../hypervisor/port.js';
@@ -22,6 +23,8 @@ export interface MoveSecrets {
   /** The epoch that the destination will own. */
   readonly epoch: Epoch;
   readonly vtpmIdentity: Sha256Hex;
+  /** As in the manifest. */
+  readonly previousVerdict: Sha256Hex | null;
 }
 
 /** The destination's waiting copy. */
@@ -49,6 +52,8 @@ export interface Session {
   /** Secrets on their way out of the source's TPM; not wrapped, nor used, before the peer is appraised. */
   gathering: Promise<MoveSecrets> | null;
   incoming: IncomingMove | null;
+  /** When the image was accepted; null before, and on the source. */
+  acceptedAt: DestinationTimings | null;
   outgoing: OutgoingMove | null;
   /** Whether the copy is to be held, also where it has yet to open. */
   isHeld: boolean;

@@ -5,8 +5,8 @@
 import type { z } from 'zod';
 import { parseDocument } from '../domain/documents.js';
 import { refuse } from '../domain/failures.js';
-import type { MigrationId, VmId } from '../domain/ids.js';
-import { type Verdict, VerdictStatement } from '../domain/manifest.js';
+import { Epoch, type MigrationId, type VmId } from '../domain/ids.js';
+import { type Verdict, VerdictStatement, verdictOf } from '../domain/manifest.js';
 import { Order } from '../domain/order.js';
 import { decisionOn, mayRun, settlementOf } from '../domain/ownership.js';
 import type { HostServices } from './services.js';
@@ -50,15 +50,11 @@ export function createSettlement(services: HostServices) {
     const record = await ownership.read(vmId);
     const settled = settlementOf(record, migrationId);
     const isAccepted = decisionOn(record, migrationId, epoch) === 'accepted';
-    return verdictOf(move, epoch, {
+    return verdictOf({ ...move, destination: hostId, epoch: Epoch.parse(epoch) }, {
       verdict: isAccepted ? 'accepted' : 'rejected',
       manifestDigest: isAccepted ? (settled?.manifestDigest ?? null) : null,
       reason: isAccepted ? null : (settled?.reason ?? reason),
     });
-  }
-
-  function verdictOf({ migrationId, vmId }: MoveKey, epoch: number, decision: Pick<Verdict, 'verdict' | 'manifestDigest' | 'reason'>): Verdict {
-    return { protocol: 'korora/1', purpose: 'verdict', migrationId, vmId, destination: hostId, epoch: epoch as Verdict['epoch'], ...decision };
   }
 
   /** The AK signs the verdict, so that it may travel through Temporal. */
@@ -151,5 +147,5 @@ export function createSettlement(services: HostServices) {
     return { state: 'retired', epoch: record.epoch + 1 };
   }
 
-  return { decide, verdictOf, sign, settle, carryOut, discard, bringBack, settleDestination, settleSource, resolveSource };
+  return { decide, sign, settle, carryOut, discard, bringBack, settleDestination, settleSource, resolveSource };
 }

@@ -5,7 +5,7 @@
 import { digestOf } from '../domain/canonical.js';
 import { type Failure, KororaError, failure, problemOf, refuse } from '../domain/failures.js';
 import type { DestinationTimings } from '../domain/evidence.js';
-import type { Manifest, VerdictStatement } from '../domain/manifest.js';
+import { type Manifest, type VerdictStatement, verdictOf } from '../domain/manifest.js';
 import type { Envelope } from '../domain/envelope.js';
 import type { Order } from '../domain/order.js';
 import { settlementOf } from '../domain/ownership.js';
@@ -46,7 +46,8 @@ export function createVerification(services: HostServices, settlement: Settlemen
     );
   }
 
-  async function receive({ order }: Session, secrets: MoveSecrets, incoming: IncomingMove): Promise<Verification> {
+  async function receive(session: Session, secrets: MoveSecrets, incoming: IncomingMove): Promise<Verification> {
+    const { order } = session;
     const { image, listener, giveUp } = incoming;
     let channel: IncomingChannel | null = null;
     let manifest: Manifest | null = null;
@@ -72,12 +73,13 @@ export function createVerification(services: HostServices, settlement: Settlemen
       await ownership.apply(order.vmId, { type: 'accept', migrationId: order.migrationId, epoch: secrets.epoch, manifestDigest: digestOf(manifest) });
       const decidedAtMs = Date.now();
       const { runningAtMs } = await image.activate();
-      const verdict = settlement.verdictOf(order, secrets.epoch, { verdict: 'accepted', manifestDigest: digestOf(manifest), reason: null });
+      const verdict = verdictOf({ ...order, epoch: secrets.epoch }, { verdict: 'accepted', manifestDigest: digestOf(manifest), reason: null });
       // The VM runs here now: a source that does not hear it asks again and gets the statement.
       await channel.sendVerdict(verdict).catch(() => undefined);
       await image.close();
       const [statement] = await Promise.all([settlement.sign(verdict), ownership.renew(order.vmId)]);
-      return { statement, isAbsent: false, manifest, timings: { manifestAtMs, loadedAtMs, decidedAtMs, runningAtMs } };
+      session.acceptedAt = { manifestAtMs, loadedAtMs, decidedAtMs, runningAtMs };
+      return { statement, isAbsent: false, manifest, timings: session.acceptedAt };
     } catch (error) {
       return await settleAfter(giveUp.signal.aborted ? giveUp.signal.reason : error, order, secrets, incoming, channel, manifest);
     } finally {
@@ -110,11 +112,11 @@ function verificationOf({ verdict, quote, isAbsent }: DestinationSettlement): Pi
 }
 
 /** Every difference between what arrived and what the manifest and the wrapped secrets say. */
-export function compareManifest(manifest: Manifest, summary: StreamSummary, order: Order, secrets: Pick<MoveSecrets, 'epoch' | 'vtpmIdentity'>): Failure[] {
+export function compareManifest(manifest: Manifest, summary: StreamSummary, order: Order, secrets: Pick<MoveSecrets, 'epoch' | 'vtpmIdentity' | 'previousVerdict'>): Failure[] {
   const failures: Failure[] = [];
-  const named = { migrationId: order.migrationId, vmId: order.vmId, epoch: secrets.epoch, vtpmIdentity: secrets.vtpmIdentity };
+  const named = { migrationId: order.migrationId, vmId: order.vmId, epoch: secrets.epoch, vtpmIdentity: secrets.vtpmIdentity, previousVerdict: secrets.previousVerdict };
   for (const field of Object.keys(named) as (keyof typeof named)[]) {
-    if (manifest[field] !== named[field]) failures.push(failure('MANIFEST_MISMATCH', { field, actual: manifest[field], expected: named[field] }));
+    if (manifest[field] !== named[field]) failures.push(failure('MANIFEST_MISMATCH', { field, actual: manifest[field] ?? 'none', expected: named[field] ?? 'none' }));
   }
   if (summary.bytes !== manifest.streamBytes) {
     failures.push(failure('STREAM_LENGTH_MISMATCH', { actual: summary.bytes, expected: manifest.streamBytes }));

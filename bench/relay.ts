@@ -203,7 +203,7 @@ const CHILDREN: Readonly<Record<ChildRole, (job: Job) => Promise<number>>> = {
     const { bytes, sha256 } = await channel.sendImage(connectTcp(job.socketPath));
     await channel.sendManifest({
       protocol: 'korora/1', migrationId: terms.migrationId, vmId: 'bench' as never, epoch: 2 as never,
-      streamBytes: bytes, streamSha256: sha256, vtpmIdentity: '0'.repeat(64),
+      streamBytes: bytes, streamSha256: sha256, previousVerdict: null, vtpmIdentity: '0'.repeat(64),
     });
     await channel.receiveVerdict();
     const doneMs = nowMs();

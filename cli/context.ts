@@ -46,7 +46,7 @@ export async function readBundle(options: Pick<GlobalOptions, 'trust'>): Promise
 }
 
 /** Fails with `code`, where the file is missing or not JSON. */
-export async function readJsonFile(file: string, code: 'BUNDLE_INVALID' | 'VM_DOCUMENT_INVALID' | 'HOST_CONFIG_INVALID'): Promise<unknown> {
+export async function readJsonFile(file: string, code: 'BUNDLE_INVALID' | 'VM_DOCUMENT_INVALID' | 'HOST_CONFIG_INVALID' | 'EVIDENCE_INVALID'): Promise<unknown> {
   try {
     return JSON.parse(await readFile(file, 'utf8'));
   } catch (error) {
@@ -76,7 +76,8 @@ export function command<A extends unknown[]>(optionsOf: () => GlobalOptions, run
   };
 }
 
-function trustPath({ trust }: Pick<GlobalOptions, 'trust'>): string {
+/** BUNDLE_MISSING. */
+export function trustPath({ trust }: Pick<GlobalOptions, 'trust'>): string {
   const path = trust ?? process.env['KORORA_TRUST'];
   if (path) return path;
   throw refuse('BUNDLE_MISSING', {});

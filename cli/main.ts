@@ -12,6 +12,7 @@ import { addKeyCommands } from './commands/key.js';
 import { addMigrateCommands } from './commands/migrate.js';
 import { addSteerCommands } from './commands/steer.js';
 import { addTrustCommands } from './commands/trust.js';
+import { addVerifyCommand } from './commands/verify.js';
 import { addVmCommands } from './commands/vm.js';
 import { addWorkerCommands } from './commands/worker.js';
 
@@ -31,6 +32,7 @@ addTrustCommands(program);
 addVmCommands(program);
 addMigrateCommands(program);
 addSteerCommands(program);
+addVerifyCommand(program);
 
 // `korora … | head` closes its end early.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));

@@ -2,6 +2,7 @@
 import type { Failure } from '../domain/failures.js';
 import type { CopyProgress } from '../domain/progress.js';
 import type { HostSurvey, MigrationResult, MigrationStatus, VmSurvey } from '../domain/status.js';
+import type { EvidenceReport } from '../client/verify/index.js';
 import type { RoundRecord } from '../domain/evidence.js';
 
 export function renderFailures(failures: readonly Failure[]): string {
@@ -54,6 +55,15 @@ export function renderResult({ outcome, timings, evidencePath, vmId }: Migration
   const downtime = source && destination ? `downtime ${Math.round(destination.runningAtMs - source.pausedAtMs)} ms (source's clock to the verdict: ${Math.round(source.pauseMs)} ms), ` : '';
   const what = { moved: outcome.runsOn === null ? `VM ${vmId} was handed over, and runs nowhere` : `VM ${vmId} moved and runs on ${outcome.runsOn}`, 'source-resumed': `VM ${vmId} did not move; it runs ${outcome.runsOn === null ? 'nowhere' : `on ${outcome.runsOn}`}`, refused: `refused before anything changed; VM ${vmId} is on ${outcome.runsOn}` }[outcome.kind];
   return `${what}\n${downtime}total ${total} ms\nevidence ${evidencePath}`;
+}
+
+export function renderReport(file: string, { proven, problems, unproven }: EvidenceReport): string {
+  return [
+    `${file}: ${problems.length === 0 ? 'holds' : 'DOES NOT HOLD'}`,
+    ...proven.map(({ field, what, by }) => `  proven      ${field}: ${what}\n              by ${by}`),
+    ...unproven.map(({ field, why }) => `  unproven    ${field}: ${why}`),
+    ...problems.map(({ field, problem }) => `  WRONG       ${field}: ${problem}`),
+  ].join('\n');
 }
 
 export function bytes(count: number): string {

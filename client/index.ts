@@ -21,6 +21,7 @@ import { fromTemporal } from './errors.js';
 import { DEFAULT_LIFETIME_MS, type OrderRequest, buildOrder, notAfter } from './order.js';
 import { type MigrationView, watchMigration } from './watch.js';
 
+export { type EvidenceReport, chainProblems, verifyEvidence } from './verify/index.js';
 export { MigrationFailedError } from './errors.js';
 export type { OrderRequest } from './order.js';
 export type { MigrationView } from './watch.js';

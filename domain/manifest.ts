@@ -3,7 +3,7 @@
  * project's own design (docs/theory-of-operation.md).
  */
 import { z } from 'zod';
-import { Epoch, HostId, MigrationId, Sha256Hex, VmId } from './ids.js';
+import { Epoch, HostId, MigrationId, Role, Sha256Hex, VmId } from './ids.js';
 import { SignedAttestation } from './attestation.js';
 
 /** Sent on the channel after the last byte of the image. */
@@ -17,6 +17,8 @@ export const Manifest = z.strictObject({
   streamSha256: Sha256Hex,
   /** SHA-256 of the vTPM's EK certificates: which vTPM this image contains. */
   vtpmIdentity: Sha256Hex,
+  /** Digest of the verdict by which the source came to own the VM; null where it was created there, or taken back by a fence. */
+  previousVerdict: Sha256Hex.nullable(),
 });
 export type Manifest = Readonly<z.infer<typeof Manifest>>;
 
@@ -38,12 +40,43 @@ export const Verdict = z.strictObject({
 });
 export type Verdict = Readonly<z.infer<typeof Verdict>>;
 
+/** Of `destination` on the migration that would make `epoch` there. */
+export function verdictOf(move: Pick<Verdict, 'migrationId' | 'vmId' | 'destination' | 'epoch'>, decision: Pick<Verdict, 'verdict' | 'manifestDigest' | 'reason'>): Verdict {
+  const { migrationId, vmId, destination, epoch } = move;
+  return { protocol: 'korora/1', purpose: 'verdict', migrationId, vmId, destination, epoch, ...decision };
+}
+
 /**
  * A verdict that may travel through untrusted hands: a quote by the destination's AK whose
  * qualifying data is SHA-256 of the verdict's canonical form.
  */
 export const VerdictStatement = z.strictObject({ verdict: Verdict, quote: SignedAttestation });
 export type VerdictStatement = Readonly<z.infer<typeof VerdictStatement>>;
+
+/**
+ * What a host says of a move that succeeded, when it is over there: the source, once it gave the VM up by the verdict; the
+ * destination, once the VM runs. The verdict names the manifest, and the manifest the verdict of the move before: a VM's moves are a chain.
+ */
+export const Receipt = z.strictObject({
+  protocol: z.literal('korora/1'),
+  purpose: z.literal('receipt'),
+  role: Role,
+  hostId: HostId,
+  migrationId: MigrationId,
+  vmId: VmId,
+  /** That the destination owns. */
+  epoch: Epoch,
+  orderDigest: Sha256Hex,
+  /** Of the accepted verdict. */
+  verdictDigest: Sha256Hex,
+  /** Of what it saw: {role, rounds, timings} of the source, {role, timings} of the destination, as the evidence file has them. */
+  observedDigest: Sha256Hex,
+});
+export type Receipt = Readonly<z.infer<typeof Receipt>>;
+
+/** As VerdictStatement, by the AK of the host that gives the receipt. */
+export const ReceiptStatement = z.strictObject({ receipt: Receipt, quote: SignedAttestation });
+export type ReceiptStatement = Readonly<z.infer<typeof ReceiptStatement>>;
 
 /** An owner's word that it owns the VM: what ends the record of a fenced host that comes back. */
 export const Claim = z.strictObject({

@@ -93,7 +93,7 @@ export const STEPS = {
   },
   record: {
     phase: 'retired',
-    does: [{ on: 'control', activity: 'recordEvidence' }, { on: 'source', activity: 'closeSession' }, { on: 'destination', activity: 'closeSession' }],
+    does: [...both('giveReceipt'), { on: 'control', activity: 'recordEvidence' }, { on: 'source', activity: 'closeSession' }, { on: 'destination', activity: 'closeSession' }],
     undo: [],
     because: 'Evidence of what happened is never taken back.',
   },

@@ -3,12 +3,13 @@
  * over. It decides nothing.
  */
 import { setCurrentDetails, workflowInfo } from '@temporalio/workflow';
+import type { GivenReceipt } from '../activities/receipts.js';
 import type { OpenedDocument } from '../domain/authority.js';
 import { digestOf } from '../domain/canonical.js';
 import type { Evidence } from '../domain/evidence.js';
 import type { Failure } from '../domain/failures.js';
-import type { HostId } from '../domain/ids.js';
-import type { Manifest, VerdictStatement } from '../domain/manifest.js';
+import type { HostId, Role } from '../domain/ids.js';
+import type { Manifest, ReceiptStatement, VerdictStatement } from '../domain/manifest.js';
 import { type MigrationStatus, detailsOf } from '../domain/status.js';
 import type { Phase } from '../domain/steps.js';
 import type { VmDocument } from '../domain/vm.js';
@@ -30,6 +31,7 @@ export class Account {
   manifest: Manifest | null = null;
   /** The last word of the destination, whichever it was. */
   verdict: VerdictStatement | null = null;
+  readonly receipts: { -readonly [R in Role]: ReceiptStatement | null } = { source: null, destination: null };
   rounds: Evidence['rounds'] = [];
   source: Evidence['timings']['source'] = null;
   destination: Evidence['timings']['destination'] = null;
@@ -63,8 +65,15 @@ export class Account {
     return { migrationId, orderDigest: digestOf(order), vmId, source, destination, phase, isAbortable: ABORTABLE.includes(phase), limits, phases, rounds, failures, awaits, isHeld, nextAction: this.nextAction() };
   }
 
+  /** What the host saw is as it signed it, whatever was heard of it before. */
+  note({ statement, observed }: GivenReceipt): void {
+    this.receipts[observed.role] = statement;
+    if (observed.role === 'destination') this.destination = observed.timings;
+    else [this.rounds, this.source] = [[...observed.rounds], observed.timings];
+  }
+
   evidence(said: Pick<Evidence, 'fences' | 'approval' | 'limitsChanges'>): Evidence {
-    const { opened, vm, attestation, manifest, verdict, rounds, startedAtMs, phases, source, destination } = this;
+    const { opened, vm, attestation, manifest, verdict, receipts, rounds, startedAtMs, phases, source, destination } = this;
     return {
       kind: 'korora/evidence',
       version: 2,
@@ -73,6 +82,7 @@ export class Account {
       attestation,
       manifest,
       verdict,
+      receipts,
       rounds,
       ...said,
       timings: { startedAtMs, endedAtMs: Date.now(), phases, source, destination },

@@ -15,6 +15,7 @@ import { type OpenedDocument, openSigned } from '../domain/authority.js';
 import { parseDocument } from '../domain/documents.js';
 import type { Envelope } from '../domain/envelope.js';
 import { type Failure, type FailureCode, KororaError, failure, refuse } from '../domain/failures.js';
+import type { Role } from '../domain/ids.js';
 import type { VerdictStatement } from '../domain/manifest.js';
 import { planMove } from '../domain/preflight.js';
 import type { MigrationResult } from '../domain/status.js';
@@ -226,10 +227,12 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
     let closing: Promise<void> | null = null;
     if (account.accepted) {
       account.failures = account.isDestinationGone ? [failure('VM_NOT_RUNNING', { vm: order.vmId, host: order.destination, status: 'absent' })] : [];
-      closing = closeSessions();
       const statement = account.accepted;
+      const receipt = askForReceipt('destination', statement);
       if (!patience.isFenced(order.source)) await patience.insist(order.source, () => source.ensure.resolveSource({ statement }));
       account.reach('retired');
+      await Promise.all([receipt, askForReceipt('source', statement)]);
+      closing = closeSessions();
     } else {
       account.reach(account.isUnderWay ? 'source-resumed' : 'refused');
     }
@@ -245,6 +248,13 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
     };
     if (account.failures.length === 0) return result;
     throw toApplicationFailure(account.failures, result);
+  }
+
+  /** A host that gives none, having been restarted or being silent, is not waited for: the evidence says so. */
+  async function askForReceipt(role: Role, statement: VerdictStatement): Promise<void> {
+    if (patience.isFenced(order[role])) return;
+    const asked = (role === 'source' ? source : destination).survey.giveReceipt({ move, statement });
+    await asked.then((given) => account.note(given), () => undefined);
   }
 
   function keep(handover: Handover | null, verification: Verification | null): void {

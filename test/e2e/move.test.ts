@@ -2,17 +2,18 @@
  * The main job on real parts: a VM with a vTPM moves there and back again, and what the evidence,
  * the history and the guest say of it. Guards promises P1–P6 on the happy path.
  */
+import { spawnSync } from 'node:child_process';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Evidence } from '../../domain/evidence.js';
 import { DEFAULT_LIMITS } from '../../domain/progress.js';
-import { openSigned } from '../../domain/authority.js';
-import { digestOf } from '../../domain/canonical.js';
-import { signersOf } from '../../domain/envelope.js';
-import { compareManifest } from '../../activities/verify.js';
 import { countsIn, firstGap, unsealsIn } from '../../infra/testbed/guest-console.js';
 import type { Testbed } from '../../infra/testbed/testbed.js';
-import { createEvidenceVerifier } from '../../tpm/evidence-verifier.js';
-import type { StartedMigration } from '../../client/index.js';
+import { KororaError } from '../../domain/failures.js';
+import { readPublicKey } from '../../cli/keys.js';
+import { type EvidenceReport, type StartedMigration, chainProblems, verifyEvidence } from '../../client/index.js';
+import { everyChange } from '../support/tamper.js';
 import { consoleOn, evidenceOf, failedMove, moveTo, openTestbed, startGuest, untilCopying } from './support.js';
 
 const SLOW = { bandwidthBytesPerSecond: 16 * 1024 * 1024 };
@@ -23,27 +24,37 @@ beforeAll(async () => {
 });
 afterAll(() => testbed?.stop());
 
+/** With what an auditor has: the file, the trust bundle, and the key that signs such bundles. */
+async function verified(evidence: unknown): Promise<EvidenceReport> {
+  const bundle: unknown = JSON.parse(await readFile(join(testbed.root, 'trust.json'), 'utf8'));
+  return verifyEvidence(evidence, bundle, [await readPublicKey(testbed.keys.policy.publicFile)]);
+}
+
 describe('a VM that moves to host-b and back', () => {
   let consoles = '';
   let there: Evidence;
+  let back: Evidence;
   let started: StartedMigration;
 
   beforeAll(async () => {
     const { console: atA } = await startGuest(testbed, 'pilgrim', 'host-a', { dirtyMibPerSecond: 8 });
-    started = await testbed.client.migrate({ vmId: 'pilgrim', destination: 'host-b' });
+    started = await testbed.client.migrate({ vmId: 'pilgrim', destination: 'host-b', requiresApproval: true });
+    await untilCopying(testbed, 'pilgrim');
+    await testbed.client.setLimits('pilgrim', { maxRounds: 99 });
+    await testbed.client.approve('pilgrim', { reason: 'a test wants it' });
     there = await evidenceOf(await testbed.client.result('pilgrim', started.runId));
     const lastAtA = atA.counts().at(-1) ?? 0;
     const atB = await consoleOn(testbed, 'pilgrim', 'host-b');
     await atB.until((c) => c.unseals().some((u) => u.count > lastAtA), 'an unsealing at host-b');
-    await moveTo(testbed, 'pilgrim', 'host-a');
+    back = await evidenceOf(await moveTo(testbed, 'pilgrim', 'host-a'));
     await atA.close();
     await atB.until(() => true, 'reading the rest');
     await atB.close();
-    const back = await consoleOn(testbed, 'pilgrim', 'host-a');
+    const again = await consoleOn(testbed, 'pilgrim', 'host-a');
     const lastAtB = countsIn(atA.text() + atB.text()).at(-1) ?? 0;
-    await back.until((c) => c.unseals().some((u) => u.count > lastAtB), 'an unsealing back at host-a');
-    await back.close();
-    consoles = atA.text() + atB.text() + back.text();
+    await again.until((c) => c.unseals().some((u) => u.count > lastAtB), 'an unsealing back at host-a');
+    await again.close();
+    consoles = atA.text() + atB.text() + again.text();
   });
 
   it('counts without a gap or a repetition over both moves', () => {
@@ -67,27 +78,40 @@ describe('a VM that moves to host-b and back', () => {
     ]);
   });
 
-  it('leaves evidence whose parts fit: order, quotes, manifest, verdict', () => {
-    const verifier = createEvidenceVerifier();
-    const { attestation, manifest, verdict } = there;
-    const { document: order, envelope } = openSigned('korora/order', there.order);
-    expect(signersOf(envelope, [testbed.keys.operator.publicKey])).toHaveLength(1);
-    for (const role of ['source', 'destination'] as const) {
-      const evidence = attestation[role];
-      const host = testbed.bundle.bundle.hosts.find((h) => h.hostId === order[role]);
-      if (!evidence || !host) throw new Error(`no evidence of the ${role}`);
-      expect(verifier.isSignedBy(host.attestationKey, evidence.quote)).toBe(true);
-      expect(verifier.parseQuote(evidence.quote, role).extraData).toBe(digestOf(evidence.binding));
-      expect(evidence.binding).toMatchObject({ migrationId: order.migrationId, orderDigest: digestOf(order), role });
-      expect(verifier.parseQuote(evidence.quote, role).pcrDigest).toBe(verifier.pcrDigest(evidence.pcrValues));
+  it('leaves evidence that an auditor checks offline: all that matters is proven, and the moves are a chain', async () => {
+    const { proven, problems, unproven } = await verified(there);
+    expect(problems).toEqual([]);
+    const FIELDS = ['trust bundle', 'order', 'vm', 'attestation.source', 'attestation.destination', 'verdict', 'manifest', 'receipts.source', 'receipts.destination', 'limitsChanges.0', 'approval'];
+    expect(proven.map(({ field }) => field)).toEqual(FIELDS);
+    for (const [role, host] of [['source', 'host-a'], ['destination', 'host-b']] as const) {
+      const ak = testbed.bundle.bundle.hosts.find(({ hostId }) => hostId === host)?.attestationKey.name;
+      expect(proven.filter(({ field }) => field.endsWith(role)).map(({ by }) => by)).toEqual([`${host}, AK ${ak}`, `${host}, AK ${ak}`]);
     }
-    if (!manifest || !verdict) throw new Error('no manifest or verdict');
-    expect(manifest).toMatchObject({ migrationId: order.migrationId, vmId: 'pilgrim', epoch: 2 });
-    expect(verdict.verdict).toMatchObject({ verdict: 'accepted', epoch: 2, destination: 'host-b', manifestDigest: digestOf(manifest) });
-    const destination = testbed.bundle.bundle.hosts.find((h) => h.hostId === 'host-b');
-    expect(destination && verifier.isSignedBy(destination.attestationKey, verdict.quote)).toBe(true);
-    expect(verifier.parseQuote(verdict.quote, 'host-b').extraData).toBe(digestOf(verdict.verdict));
-    expect(compareManifest(manifest, { bytes: manifest.streamBytes, sha256: manifest.streamSha256 }, order, { epoch: manifest.epoch, vtpmIdentity: manifest.vtpmIdentity })).toEqual([]);
+    expect(unproven.map(({ field }) => field)).toEqual(['timings.startedAtMs', 'timings.endedAtMs', 'timings.phases', 'limitsChanges.0.atMs', 'approval.atMs']);
+    expect((await verified(back)).problems).toEqual([]);
+    expect(chainProblems([there, back])).toEqual([]);
+    expect(chainProblems([back, there])).toEqual([expect.stringContaining('the move to epoch 2 does not follow the one to epoch 3')]);
+  });
+
+  it('leaves evidence in which no field can be changed unnoticed', async () => {
+    const { unproven } = await verified(there);
+    const isUnproven = (path: string) => unproven.some(({ field }) => path === field || path.startsWith(`${field}.`));
+    const unnoticed: string[] = [];
+    for (const { path, document } of everyChange(there)) {
+      const noticed = await verified(document).then(({ problems }) => problems.length > 0, (error: unknown) => error instanceof KororaError && error.code === 'EVIDENCE_INVALID');
+      if (!noticed && !isUnproven(path)) unnoticed.push(path);
+      if (noticed && isUnproven(path)) unnoticed.push(`${path}, which is said to be unproven`);
+    }
+    expect(unnoticed).toEqual([]);
+  });
+
+  it('leaves evidence that the command checks, too, and names what was changed', async () => {
+    const [evidence, changed] = [join(testbed.root, 'there.json'), join(testbed.root, 'changed.json')];
+    await writeFile(evidence, JSON.stringify(there));
+    await writeFile(changed, JSON.stringify({ ...there, manifest: { ...there.manifest, streamBytes: 1 } }));
+    const verify = (file: string) => spawnSync('node', ['dist/cli/main.js', 'verify', file, '--trust', join(testbed.root, 'trust.json'), '--signer', testbed.keys.policy.publicFile], { encoding: 'utf8' });
+    expect(verify(evidence)).toMatchObject({ status: 0, stderr: '', stdout: expect.stringMatching(/there\.json: holds\n {2}proven .*unproven {4}timings\.startedAtMs/s) as string });
+    expect(verify(changed)).toMatchObject({ status: 1, stdout: expect.stringContaining('WRONG       manifest: it is not the one that was accepted') as string });
   });
 
   it('says when it paused, relinquished, sent, decided and resumed, in that order', () => {

@@ -137,6 +137,7 @@ const manifest = {
   streamBytes: 123_456_789,
   streamSha256: digest(0x51),
   vtpmIdentity: digest(0x71),
+  previousVerdict: null as string | null,
 };
 
 const verdict = {
@@ -152,6 +153,18 @@ const verdict = {
 };
 
 const verdictStatement = { verdict, quote: signed('verdict') };
+const receipt = {
+  protocol: 'korora/1',
+  purpose: 'receipt',
+  role: 'destination',
+  hostId: DESTINATION as string,
+  migrationId: order.migrationId,
+  vmId: VM as string,
+  epoch: 2,
+  orderDigest: digestOf(order),
+  verdictDigest: digestOf(verdict),
+  observedDigest: digest(0x61),
+};
 
 export const samples = {
   vm,
@@ -184,6 +197,7 @@ export const samples = {
     },
     manifest,
     verdict: verdictStatement,
+    receipts: { source: null, destination: { receipt, quote: signed('receipt') } },
     rounds: [{ round: 1, sentBytes: 200_000_000, remainingBytes: 4_000_000, dirtyBytesPerSecond: 1_000_000.5, elapsedMs: 900, throttlePercent: null }],
     fences: [{ envelope: await signEnvelope(fence, ADA), atMs: 3_095 }],
     approval: { envelope: await signEnvelope(approval, GRACE), atMs: 2_900 },

@@ -194,7 +194,7 @@ export class HandWrittenPeer {
 export function manifestOf(ends: Ends, summary: { bytes: number; sha256: string }): Manifest {
   return {
     protocol: 'korora/1', migrationId: ends.source.migrationId, vmId: VmId.parse('vm1'), epoch: Epoch.parse(2),
-    streamBytes: summary.bytes, streamSha256: summary.sha256, vtpmIdentity: '0'.repeat(64),
+    streamBytes: summary.bytes, streamSha256: summary.sha256, previousVerdict: null, vtpmIdentity: '0'.repeat(64),
   };
 }
 

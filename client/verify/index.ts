@@ -1,0 +1,242 @@
+/**
+ * Checks the evidence file of a move offline, with the public keys in a trust bundle and nothing else: no host, no TPM and no Temporal is
+ * asked, and the word of none is taken. What nobody signed is said to be unproven.
+ *
+ *   order, approval, limits, fences   by their operators, whom the bundle lets do that
+ *   attestation                       appraised anew (domain/appraisal.ts), but for the age of the nonces
+ *   verdict, and by it the manifest   by the destination's AK, in the state and the boot that was attested
+ *   receipts, and by them timings     by the AK of each host
+ */
+import { appraise } from '../../domain/appraisal.js';
+import type { HostEvidence } from '../../domain/attestation.js';
+import { type OpenedDocument, authorize, openSigned } from '../../domain/authority.js';
+import { digestOf } from '../../domain/canonical.js';
+import { parseDocument } from '../../domain/documents.js';
+import { type PublicKey, keyIdOf } from '../../domain/envelope.js';
+import { Evidence, type SaidRecord } from '../../domain/evidence.js';
+import { KororaError } from '../../domain/failures.js';
+import { ROLES, type Role } from '../../domain/ids.js';
+import type { Order } from '../../domain/order.js';
+import { type HostEntry, type InstalledBundle, installBundle } from '../../domain/trust-bundle.js';
+import { createEvidenceVerifier } from '../../tpm/evidence-verifier.js';
+import type { EvidenceVerifier } from '../../tpm/port.js';
+import { type EvidenceReport, ReportBuilder } from './report.js';
+
+export type { EvidenceReport } from './report.js';
+
+interface Case {
+  readonly evidence: Evidence;
+  readonly order: Order;
+  readonly installed: InstalledBundle;
+  readonly verifier: EvidenceVerifier;
+  readonly report: ReportBuilder;
+}
+
+/**
+ * `bundle`: the envelope of the trust bundle that the order names. `signers`: the keys that it must be signed by; null to believe it as it is.
+ * EVIDENCE_INVALID, BUNDLE_INVALID, BUNDLE_NOT_SIGNED where there is nothing to check; all else is in the report.
+ */
+export function verifyEvidence(value: unknown, bundle: unknown, signers: readonly PublicKey[] | null): EvidenceReport {
+  const evidence = parseDocument(Evidence, value, 'EVIDENCE_INVALID');
+  const installed = installBundle(bundle, 'this verifier', signers ?? 'any signer');
+  const report = new ReportBuilder();
+  try {
+    const opened = openSigned('korora/order', evidence.order);
+    const one: Case = { evidence, order: opened.document, installed, verifier: createEvidenceVerifier(), report };
+    checkOrder(one, opened, signers);
+    for (const role of ROLES) checkAttestation(one, role);
+    checkVerdict(one);
+    for (const role of ROLES) checkReceipt(one, role);
+    checkWords(one);
+    checkOutcome(one);
+  } catch (error) {
+    if (!(error instanceof KororaError)) throw error;
+    report.fails('order', error.message);
+  }
+  return report;
+}
+
+/** Problems of files in the order of their moves: each is to begin where the one before ended. */
+export function chainProblems(values: readonly unknown[]): readonly string[] {
+  const all = values.map((value) => parseDocument(Evidence, value, 'EVIDENCE_INVALID')).filter(({ outcome }) => outcome.kind === 'moved');
+  return all.slice(1).flatMap((next, i) => {
+    const before = all[i]?.verdict?.verdict;
+    const named = next.manifest?.previousVerdict ?? null;
+    if (before && next.manifest?.vmId === before.vmId && named === digestOf(before)) return [];
+    return [`the move to epoch ${next.manifest?.epoch ?? 'unknown'} does not follow the one to epoch ${before?.epoch ?? 'unknown'}: it names verdict ${named ?? 'none'}`];
+  });
+}
+
+function checkOrder({ evidence, order, installed, report }: Case, opened: OpenedDocument<'korora/order'>, signers: readonly PublicKey[] | null): void {
+  const { bundle, digest } = installed;
+  if (signers) report.proves('trust bundle', `${digest}, serial ${bundle.serial}`, signers.map(keyIdOf).join(', '));
+  else report.leaves('trust bundle', 'no signer was given: it is believed as it is');
+  if (report.agrees('order', order, { bundleDigest: digest }) && isSaidBy(report, 'order', opened, null, installed)) {
+    report.proves('order', `VM ${order.vmId}, epoch ${order.epoch}, from ${order.source} to ${order.destination}, until ${order.notAfter}`, nameOf(installed, order.by));
+  }
+  if (digestOf(evidence.vm) === order.vmDigest) report.proves('vm', 'the VM document that was ordered to move', nameOf(installed, order.by));
+  else report.fails('vm', 'it is not the document that was ordered to move');
+}
+
+function checkAttestation({ evidence, order, installed, verifier, report }: Case, role: Role): void {
+  const field = `attestation.${role}`;
+  const shown = evidence.attestation[role];
+  const named = evidence.attestation.referenceSets[role];
+  if (!shown) {
+    if (named !== null) report.fails('attestation.referenceSets', `${role}: of a host that proved nothing`);
+    if (evidence.outcome.kind === 'moved') report.fails(field, 'it is missing');
+    else report.leaves(field, 'the move ended before it');
+    return;
+  }
+  const host = entryOf(installed, order[role]);
+  const hostClass = host && installed.bundle.classes[host.class];
+  if (!host || !hostClass) return report.fails(field, `the bundle has no host ${order[role]}, or not its class`);
+  const result = judged(verifier, shown, host, (quote) =>
+    appraise({
+      host, hostClass, evidence: shown, quote,
+      isSignatureValid: verifier.isSignedBy(host.attestationKey, shown.quote),
+      expectedBinding: {
+        protocol: 'korora/1', purpose: 'attest', migrationId: order.migrationId, orderDigest: digestOf(order), role,
+        verifierNonce: shown.binding.verifierNonce, tlsSpkiSha256: shown.binding.tlsSpkiSha256, wrappingKeyName: shown.wrappingKey?.name ?? null,
+      },
+      bindingDigest: digestOf(shown.binding),
+      reportedPcrDigest: verifier.pcrDigest(shown.pcrValues),
+      isNonceFresh: true,
+      wrappingKeyProblem: wrappingKeyProblem(verifier, shown, host, role),
+      earlierCounters: shown.wrappingKey ? verifier.countersOf(shown.wrappingKey.certification) : null,
+    }),
+  );
+  if (!result.ok) return result.failures.forEach(({ code, message }) => report.fails(field, `${code}: ${message}`));
+  report.proves(field, `PCRs ${hostClass.pcrs.join(', ')} as in reference set ${result.peer.referenceSet}; its TLS key${role === 'destination' ? ' and wrapping key' : ''}`, akOf(host));
+  if (named === null) return report.leaves('attestation.referenceSets', `${role}: the peer has not said that it appraised it`);
+  if (named !== result.peer.referenceSet) report.fails('attestation.referenceSets', `${role}: ${named} instead of ${result.peer.referenceSet}`);
+}
+
+function wrappingKeyProblem(verifier: EvidenceVerifier, { wrappingKey, pcrValues }: HostEvidence, { attestationKey }: HostEntry, role: Role): string | null {
+  if (role === 'source') return wrappingKey === null ? null : 'a source has none';
+  return wrappingKey === null ? 'there is none' : verifier.wrappingKeyProblem({ ak: attestationKey, evidence: wrappingKey, pcrValues });
+}
+
+function judged<T>(verifier: EvidenceVerifier, { quote }: HostEvidence, { hostId }: HostEntry, judge: (quote: ReturnType<EvidenceVerifier['parseQuote']>) => T) {
+  try {
+    return judge(verifier.parseQuote(quote, hostId));
+  } catch (error) {
+    if (error instanceof KororaError) return { ok: false as const, failures: error.failures };
+    throw error;
+  }
+}
+
+function checkVerdict({ evidence, order, installed, verifier, report }: Case): void {
+  const { verdict: statement, manifest } = evidence;
+  if (!statement) {
+    if (manifest) report.leaves('manifest', 'no verdict names it');
+    return;
+  }
+  const { verdict, quote } = statement;
+  const host = entryOf(installed, order.destination);
+  if (!host) return report.fails('verdict', `the bundle has no host ${order.destination}`);
+  const epoch = order.epoch + 1;
+  const isOfTheOrder = report.agrees('verdict.verdict', verdict, { migrationId: order.migrationId, vmId: order.vmId, destination: order.destination, epoch });
+  const problem = verifier.quoteProblem({ ak: host.attestationKey, signed: quote, qualifyingData: Buffer.from(digestOf(verdict), 'hex') });
+  if (problem) return report.fails('verdict', problem);
+  if (isOfTheOrder) report.proves('verdict', `${verdict.verdict}${verdict.reason === null ? '' : `: ${verdict.reason}`}`, akOf(host));
+  if (verdict.verdict === 'rejected') return manifest ? report.leaves('manifest', 'it was rejected') : undefined;
+  checkSameState(evidence, verifier, report);
+  if (!manifest) return report.leaves('manifest', `it is not here; the verdict names ${verdict.manifestDigest ?? 'none'}`);
+  if (digestOf(manifest) !== verdict.manifestDigest) report.fails('manifest', 'it is not the one that was accepted');
+  else if (report.agrees('manifest', manifest, { migrationId: order.migrationId, vmId: order.vmId, epoch })) {
+    const since = manifest.previousVerdict ? `after verdict ${manifest.previousVerdict}` : 'its first move, or since a fence';
+    report.proves('manifest', `image of ${manifest.streamBytes} bytes, SHA-256 ${manifest.streamSha256}, vTPM ${manifest.vtpmIdentity}; ${since}`, akOf(host));
+  }
+}
+
+/** Nobody changed or restarted the destination between its attestation and its verdict. */
+function checkSameState({ attestation, verdict }: Evidence, verifier: EvidenceVerifier, report: ReportBuilder): void {
+  if (!attestation.destination || !verdict) return;
+  try {
+    const [then, now] = [attestation.destination.quote, verdict.quote].map((quote) => verifier.parseQuote(quote, 'destination'));
+    if (!then || !now) return;
+    if (now.pcrDigest !== then.pcrDigest) report.fails('verdict.quote', 'its PCRs are not those that were attested');
+    if (now.resetCount !== then.resetCount || now.restartCount !== then.restartCount) report.fails('verdict.quote', 'its TPM was restarted since it attested');
+    if (BigInt(now.clock) < BigInt(then.clock)) report.fails('verdict.quote', 'its TPM made it before it attested');
+  } catch (error) {
+    if (!(error instanceof KororaError)) throw error; // told where the attestation is checked
+  }
+}
+
+function checkReceipt({ evidence, order, installed, verifier, report }: Case, role: Role): void {
+  const { rounds, timings, verdict } = evidence;
+  const given = evidence.receipts[role];
+  const fields = role === 'source' ? ['rounds', 'timings.source'] : ['timings.destination'];
+  if (!given) return fields.forEach((field) => report.leaves(field, `${order[role]} gave no receipt`));
+  const host = entryOf(installed, order[role]);
+  if (!host || !verdict) return report.fails(`receipts.${role}`, host ? 'of a move without a verdict' : `the bundle has no host ${order[role]}`);
+  const { receipt, quote } = given;
+  const named = {
+    role, hostId: order[role], migrationId: order.migrationId, vmId: order.vmId, epoch: order.epoch + 1, orderDigest: digestOf(order), verdictDigest: digestOf(verdict.verdict),
+  };
+  const isOfTheMove = report.agrees(`receipts.${role}.receipt`, receipt, named);
+  const problem = verifier.quoteProblem({ ak: host.attestationKey, signed: quote, qualifyingData: Buffer.from(digestOf(receipt), 'hex') });
+  if (problem) return report.fails(`receipts.${role}`, problem);
+  const observed = role === 'source' ? { role, rounds, timings: timings.source } : { role, timings: timings.destination };
+  if (digestOf(observed) !== receipt.observedDigest) return report.fails(fields.join(', '), `${order[role]} signed that it saw something else`);
+  if (isOfTheMove) report.proves(`receipts.${role}`, role === 'source' ? 'it gave the VM up, and what it saw: rounds, timings' : 'the VM runs, and what it saw: timings', akOf(host));
+}
+
+function checkWords({ evidence, order, installed, report }: Case): void {
+  const { approval, fences, limitsChanges, outcome } = evidence;
+  const said = <K extends 'korora/approval' | 'korora/limits' | 'korora/fence'>(kind: K, field: string, { envelope }: SaidRecord, what: (document: OpenedDocument<K>['document']) => string): void => {
+    try {
+      const opened = openSigned(kind, envelope);
+      const isOfTheMove = report.agrees(field, opened.document, { migrationId: order.migrationId, vmId: order.vmId });
+      if (isSaidBy(report, field, opened, order, installed) && isOfTheMove) report.proves(field, what(opened.document), nameOf(installed, opened.document.by));
+    } catch (error) {
+      if (!(error instanceof KororaError)) throw error;
+      report.fails(field, error.message);
+    }
+  };
+  fences.forEach((fence, i) => said('korora/fence', `fences.${i}`, fence, ({ host, reason }) => `${host} is powered off: ${reason}`));
+  limitsChanges.forEach((change, i) => said('korora/limits', `limitsChanges.${i}`, change, ({ limits }) => `other limits: ${JSON.stringify(limits)}`));
+  if (!approval) {
+    if (order.requiresApproval && outcome.kind === 'moved') report.fails('approval', 'the order asks for one');
+    return;
+  }
+  said('korora/approval', 'approval', approval, (document) => {
+    report.agrees('approval', document, { orderDigest: digestOf(order) });
+    if (installed.bundle.parameters.approverMustDiffer && document.by === order.by) report.fails('approval', `${document.by} ordered the move`);
+    return 'the move may stop the source';
+  });
+}
+
+function checkOutcome({ evidence, order, report }: Case): void {
+  const { outcome, verdict, receipts } = evidence;
+  const isAccepted = verdict?.verdict.verdict === 'accepted';
+  if ((outcome.kind === 'moved') !== isAccepted) report.fails('outcome.kind', `${outcome.kind}, and the destination ${isAccepted ? 'accepted' : 'did not accept'}`);
+  const place = isAccepted ? order.destination : order.source;
+  if (outcome.runsOn !== null && outcome.runsOn !== place) report.fails('outcome.runsOn', `${outcome.runsOn} instead of ${place}`);
+  if (!verdict) report.leaves('outcome', 'no host signed how the move ended');
+  else if (!isAccepted || !receipts.destination || outcome.runsOn === null) report.leaves('outcome.runsOn', 'no host signed that the VM runs');
+  if (outcome.failures.length > 0) report.leaves('outcome.failures', 'told by the control plane');
+  for (const field of ['timings.startedAtMs', 'timings.endedAtMs', 'timings.phases']) report.leaves(field, 'by the clock of the control plane');
+  const said = [...evidence.fences.map((_, i) => `fences.${i}`), ...evidence.limitsChanges.map((_, i) => `limitsChanges.${i}`), ...(evidence.approval ? ['approval'] : [])];
+  for (const field of said) report.leaves(`${field}.atMs`, 'by the clock of the control plane');
+}
+
+function isSaidBy(report: ReportBuilder, field: string, opened: Parameters<typeof authorize>[0], order: Order | null, { bundle }: InstalledBundle): boolean {
+  const authority = authorize(opened, order, bundle, 'this verifier' as HostEntry['hostId']);
+  if (!authority.ok) report.fails(field, `${authority.failure.code}: ${authority.failure.message}`);
+  return authority.ok;
+}
+
+function entryOf({ bundle }: InstalledBundle, hostId: string): HostEntry | undefined {
+  return bundle.hosts.find((host) => host.hostId === hostId);
+}
+
+function nameOf({ bundle }: InstalledBundle, by: string): string {
+  const operator = bundle.operators.find(({ name }) => name === by);
+  return operator ? `${by}, key ${keyIdOf(operator.publicKey)}` : by;
+}
+
+function akOf({ hostId, attestationKey }: HostEntry): string {
+  return `${hostId}, AK ${attestationKey.name}`;
+}
