@@ -47,6 +47,7 @@ export function createAttestation(services: HostServices, { gatherAhead }: { rea
       outgoing: null,
       isHeld: order.requiresApproval,
       approval: null,
+      limitsChanges: [],
     };
     sessions.add(session);
     if (role === 'source') gatherAhead(session);

@@ -2,6 +2,7 @@
 import { KororaError, failure, refuse } from '../domain/failures.js';
 import type { RoundRecord } from '../domain/evidence.js';
 import { NetworkAddress } from '../domain/ids.js';
+import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
 import type { Envelope } from '../domain/envelope.js';
 import type { Approval } from '../domain/order.js';
@@ -68,8 +69,10 @@ export function createCopying(services: HostServices, settlement: Settlement) {
   async function tuneCopy({ move: { migrationId, vmId }, change }: { readonly move: MoveKey; readonly change: Envelope }): Promise<void> {
     const session = sessions.find(migrationId);
     if (!session?.outgoing) throw refuse('NOT_COPYING', { vm: vmId, phase: 'unknown here' });
-    const { limits } = sameMove(await admitWord(services, 'korora/limits', change, session.order), session);
-    await session.outgoing.setLimits(limits);
+    const said = sameMove(await admitWord(services, 'korora/limits', change, session.order), session);
+    await session.outgoing.setLimits(said.limits);
+    const last = session.limitsChanges.at(-1);
+    if (!last || digestOf(last) !== digestOf(said)) session.limitsChanges = [...session.limitsChanges, said];
   }
 
   /**

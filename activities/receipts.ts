@@ -6,6 +6,7 @@ import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
 import { refuse } from '../domain/failures.js';
 import type { DestinationTimings, RoundRecord, SourceTimings } from '../domain/evidence.js';
+import type { Sha256Hex } from '../domain/ids.js';
 import { type Receipt, type ReceiptStatement, VerdictStatement } from '../domain/manifest.js';
 import { type OwnershipRecord, settlementOf } from '../domain/ownership.js';
 import { roundRecords } from './copy.js';
@@ -16,7 +17,14 @@ import { createStatements } from './statements.js';
 
 /** What a receipt's `observedDigest` is of. */
 export type Observed =
-  | { readonly role: 'source'; readonly rounds: readonly RoundRecord[]; readonly timings: SourceTimings | null }
+  | {
+      readonly role: 'source';
+      readonly rounds: readonly RoundRecord[];
+      readonly timings: SourceTimings | null;
+      /** Digests of what operators said and it went by. */
+      readonly approval: Sha256Hex | null;
+      readonly limitsChanges: readonly Sha256Hex[];
+    }
   | { readonly role: 'destination'; readonly timings: DestinationTimings | null };
 
 export interface GivenReceipt {
@@ -54,8 +62,8 @@ function isEnded(record: OwnershipRecord, { role, order: { migrationId } }: Sess
   return record.state === 'retired' && record.migrationId === migrationId;
 }
 
-async function observedIn({ role, outgoing, acceptedAt }: Session): Promise<Observed> {
+async function observedIn({ role, outgoing, acceptedAt, approval, limitsChanges }: Session): Promise<Observed> {
   if (role === 'destination') return { role, timings: acceptedAt };
   const handover = await outgoing?.finish().catch(() => null);
-  return { role, rounds: outgoing ? roundRecords(outgoing) : [], timings: handover?.timings ?? null };
+  return { role, rounds: outgoing ? roundRecords(outgoing) : [], timings: handover?.timings ?? null, approval: approval && digestOf(approval), limitsChanges: limitsChanges.map(digestOf) };
 }

@@ -7,7 +7,7 @@ import type { AppraisedPeer } from '../domain/appraisal.js';
 import { refuse } from '../domain/failures.js';
 import type { Epoch, MigrationId, Role, Sha256Hex } from '../domain/ids.js';
 import type { DestinationTimings } from '../domain/evidence.js';
-import type { Approval, Order } from '../domain/order.js';
+import type { Approval, LimitsChange, Order } from '../domain/order.js';
 import type { ChannelIdentity, ChannelListener } from '../channel/port.js';
 import type { IncomingImage } from '../hypervisor/port.js';
 import type { WrappingKeyHandle } from '../tpm/port.js';
@@ -59,6 +59,8 @@ export interface Session {
   isHeld: boolean;
   /** Of the order that asks for one; null while it was not given, and where none is asked for. */
   approval: Approval | null;
+  /** Other limits that operators signed and this source went by, oldest first. */
+  limitsChanges: readonly LimitsChange[];
 }
 
 export interface Sessions {

@@ -69,7 +69,7 @@ export const Receipt = z.strictObject({
   orderDigest: Sha256Hex,
   /** Of the accepted verdict. */
   verdictDigest: Sha256Hex,
-  /** Of what it saw: {role, rounds, timings} of the source, {role, timings} of the destination, as the evidence file has them. */
+  /** Of what it saw: {role, rounds, timings, digests of approval and limitsChanges} of the source, {role, timings} of the destination, as the evidence file has them. */
   observedDigest: Sha256Hex,
 });
 export type Receipt = Readonly<z.infer<typeof Receipt>>;

@@ -15,7 +15,7 @@ import { parseDocument } from '../../domain/documents.js';
 import { type PublicKey, keyIdOf } from '../../domain/envelope.js';
 import { Evidence, type SaidRecord } from '../../domain/evidence.js';
 import { KororaError } from '../../domain/failures.js';
-import { ROLES, type Role } from '../../domain/ids.js';
+import { ROLES, type Role, assertNever } from '../../domain/ids.js';
 import type { Order } from '../../domain/order.js';
 import { type HostEntry, type InstalledBundle, installBundle } from '../../domain/trust-bundle.js';
 import { createEvidenceVerifier } from '../../tpm/evidence-verifier.js';
@@ -40,19 +40,25 @@ export function verifyEvidence(value: unknown, bundle: unknown, signers: readonl
   const evidence = parseDocument(Evidence, value, 'EVIDENCE_INVALID');
   const installed = installBundle(bundle, 'this verifier', signers ?? 'any signer');
   const report = new ReportBuilder();
-  try {
+  /** What cannot be read is wrong like anything else. */
+  const check = (field: string, work: () => void) => {
+    try {
+      work();
+    } catch (error) {
+      if (!(error instanceof KororaError)) throw error;
+      report.fails(field, error.message);
+    }
+  };
+  check('order', () => {
     const opened = openSigned('korora/order', evidence.order);
     const one: Case = { evidence, order: opened.document, installed, verifier: createEvidenceVerifier(), report };
     checkOrder(one, opened, signers);
-    for (const role of ROLES) checkAttestation(one, role);
-    checkVerdict(one);
-    for (const role of ROLES) checkReceipt(one, role);
-    checkWords(one);
+    for (const role of ROLES) check(`attestation.${role}`, () => checkAttestation(one, role));
+    check('verdict', () => checkVerdict(one));
+    for (const role of ROLES) check(`receipts.${role}`, () => checkReceipt(one, role));
+    for (const { kind, field, said } of wordsOf(evidence)) check(field, () => checkWord(one, kind, field, said));
     checkOutcome(one);
-  } catch (error) {
-    if (!(error instanceof KororaError)) throw error;
-    report.fails('order', error.message);
-  }
+  });
   return report;
 }
 
@@ -91,21 +97,20 @@ function checkAttestation({ evidence, order, installed, verifier, report }: Case
   const host = entryOf(installed, order[role]);
   const hostClass = host && installed.bundle.classes[host.class];
   if (!host || !hostClass) return report.fails(field, `the bundle has no host ${order[role]}, or not its class`);
-  const result = judged(verifier, shown, host, (quote) =>
-    appraise({
-      host, hostClass, evidence: shown, quote,
-      isSignatureValid: verifier.isSignedBy(host.attestationKey, shown.quote),
-      expectedBinding: {
-        protocol: 'korora/1', purpose: 'attest', migrationId: order.migrationId, orderDigest: digestOf(order), role,
-        verifierNonce: shown.binding.verifierNonce, tlsSpkiSha256: shown.binding.tlsSpkiSha256, wrappingKeyName: shown.wrappingKey?.name ?? null,
-      },
-      bindingDigest: digestOf(shown.binding),
-      reportedPcrDigest: verifier.pcrDigest(shown.pcrValues),
-      isNonceFresh: true,
-      wrappingKeyProblem: wrappingKeyProblem(verifier, shown, host, role),
-      earlierCounters: shown.wrappingKey ? verifier.countersOf(shown.wrappingKey.certification) : null,
-    }),
-  );
+  const { verifierNonce, tlsSpkiSha256 } = shown.binding;
+  const result = appraise({
+    host,
+    hostClass,
+    evidence: shown,
+    quote: verifier.parseQuote(shown.quote, host.hostId),
+    isSignatureValid: verifier.isSignedBy(host.attestationKey, shown.quote),
+    expectedBinding: { protocol: 'korora/1', purpose: 'attest', migrationId: order.migrationId, orderDigest: digestOf(order), role, verifierNonce, tlsSpkiSha256, wrappingKeyName: shown.wrappingKey?.name ?? null },
+    bindingDigest: digestOf(shown.binding),
+    reportedPcrDigest: verifier.pcrDigest(shown.pcrValues),
+    isNonceFresh: true,
+    wrappingKeyProblem: wrappingKeyProblem(verifier, shown, host, role),
+    earlierCounters: shown.wrappingKey ? verifier.countersOf(shown.wrappingKey.certification) : null,
+  });
   if (!result.ok) return result.failures.forEach(({ code, message }) => report.fails(field, `${code}: ${message}`));
   report.proves(field, `PCRs ${hostClass.pcrs.join(', ')} as in reference set ${result.peer.referenceSet}; its TLS key${role === 'destination' ? ' and wrapping key' : ''}`, akOf(host));
   if (named === null) return report.leaves('attestation.referenceSets', `${role}: the peer has not said that it appraised it`);
@@ -115,15 +120,6 @@ function checkAttestation({ evidence, order, installed, verifier, report }: Case
 function wrappingKeyProblem(verifier: EvidenceVerifier, { wrappingKey, pcrValues }: HostEvidence, { attestationKey }: HostEntry, role: Role): string | null {
   if (role === 'source') return wrappingKey === null ? null : 'a source has none';
   return wrappingKey === null ? 'there is none' : verifier.wrappingKeyProblem({ ak: attestationKey, evidence: wrappingKey, pcrValues });
-}
-
-function judged<T>(verifier: EvidenceVerifier, { quote }: HostEvidence, { hostId }: HostEntry, judge: (quote: ReturnType<EvidenceVerifier['parseQuote']>) => T) {
-  try {
-    return judge(verifier.parseQuote(quote, hostId));
-  } catch (error) {
-    if (error instanceof KororaError) return { ok: false as const, failures: error.failures };
-    throw error;
-  }
 }
 
 function checkVerdict({ evidence, order, installed, verifier, report }: Case): void {
@@ -153,21 +149,16 @@ function checkVerdict({ evidence, order, installed, verifier, report }: Case): v
 /** Nobody changed or restarted the destination between its attestation and its verdict. */
 function checkSameState({ attestation, verdict }: Evidence, verifier: EvidenceVerifier, report: ReportBuilder): void {
   if (!attestation.destination || !verdict) return;
-  try {
-    const [then, now] = [attestation.destination.quote, verdict.quote].map((quote) => verifier.parseQuote(quote, 'destination'));
-    if (!then || !now) return;
-    if (now.pcrDigest !== then.pcrDigest) report.fails('verdict.quote', 'its PCRs are not those that were attested');
-    if (now.resetCount !== then.resetCount || now.restartCount !== then.restartCount) report.fails('verdict.quote', 'its TPM was restarted since it attested');
-    if (BigInt(now.clock) < BigInt(then.clock)) report.fails('verdict.quote', 'its TPM made it before it attested');
-  } catch (error) {
-    if (!(error instanceof KororaError)) throw error; // told where the attestation is checked
-  }
+  const [then, now] = [verifier.parseQuote(attestation.destination.quote, 'the destination'), verifier.parseQuote(verdict.quote, 'the destination')];
+  if (now.pcrDigest !== then.pcrDigest) report.fails('verdict.quote', 'its PCRs are not those that were attested');
+  if (now.resetCount !== then.resetCount || now.restartCount !== then.restartCount) report.fails('verdict.quote', 'its TPM was restarted since it attested');
+  if (BigInt(now.clock) < BigInt(then.clock)) report.fails('verdict.quote', 'its TPM made it before it attested');
 }
 
 function checkReceipt({ evidence, order, installed, verifier, report }: Case, role: Role): void {
   const { rounds, timings, verdict } = evidence;
   const given = evidence.receipts[role];
-  const fields = role === 'source' ? ['rounds', 'timings.source'] : ['timings.destination'];
+  const fields = role === 'source' ? ['rounds', 'timings.source', 'approval', 'limitsChanges'] : ['timings.destination'];
   if (!given) return fields.forEach((field) => report.leaves(field, `${order[role]} gave no receipt`));
   const host = entryOf(installed, order[role]);
   if (!host || !verdict) return report.fails(`receipts.${role}`, host ? 'of a move without a verdict' : `the bundle has no host ${order[role]}`);
@@ -178,34 +169,57 @@ function checkReceipt({ evidence, order, installed, verifier, report }: Case, ro
   const isOfTheMove = report.agrees(`receipts.${role}.receipt`, receipt, named);
   const problem = verifier.quoteProblem({ ak: host.attestationKey, signed: quote, qualifyingData: Buffer.from(digestOf(receipt), 'hex') });
   if (problem) return report.fails(`receipts.${role}`, problem);
-  const observed = role === 'source' ? { role, rounds, timings: timings.source } : { role, timings: timings.destination };
+  const observed = role === 'source' ? { role, rounds, timings: timings.source, ...wordsIn(evidence) } : { role, timings: timings.destination };
   if (digestOf(observed) !== receipt.observedDigest) return report.fails(fields.join(', '), `${order[role]} signed that it saw something else`);
-  if (isOfTheMove) report.proves(`receipts.${role}`, role === 'source' ? 'it gave the VM up, and what it saw: rounds, timings' : 'the VM runs, and what it saw: timings', akOf(host));
+  if (isOfTheMove) report.proves(`receipts.${role}`, role === 'source' ? 'it gave the VM up, and what it saw: rounds, timings, what operators said' : 'the VM runs, and what it saw: timings', akOf(host));
 }
 
-function checkWords({ evidence, order, installed, report }: Case): void {
-  const { approval, fences, limitsChanges, outcome } = evidence;
-  const said = <K extends 'korora/approval' | 'korora/limits' | 'korora/fence'>(kind: K, field: string, { envelope }: SaidRecord, what: (document: OpenedDocument<K>['document']) => string): void => {
-    try {
-      const opened = openSigned(kind, envelope);
-      const isOfTheMove = report.agrees(field, opened.document, { migrationId: order.migrationId, vmId: order.vmId });
-      if (isSaidBy(report, field, opened, order, installed) && isOfTheMove) report.proves(field, what(opened.document), nameOf(installed, opened.document.by));
-    } catch (error) {
-      if (!(error instanceof KororaError)) throw error;
-      report.fails(field, error.message);
-    }
+function wordsIn({ approval, limitsChanges }: Evidence) {
+  return {
+    approval: approval && digestOf(openSigned('korora/approval', approval.envelope).document),
+    limitsChanges: limitsChanges.map(({ envelope }) => digestOf(openSigned('korora/limits', envelope).document)),
   };
-  fences.forEach((fence, i) => said('korora/fence', `fences.${i}`, fence, ({ host, reason }) => `${host} is powered off: ${reason}`));
-  limitsChanges.forEach((change, i) => said('korora/limits', `limitsChanges.${i}`, change, ({ limits }) => `other limits: ${JSON.stringify(limits)}`));
-  if (!approval) {
-    if (order.requiresApproval && outcome.kind === 'moved') report.fails('approval', 'the order asks for one');
-    return;
+}
+
+type WordKind = 'korora/approval' | 'korora/limits' | 'korora/fence';
+
+interface Word {
+  readonly kind: WordKind;
+  readonly field: string;
+  readonly said: SaidRecord;
+}
+
+function wordsOf({ fences, limitsChanges, approval }: Evidence): readonly Word[] {
+  return [
+    ...fences.map((said, i): Word => ({ kind: 'korora/fence', field: `fences.${i}`, said })),
+    ...limitsChanges.map((said, i): Word => ({ kind: 'korora/limits', field: `limitsChanges.${i}`, said })),
+    ...(approval ? [{ kind: 'korora/approval', field: 'approval', said: approval } as const] : []),
+  ];
+}
+
+function checkWord({ order, installed, report }: Case, kind: WordKind, field: string, { envelope }: SaidRecord): void {
+  report.leaves(`${field}.atMs`, 'by the clock of the control plane');
+  const opened = openSigned(kind, envelope);
+  const { document } = opened;
+  const isOfTheMove = report.agrees(field, document, { migrationId: order.migrationId, vmId: order.vmId });
+  if (!isSaidBy(report, field, opened, order, installed) || !isOfTheMove) return;
+  report.proves(field, whatIsSaid(document), nameOf(installed, document.by));
+  if (document.kind !== 'korora/approval') return;
+  report.agrees(field, document, { orderDigest: digestOf(order) });
+  if (installed.bundle.parameters.approverMustDiffer && document.by === order.by) report.fails(field, `${document.by} ordered the move`);
+}
+
+function whatIsSaid(document: OpenedDocument<WordKind>['document']): string {
+  switch (document.kind) {
+    case 'korora/approval':
+      return 'the move may stop the source';
+    case 'korora/limits':
+      return `other limits: ${JSON.stringify(document.limits)}`;
+    case 'korora/fence':
+      return `${document.host} is powered off: ${document.reason}`;
+    default:
+      return assertNever(document);
   }
-  said('korora/approval', 'approval', approval, (document) => {
-    report.agrees('approval', document, { orderDigest: digestOf(order) });
-    if (installed.bundle.parameters.approverMustDiffer && document.by === order.by) report.fails('approval', `${document.by} ordered the move`);
-    return 'the move may stop the source';
-  });
 }
 
 function checkOutcome({ evidence, order, report }: Case): void {
@@ -218,8 +232,7 @@ function checkOutcome({ evidence, order, report }: Case): void {
   else if (!isAccepted || !receipts.destination || outcome.runsOn === null) report.leaves('outcome.runsOn', 'no host signed that the VM runs');
   if (outcome.failures.length > 0) report.leaves('outcome.failures', 'told by the control plane');
   for (const field of ['timings.startedAtMs', 'timings.endedAtMs', 'timings.phases']) report.leaves(field, 'by the clock of the control plane');
-  const said = [...evidence.fences.map((_, i) => `fences.${i}`), ...evidence.limitsChanges.map((_, i) => `limitsChanges.${i}`), ...(evidence.approval ? ['approval'] : [])];
-  for (const field of said) report.leaves(`${field}.atMs`, 'by the clock of the control plane');
+  if (order.requiresApproval && isAccepted && !evidence.approval) report.fails('approval', 'the order asks for one');
 }
 
 function isSaidBy(report: ReportBuilder, field: string, opened: Parameters<typeof authorize>[0], order: Order | null, { bundle }: InstalledBundle): boolean {
