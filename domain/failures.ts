@@ -137,11 +137,11 @@ export const FAILURES = {
   OWNERSHIP_REFUSED: row.never('{host} refuses {event} for VM {vm}: its record says {state}', 'See `korora vm show {vm}`; the record is right until evidence says otherwise.'),
   RECORD_STALE: row.never(
     'the ownership record of VM {vm} on {host} may not be its last: {problem}',
-    'Nothing runs by it. Run `korora vm reconcile {vm}`: a host that owns the VM proves it, and {host} gives up. Else put the last state folder of {host} back, or `korora host reinstate {host}`.',
+    'Run `korora vm reconcile {vm}`: if another host owns the VM, {host} gives it up. Else see the runbook, "A state folder came back".',
   ),
   RECORDS_IN_DOUBT: row.never(
     'the ownership records of {host} may not be its last: {problem}',
-    'Nothing is started, sent or received by them. Put the last state folder of {host} back; or run `korora vm reconcile` for each of its VMs, then `korora host reinstate {host} --reason TEXT`.',
+    'Put the last state folder of {host} back. Else run `korora vm reconcile` for each of its VMs, then sign that no other host runs what is left: `korora host reinstate {host} --reason TEXT`.',
   ),
   REINSTATEMENT_STALE: row.never('the records of {host} are not those any more that were signed for', 'See how they are (`korora host list`), and sign again.'),
   RECORD_UNREADABLE: row.never('the ownership record of VM {vm} on {host} cannot be read: {problem}', 'Do not start the VM here. Restore the record from {host} only with its TPM counter, or fence the host.'),

@@ -19,7 +19,7 @@ export function addVerifyCommand(program: Command): void {
   program
     .command('verify')
     .description('check evidence files offline: what was proven and by whom, and what nobody proved; of several of one VM, also that they are a chain')
-    .argument('<evidence...>', 'evidence files, in the order of their moves')
+    .argument('<evidence...>', 'evidence files')
     .option('--also-trust <files...>', 'more trust bundles, where the orders name different ones')
     .option('--signer <files...>', 'public keys (PEM) by which the bundles must be signed; without them the bundles are believed as they are')
     .action(command(globals, async (files: string[], { alsoTrust, signer }: VerifyOptions) => {

@@ -62,14 +62,17 @@ export function verifyEvidence(value: unknown, bundle: unknown, signers: readonl
   return report;
 }
 
-/** Problems of files in the order of their moves: each is to begin where the one before ended. */
+/** Of the files of moves, some of one VM: each is to begin where the one before ended. Files of moves that failed are left out. EVIDENCE_INVALID. */
 export function chainProblems(values: readonly unknown[]): readonly string[] {
-  const all = values.map((value) => parseDocument(Evidence, value, 'EVIDENCE_INVALID')).filter(({ outcome }) => outcome.kind === 'moved');
-  return all.slice(1).flatMap((next, i) => {
-    const before = all[i]?.verdict?.verdict;
-    const named = next.manifest?.previousVerdict ?? null;
-    if (before && next.manifest?.vmId === before.vmId && named === digestOf(before)) return [];
-    return [`the move to epoch ${next.manifest?.epoch ?? 'unknown'} does not follow the one to epoch ${before?.epoch ?? 'unknown'}: it names verdict ${named ?? 'none'}`];
+  const moves = values
+    .map((value) => parseDocument(Evidence, value, 'EVIDENCE_INVALID'))
+    .flatMap(({ manifest, verdict }) => (verdict?.verdict.verdict === 'accepted' ? [{ manifest, verdict: verdict.verdict }] : []))
+    .sort(({ verdict: a }, { verdict: b }) => (a.vmId === b.vmId ? a.epoch - b.epoch : a.vmId < b.vmId ? -1 : 1));
+  return moves.flatMap(({ verdict: { vmId, epoch }, manifest }, i) => {
+    const before = moves[i - 1]?.verdict;
+    if (before?.vmId !== vmId) return [];
+    const named = manifest?.previousVerdict ?? 'none';
+    return named === digestOf(before) ? [] : [`VM ${vmId}: the move to epoch ${epoch} does not follow the one to epoch ${before.epoch}: it names verdict ${named}`];
   });
 }
 

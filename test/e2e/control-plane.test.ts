@@ -163,7 +163,7 @@ describe('evidence that the control plane carries', () => {
 });
 
 describe('a word about a move', () => {
-  it('that an operator did not sign changes nothing: fence, verdict, claim', async () => {
+  it('that an operator did not sign changes nothing: fence, verdict, claim, receipt, reinstatement', async () => {
     const { move } = orderOf();
     const fence = (changes: object = {}) => ({ kind: 'korora/fence' as const, version: 1, ...move, host: 'host-b', reason: 'it is off', by: 'operator', notAfter: IN_AN_HOUR(), ...changes });
     expect(await rogue.codeOf('host-a', 'fenceDestination', { fence: fence() })).toBe('ORDER_INVALID');
@@ -180,6 +180,14 @@ describe('a word about a move', () => {
     expect(await rogue.codeOf('host-a', 'resolveSource', { statement: { verdict, quote } })).toBe('OWNERSHIP_REFUSED');
     const statement: unknown = { claim: { protocol: 'korora/1', purpose: 'claim', vmId, hostId: 'host-b', epoch: 9, migrationId: move.migrationId }, quote } satisfies Record<keyof ClaimStatement, unknown>;
     expect(await rogue.codeOf('host-a', 'yieldToClaim', { statement })).toBe('CLAIM_UNPROVEN');
+    expect(await rogue.codeOf('host-b', 'giveReceipt', { move, statement: { verdict, quote } })).toBe('SESSION_LOST');
+
+    const reinstatement = (changes: object = {}) => ({ kind: 'korora/reinstatement' as const, version: 1, host: 'host-a', ledgerDigest: 'ab'.repeat(32), reason: 'it is so', by: 'operator', notAfter: IN_AN_HOUR(), ...changes });
+    const reinstates = async (envelope: unknown) => rogue.codeOf('host-a', 'reinstateRecords', { reinstatement: envelope });
+    expect(await reinstates(reinstatement())).toBe('ORDER_INVALID');
+    expect(await reinstates(await signEnvelope(reinstatement(), MALLORY))).toBe('ORDER_NOT_SIGNED');
+    expect(await reinstates(await signEnvelope(reinstatement({ notAfter: AN_HOUR_AGO() }), operator))).toBe('ORDER_EXPIRED');
+    expect(await reinstates(await signEnvelope(reinstatement({ host: 'host-b' }), operator))).toBe('ORDER_INVALID');
     await runsOnlyOn('host-a', 1);
   });
 });

@@ -33,7 +33,7 @@ afterAll(async () => {
 });
 
 it('leads a reader from nothing to a VM that moved', async () => {
-  expect(blocks.length).toBe(6);
+  expect(blocks.length).toBe(7);
   let said = '';
   for (const block of blocks) {
     if (block.includes('# terminal')) await startWorkers(block);
@@ -44,6 +44,8 @@ it('leads a reader from nothing to a VM that moved', async () => {
   expect(said).toContain('VM counter moved and runs on host-b');
   expect(said).toMatch(/counter +host-b +owner +2 +running/);
   expect(said).toMatch(/counter +host-a +retired +1 +absent/);
+  expect(said).toMatch(/evidence\/counter-.*\.json: holds\n {2}proven {6}trust bundle: /);
+  expect(said).not.toContain('WRONG');
 });
 
 async function startWorkers(block: string): Promise<void> {
