@@ -68,14 +68,23 @@ const hostEntry = (hostId: string, byte: number) => ({
   status: 'active',
   address: { host: `${hostId}.example`, port: 7711 },
   attestationKey: { publicArea: base64(`AK of ${hostId}`), name: tpmName(byte) },
-  ekCertificateSha256: digest(byte + 1),
+  identity: { proof: 'ek-certificate', ekCertificateSha256: digest(byte + 1), rootSha256: digest(0xca) },
 });
+
+const { identity, ...enrolledHost } = hostEntry(SOURCE, 0xa0);
+const enrolment = {
+  kind: 'korora/enrolment',
+  version: 1,
+  host: enrolledHost,
+  pcrValues: { '0': digest(0x10), '4': digest(0x14), '7': digest(0x17) },
+  ekCertificate: base64('EK certificate') as string | null,
+};
 
 const anything = { actions: ['start', 'migrate', 'approve', 'fence'], vms: ['*'], sources: ['*'], destinations: ['*'] };
 
 const trustBundle = {
   kind: 'korora/trust-bundle' as const,
-  version: 2,
+  version: 3,
   serial: 7,
   expiresAt: '2030-01-01T00:00:00Z',
   hosts: [hostEntry(SOURCE, 0xa0), hostEntry(DESTINATION, 0xb0)],
@@ -157,6 +166,10 @@ export const samples = {
   hostClass,
   hostEntry: hostEntry(SOURCE, 0xa0),
   trustBundle,
+  enrolment,
+  challenge: { kind: 'korora/enrolment-challenge', version: 1, hostId: SOURCE as string, pcrs: [0, 4, 7], credential: base64('credential') },
+  challengedHost: { kind: 'korora/challenged-host', version: 1, enrolment, identity, answerDigest: digest(0xe1) },
+  answer: { kind: 'korora/enrolment-answer', version: 1, hostId: SOURCE as string, quote: signed('answer') },
   order,
   start,
   approval,
