@@ -46,13 +46,13 @@ export async function readBundle(options: Pick<GlobalOptions, 'trust'>): Promise
 }
 
 /** Fails with `code`, where the file is missing or not JSON. */
-export async function readJsonFile(file: string, code: 'BUNDLE_INVALID' | 'VM_DOCUMENT_INVALID' | 'HOST_CONFIG_INVALID' | 'EVIDENCE_INVALID'): Promise<unknown> {
+export async function readJsonFile(file: string, code: 'BUNDLE_INVALID' | 'VM_DOCUMENT_INVALID' | 'ENROLMENT_FILE_INVALID' | 'EVIDENCE_INVALID'): Promise<unknown> {
   try {
     return JSON.parse(await readFile(file, 'utf8'));
   } catch (error) {
     const problem = `${file}: ${problemOf(error)}`;
     if (code === 'BUNDLE_INVALID') throw refuse(code, { host: 'this client', problem }, error);
-    if (code === 'HOST_CONFIG_INVALID') throw refuse(code, { file, problem: problemOf(error) }, error);
+    if (code === 'ENROLMENT_FILE_INVALID') throw refuse(code, { file, problem: problemOf(error) }, error);
     throw refuse(code, { problem }, error);
   }
 }

@@ -56,6 +56,33 @@ export const FAILURES = {
   HOST_CONFIG_INVALID: row.never('the configuration {file} is not valid: {problem}', 'Correct the named field and start the worker again.'),
   EVIDENCE_INVALID: row.never('the evidence file is not valid: {problem}', 'Take the file as the record activity wrote it.'),
 
+  // Enrolment
+  ENROLMENT_FILE_INVALID: row.never('{file} cannot be used: {problem}', 'Give the file as `korora host` or `korora trust` wrote it, and certificates of CAs in PEM or DER.'),
+  EK_CERTIFICATE_MISSING: row.never(
+    'the TPM of {host} has no EK certificate',
+    'Ask the maker of the machine for it. If {host} is to be believed without proof, admit it with `--without-ek-certificate {host}`, which the trust bundle then says.',
+  ),
+  EK_CERTIFICATE_INVALID: row.never('the EK certificate of {host} cannot be used: {problem}', 'Look at the TPM of {host}: an EK certificate of RSA 2048, ECC P-256 or ECC P-384 is needed, as its maker signed it.'),
+  EK_CERTIFICATE_UNTRUSTED: row.never(
+    'the EK certificate of {host}, issued by {issuer}, does not lead to the root of a CA that was given',
+    'If the maker of its TPM is trusted, get the certificates of its CAs from there, root and intermediates, and give them all (--ek-ca).',
+  ),
+  EK_CERTIFICATE_EXPIRED: row.never(
+    'a certificate between the EK of {host} and its root, that of {subject}, is good from {validFrom} to {validTo}; it is {at}',
+    'Check the clock here, and get the present certificates of the CAs from the maker of the TPM.',
+  ),
+  EK_DIFFERS: row.never('the TPM of {host} makes another EK than the one in its EK certificate', 'Look at the TPM of {host}: its certificate is of another TPM, or its EK is made from a template of its maker’s own.'),
+  AK_UNFIT: row.never('the AK of {host} is no key that signs only what its TPM made: {problem}', 'Enrol {host} again with `korora host enrol`, which makes the right key; if it comes back so, treat the host as compromised.'),
+  ACTIVATION_REFUSED: row.never(
+    'the TPM of {host} does not open the challenge, which is for another AK or EK: {problem}',
+    'Enrol {host} again and make a new challenge of that. If it is refused again, the enrolment was changed on its way.',
+  ),
+  ANSWER_MISSING: row.never('{host} was not shown to hold the AK of its enrolment: no challenge, or no answer to it, was given', 'Make a challenge (`korora trust challenge`), let {host} answer it (`korora host answer`), and give both files.'),
+  ANSWER_WRONG: row.never(
+    'the answer of {host} does not prove what its enrolment says of its AK, EK and PCRs: {problem}',
+    'Enrol {host} again and make a new challenge of that. If its answer is wrong again, its files were changed on their way, or {host} is compromised.',
+  ),
+
   // Preflight
   VM_UNKNOWN: row.never('VM {vm} is not known on any host that answers', 'Check the name with `korora vm list`, and that the worker of its host runs.'),
   HOST_UNKNOWN: row.never('host {host} is not in the trust bundle', 'Check the name with `korora host list`; enrol the host and install the new bundle if it is new.'),

@@ -14,7 +14,13 @@ import { Operator } from './operators.js';
 
 const ClassName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,46}$/, 'lower-case letters, digits and hyphens');
 
-/** One host as enrolled: `korora host enrol` prints it. */
+/** The AK is in one TPM with the EK of this certificate, whose chain ends at this root: SHA-256 of each (DER). */
+export const ProvenIdentity = z.strictObject({ proof: z.literal('ek-certificate'), ekCertificateSha256: Sha256Hex, rootSha256: Sha256Hex });
+
+/** What was shown about the TPM that holds a host's AK; `none`: whoever signed the bundle said that the host is to be believed. */
+export const HostIdentity = z.discriminatedUnion('proof', [ProvenIdentity, z.strictObject({ proof: z.literal('none') })]);
+
+/** One host as admitted; domain/enrolment.ts has the way there. */
 export const HostEntry = z.strictObject({
   hostId: HostId,
   class: ClassName,
@@ -22,8 +28,7 @@ export const HostEntry = z.strictObject({
   /** Where its peers reach its channel; port 0 for one that it chooses at every move. */
   address: NetworkAddress,
   attestationKey: AttestationKeyPublic,
-  /** SHA-256 of the EK certificate (DER); null where the TPM has none. */
-  ekCertificateSha256: Sha256Hex.nullable(),
+  identity: HostIdentity,
 });
 export type HostEntry = Readonly<z.infer<typeof HostEntry>>;
 
@@ -66,6 +71,7 @@ export const TrustBundle = z
   })
   .refine((b) => isUnique(b.hosts.map((h) => h.hostId)), 'a host is listed twice')
   .refine((b) => isUnique(b.hosts.map((h) => h.attestationKey.name)), 'two hosts share one AK')
+  .refine((b) => isUnique(b.hosts.flatMap(({ identity }) => (identity.proof === 'none' ? [] : [identity.ekCertificateSha256]))), 'two hosts share one TPM')
   .refine((b) => isUnique(b.operators.map((o) => o.name)) && isUnique(b.operators.map((o) => o.publicKey)), 'two operators share a name or a key')
   .refine((b) => b.hosts.every((h) => Object.hasOwn(b.classes, h.class)), 'a host names a class that the bundle lacks');
 export type TrustBundle = Readonly<z.infer<typeof TrustBundle>>;

@@ -11,7 +11,7 @@
  *
  * One HostTpm at a time makes wrapping keys in a `stateDir` (the host's worker). Judges no evidence (verify.ts does that, on the other side).
  */
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import type { AttestationKeyPublic, PcrValues, SignedAttestation } from '../domain/attestation.js';
 import { type KororaError, problemOf, refuse } from '../domain/failures.js';
@@ -33,7 +33,7 @@ export interface HostTpmOptions {
   readonly stateDir: string;
 }
 
-const AK = { handle: '0x81010002', hierarchy: 'e', algorithm: 'ecc256:ecdsa-sha256:null', attributes: 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|sign|noda' };
+export const AK = { handle: '0x81010002', hierarchy: 'e', algorithm: 'ecc256:ecdsa-sha256:null', attributes: 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|sign|noda' };
 const STORAGE_KEY = { handle: '0x81000002', hierarchy: 'o', algorithm: 'ecc256:null:aes128cfb', attributes: 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|decrypt|noda' };
 
 /** No userWithAuth: its use needs the policy. No adminWithPolicy: TPM2_Certify needs the empty auth value only. */
@@ -44,11 +44,8 @@ const NEWEST_BUNDLE_BYTES = 40;
 /** MAX_SYM_DATA, Part 2 §11.1.14. */
 const SEALED_BYTES_MAX = 128;
 
-/** NV indices of EK certificates in order of preference: ECC P-384, ECC P-256, RSA 2048 (TCG EK Credential Profile §2.2.1.4). */
-const EK_CERTIFICATE_INDICES = ['0x1C00016', '0x1C0000A', '0x1C00002'];
-
 /** Of the folders of key contexts: of a move's wrapping key, and of one operation. */
-const FOLDER_PREFIX = { wrapping: 'wrapping-', operation: 'tmp-' } as const;
+export const FOLDER_PREFIX = { wrapping: 'wrapping-', operation: 'tmp-' } as const;
 
 export function createHostTpm({ access, hostId, tcti, stateDir }: HostTpmOptions): HostTpm {
   const tools = createTpmTools({ access, hostId, tcti, stateDir });
@@ -182,14 +179,6 @@ export function createHostTpm({ access, hostId, tcti, stateDir }: HostTpmOptions
 
     ensureAttestationKey: () => tools.exclusive(attestationKey),
 
-    ekCertificateSha256: () =>
-      tools.exclusive(async () => {
-        const present = (await tools.run('tpm2_getcap', ['handles-nv-index'])).toString().toUpperCase();
-        const index = EK_CERTIFICATE_INDICES.find((candidate) => new RegExp(`\\b${candidate}\\b`, 'i').test(present));
-        if (index === undefined) return null;
-        return output('tpm2_nvread', [index], (stdout) => createHash('sha256').update(derIn(stdout)).digest('hex'));
-      }),
-
     readPcrs: (pcrs) => tools.exclusive(() => readPcrs(pcrs)),
 
     quote: (pcrs, qualifyingData) =>
@@ -260,14 +249,6 @@ function publicAreaIn(bytes: Buffer): Buffer {
   const [publicArea] = parseSizedBuffers(bytes, 1) as [Buffer];
   keyObjectOf(publicArea.toString('base64'));
   return publicArea;
-}
-
-/** The DER value at the start: NV indices may be larger than their certificate. */
-function derIn(bytes: Buffer): Buffer {
-  if (bytes.length < 4 || bytes.readUInt16BE(0) !== 0x3082) throw new Error('the NV index holds no certificate');
-  const length = 4 + bytes.readUInt16BE(2);
-  if (length > bytes.length) throw new Error('the certificate is cut off');
-  return bytes.subarray(0, length);
 }
 
 function asNamed(publicArea: Buffer): AttestationKeyPublic {

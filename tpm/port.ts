@@ -13,8 +13,6 @@ export interface HostTpm {
   removeLeftovers(): Promise<void>;
   /** Creates and persists the AK on the first call; the same key ever after. TPM_UNREACHABLE, TPM_COMMAND_FAILED. */
   ensureAttestationKey(): Promise<AttestationKeyPublic>;
-  /** SHA-256 (hex) of the DER EK certificate in NV; null where the TPM has none. */
-  ekCertificateSha256(): Promise<string | null>;
   readPcrs(pcrs: readonly number[]): Promise<PcrValues>;
   /** TPM2_Quote (Part 3 §18.4) by the AK. `qualifyingData`: 32 bytes. */
   quote(pcrs: readonly number[], qualifyingData: Buffer): Promise<SignedAttestation & { readonly pcrValues: PcrValues }>;

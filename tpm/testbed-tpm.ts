@@ -46,6 +46,11 @@ export async function ensureTestbedTpm({ access, hostId, stateDir, port }: Testb
   return { tcti };
 }
 
+/** The certificates of the CA that signs the EK certificate of the TPM in `stateDir`: its issuer and its root. */
+export function testbedCaFiles(stateDir: string): readonly string[] {
+  return ['issuercert.pem', 'swtpm-localca-rootca-cert.pem'].map((name) => join(stateDir, 'ca', name));
+}
+
 /** Orderly, so that the clock is safe at the next start; no error where it does not run. */
 export async function ensureTestbedTpmStopped({ access, hostId, stateDir, port }: TestbedTpmSpec): Promise<void> {
   const pidFile = pidFileIn(stateDir);

@@ -1,7 +1,10 @@
-/** `korora host …`: how the hosts are, and what is done once on each: enrolment, and pinning the signer of its trust bundles. */
+/** `korora host …`: how the hosts are, and what is done once on each: enrolment with its challenge, and pinning the signer of its trust bundles. */
 import type { Command } from 'commander';
+import { parseDocumentOf } from '../../domain/documents.js';
+import { Challenge } from '../../domain/enrolment.js';
 import { keyIdOf } from '../../domain/envelope.js';
-import { type GlobalOptions, command, print, withClient } from '../context.js';
+import { refuse } from '../../domain/failures.js';
+import { type GlobalOptions, command, print, readJsonFile, withClient } from '../context.js';
 import { readPublicKey } from '../keys.js';
 import { renderHosts } from '../render.js';
 
@@ -29,7 +32,7 @@ export function addHostCommands(program: Command): void {
 
   host
     .command('enrol')
-    .description('on a host: pin the signer of its trust bundles, create its AK on the first run, and print its entry for the bundle')
+    .description('on a host: pin the signer of its trust bundles, create its AK on the first run, and print what it says of itself, for `korora trust challenge`')
     .requiredOption('--config <file>', 'configuration of the host')
     .requiredOption('--signer <files...>', 'public keys (PEM) by which its trust bundles must be signed')
     .option('--class <name>', 'class of the host', 'default')
@@ -39,6 +42,19 @@ export function addHostCommands(program: Command): void {
       const signers = await Promise.all(options.signer.map(readPublicKey));
       const enrolment = await enrolHost(await loadHostConfig(options.config), { signers, hostClass: options.class, pcrs: options.pcrs.split(',').map(Number) });
       print({ json: true }, enrolment, () => '');
+    }));
+
+  host
+    .command('answer')
+    .description('on a host: print the answer to a challenge, for `korora trust init` or `admit`')
+    .argument('<file>', 'what `korora trust challenge` printed')
+    .requiredOption('--config <file>', 'configuration of the host')
+    .action(command(globals, async (file: string, options: { config: string }) => {
+      const [{ loadHostConfig }, { answerChallenge }] = await Promise.all([import('../../workers/config.js'), import('../../workers/enrol.js')]);
+      const config = await loadHostConfig(options.config);
+      const challenge = parseDocumentOf(Challenge, await readJsonFile(file, 'ENROLMENT_FILE_INVALID'), 'ENROLMENT_FILE_INVALID', { file });
+      if (challenge.hostId !== config.hostId) throw refuse('ENROLMENT_FILE_INVALID', { file, problem: `it is for ${challenge.hostId}, and this is ${config.hostId}` });
+      print({ json: true }, await answerChallenge(config, challenge), () => '');
     }));
 
   host

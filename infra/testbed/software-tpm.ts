@@ -3,7 +3,7 @@
  *
  *   node dist/infra/testbed/software-tpm.js --host host-a --dir /tmp/korora-try/host-a/tpm --port 2321
  *
- * Prints the TCTI for the host's configuration. Protects nothing: its state is a file.
+ * Prints the TCTI for the host's configuration. The CA of its EK certificates is DIR/ca/*cert.pem. Protects nothing: its state is a file.
  */
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';

@@ -10,7 +10,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Client, Connection } from '@temporalio/client';
-import { firstBundle, mayDoAnything } from '../../cli/commands/trust.js';
+import { firstBundle, mayDoAnything } from '../../cli/bundles.js';
 import { type NewKey, makeKey, readSigner } from '../../cli/keys.js';
 import { type KororaClient, createKororaClient } from '../../client/index.js';
 import { type Signer, signEnvelope } from '../../domain/envelope.js';
@@ -19,11 +19,11 @@ import { type InstalledBundle, type TrustBundle, installBundle } from '../../dom
 import type { VmDocument } from '../../domain/vm.js';
 import { createLocalHost } from '../../host/local.js';
 import { shutDownFakeMachine } from '../../hypervisor/fake/driver.js';
-import { ensureTestbedTpm, ensureTestbedTpmStopped } from '../../tpm/testbed-tpm.js';
+import { ensureTestbedTpm, ensureTestbedTpmStopped, testbedCaFiles } from '../../tpm/testbed-tpm.js';
 import { type HostConfig, loadHostConfig } from '../../workers/config.js';
-import { enrolHost } from '../../workers/enrol.js';
 import { createDrivers } from '../../workers/hypervisors.js';
 import { startTemporalServer, type TemporalServer, type TemporalServerOptions } from '../temporal/start-server.mjs';
+import { admitTestbedHost } from './enrolment.js';
 import { type GuestOptions, guestDocument } from './guest-document.js';
 import { type TestbedProcess, endWrittenDown, leaveRunning, pidsBelow, startProcess, writeDown } from './processes.js';
 import type { HostPlace } from './namespaces.js';
@@ -127,9 +127,10 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
   const keys = { policy: await makeKey(join(root, 'policy.key')), operator: await makeKey(join(root, 'operator.key')) };
   const [policy, operator] = [await readSigner(keys.policy.privateFile), await readSigner(keys.operator.privateFile)];
   const enrolment = { signers: [policy.publicKey], hostClass: HOST_CLASS, pcrs: TESTBED_PCRS };
-  const enrolments = [await enrolHost(a.config, enrolment), await enrolHost(b.config, enrolment)];
+  // Past any tap: an attacker comes later.
+  const admitted = await allOf([a, b].map(({ config, tcti }) => admitTestbedHost({ ...config, tcti }, enrolment, testbedCaFiles(tpmDir(config.hostId)))));
   let serial = 0;
-  const bundle = await install(firstBundle(enrolments, [mayDoAnything('operator', operator.publicKey)], 1));
+  const bundle = await install(firstBundle(admitted.flat(), [mayDoAnything('operator', operator.publicKey)], 1));
 
   const environment = { TEMPORAL_ADDRESS: server.address, KORORA_TRUST: trustFile, KORORA_KEY: keys.operator.privateFile };
   const configs = { 'host-a': a, 'host-b': b };
@@ -221,7 +222,11 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
   }
 
   function tpmSpec(hostId: string, port: number) {
-    return { access: createLocalHost(HostId.parse(hostId)), hostId, stateDir: join(root, hostId, 'tpm'), port };
+    return { access: createLocalHost(HostId.parse(hostId)), hostId, stateDir: tpmDir(hostId), port };
+  }
+
+  function tpmDir(hostId: string): string {
+    return join(root, hostId, 'tpm');
   }
 
   /** Another process may take a free port before swtpm does. */

@@ -68,8 +68,17 @@ const hostEntry = (hostId: string, byte: number) => ({
   status: 'active',
   address: { host: `${hostId}.example`, port: 7711 },
   attestationKey: { publicArea: base64(`AK of ${hostId}`), name: tpmName(byte) },
-  ekCertificateSha256: digest(byte + 1),
+  identity: { proof: 'ek-certificate', ekCertificateSha256: digest(byte + 1), rootSha256: digest(0xca) },
 });
+
+const { identity, ...enrolledHost } = hostEntry(SOURCE, 0xa0);
+const enrolment = {
+  kind: 'korora/enrolment',
+  version: 1,
+  host: enrolledHost,
+  pcrValues: { '0': digest(0x10), '4': digest(0x14), '7': digest(0x17) },
+  ekCertificate: base64('EK certificate') as string | null,
+};
 
 const anything = { actions: ['start', 'migrate', 'approve', 'fence', 'reinstate'], vms: ['*'], sources: ['*'], destinations: ['*'] };
 
@@ -171,6 +180,10 @@ export const samples = {
   hostClass,
   hostEntry: hostEntry(SOURCE, 0xa0),
   trustBundle,
+  enrolment,
+  challenge: { kind: 'korora/enrolment-challenge', version: 1, hostId: SOURCE as string, pcrs: [0, 4, 7], credential: base64('credential') },
+  challengedHost: { kind: 'korora/challenged-host', version: 1, enrolment, identity, answerDigest: digest(0xe1) },
+  answer: { kind: 'korora/enrolment-answer', version: 1, hostId: SOURCE as string, quote: signed('answer') },
   order,
   start,
   approval,

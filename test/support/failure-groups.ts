@@ -26,6 +26,13 @@ export const FAILURE_GROUPS: readonly FailureGroup[] = [
     ],
   },
   {
+    title: 'A host cannot be admitted',
+    meaning: 'Said at its enrolment, before it is in a trust bundle. No VM is touched.',
+    codes: [
+      'ENROLMENT_FILE_INVALID', 'EK_CERTIFICATE_MISSING', 'EK_CERTIFICATE_INVALID', 'EK_CERTIFICATE_UNTRUSTED', 'EK_CERTIFICATE_EXPIRED', 'EK_DIFFERS', 'AK_UNFIT', 'ACTIVATION_REFUSED', 'ANSWER_MISSING', 'ANSWER_WRONG',
+    ],
+  },
+  {
     title: 'A host or a VM is not what the order takes it for',
     meaning: 'Said before anything was touched, all reasons at once. A VM that was to move runs on at its source; one that was to start was not started.',
     codes: [

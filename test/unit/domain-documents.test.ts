@@ -10,6 +10,7 @@ import type { z } from 'zod';
 import { Binding, HostEvidence, SessionOffer, WrappedSecrets } from '../../domain/attestation.js';
 import { canonicalJson, digestOf } from '../../domain/canonical.js';
 import { parseDocument } from '../../domain/documents.js';
+import { AdmissionPaper, Challenge, Enrolment } from '../../domain/enrolment.js';
 import { Evidence } from '../../domain/evidence.js';
 import { KororaError } from '../../domain/failures.js';
 import { AbsolutePath, Base64, Hex, HostId, MigrationId, NetworkAddress, Sha256Hex } from '../../domain/ids.js';
@@ -36,7 +37,13 @@ const DOCUMENTS: Record<string, readonly [z.ZodType, unknown]> = {
   'reinstatement': [Reinstatement, samples.reinstatement],
   'trust bundle': [TrustBundle, samples.trustBundle],
   'host entry': [HostEntry, samples.hostEntry],
+  'entry of an unproven host': [HostEntry, { ...samples.hostEntry, identity: { proof: 'none' } }],
   'host class': [HostClass, samples.hostClass],
+  'enrolment': [Enrolment, samples.enrolment],
+  'enrolment as a paper of an admission': [AdmissionPaper, samples.enrolment],
+  'challenge': [Challenge, samples.challenge],
+  'challenged host': [AdmissionPaper, samples.challengedHost],
+  'answer': [AdmissionPaper, samples.answer],
   'binding': [Binding, samples.binding],
   'session offer': [SessionOffer, samples.sessionOffer],
   'evidence of a source': [HostEvidence, samples.sourceEvidence],
@@ -189,6 +196,9 @@ describe('a value out of its range', () => {
     ['a reason of 2001', Verdict, { ...samples.verdict, reason: 'x'.repeat(2001) }, false],
     ['an owner of epoch 0', OwnershipRecord, { ...record, state: 'owner', epoch: 0 }, false],
     ['nothing of epoch 1', OwnershipRecord, { ...record, state: 'none', epoch: 1 }, false],
+    ['an enrolment without PCRs', Enrolment, { ...samples.enrolment, pcrValues: {} }, false],
+    ['an enrolment without EK certificate', Enrolment, { ...samples.enrolment, ekCertificate: null }, true],
+    ['a challenge without PCRs', Challenge, { ...samples.challenge, pcrs: [] }, false],
     ['PCR 24', HostClass, { ...samples.hostClass, pcrs: [0, 4, 24] }, false],
     ['a PCR value for 07', HostEvidence, { ...samples.sourceEvidence, pcrValues: { '07': digest(1) } }, false],
   ])('%s', (_, schema, value, isValid) => {
@@ -204,6 +214,7 @@ describe('a trust bundle', () => {
   const [active, obsolete] = rack.referenceSets;
   it.each<[string, unknown, string]>([
     ['that lists a host twice', { ...bundle, hosts: [a, b, { ...a, attestationKey: { ...a?.attestationKey, name: `000b${digest(1)}` } }] }, 'a host is listed twice'],
+    ['in which two hosts share an EK', { ...bundle, hosts: [a, { ...b, identity: a?.identity }] }, 'two hosts share one TPM'],
     ['in which two hosts share an AK', { ...bundle, hosts: [a, { ...b, attestationKey: a?.attestationKey }] }, 'two hosts share one AK'],
     ['that lacks the class of a host', { ...bundle, classes: { other: rack } }, 'a host names a class that the bundle lacks'],
     ['whose class is a word of every object', { ...bundle, hosts: [{ ...a, class: 'constructor' }, b] }, 'a host names a class that the bundle lacks'],

@@ -1,7 +1,7 @@
 /**
  * The host TPM against a real software TPM; tpm2_checkquote is the oracle for quotes.
  */
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -58,21 +58,6 @@ describe('the AK', () => {
     expect(await open().ensureAttestationKey()).toEqual(ak);
   });
 
-  it('takes part in credential activation with the EK', async () => {
-    const { name } = await tpm.ensureAttestationKey();
-    const path = (file: string) => join(testbed.folder, file);
-    const secret = randomBytes(32);
-    await testbed.tool('tpm2_createek', '-c', path('ek.ctx'), '-G', 'ecc', '-u', path('ek.pub'));
-    await testbed.tool('tpm2_makecredential', '-u', path('ek.pub'), '-s', await testbed.file(secret), '-n', name, '-o', path('credential'));
-    await testbed.tool('tpm2_flushcontext', '-t');
-    await testbed.tool('tpm2_startauthsession', '--policy-session', '-S', path('session'));
-    await testbed.tool('tpm2_policysecret', '-S', path('session'), '-c', 'e');
-    await testbed.tool('tpm2_activatecredential', '-c', '0x81010002', '-C', path('ek.ctx'), '-i', path('credential'), '-o', path('activated'), '-P', `session:${path('session')}`);
-    expect(await access.readFile(path('activated'))).toEqual(secret);
-    await testbed.tool('tpm2_flushcontext', path('session'));
-    await testbed.tool('tpm2_flushcontext', '-t');
-  });
-
   it('is not the wrong key that somebody else keeps at its handle', async () => {
     await testbed.tool('tpm2_evictcontrol', '-C', 'o', '-c', '0x81010002');
     await testbed.tool('tpm2_createprimary', '-C', 'e', '-G', 'ecc', '-c', join(testbed.folder, 'other.ctx'));
@@ -81,13 +66,6 @@ describe('the AK', () => {
     await expect(open().ensureAttestationKey()).rejects.toMatchObject({ code: 'TPM_COMMAND_FAILED', message: expect.stringMatching(/0x81010002 holds another key: it lacks sign/) });
     await testbed.tool('tpm2_evictcontrol', '-C', 'o', '-c', '0x81010002');
     await open().ensureAttestationKey();
-  });
-});
-
-describe('the EK certificate', () => {
-  it('is that of the P-384 EK where there is one', async () => {
-    const der = await testbed.tool('tpm2_nvread', '0x01c00016');
-    expect(await tpm.ekCertificateSha256()).toBe(createHash('sha256').update(der).digest('hex'));
   });
 });
 

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { HostId } from '../../domain/ids.js';
 import { createLocalHost } from '../../host/local.js';
 import { freePortPair } from '../../infra/testbed/ports.js';
-import { ensureTestbedTpm, ensureTestbedTpmStopped } from '../../tpm/testbed-tpm.js';
+import { ensureTestbedTpm, ensureTestbedTpmStopped, testbedCaFiles } from '../../tpm/testbed-tpm.js';
 
 export const hostId = HostId.parse('test-host');
 export const access = createLocalHost(hostId);
@@ -17,6 +17,8 @@ export const access = createLocalHost(hostId);
 export interface TpmTestbed {
   readonly folder: string;
   readonly tcti: string;
+  /** Certificates of the CA that its EK certificates are from. */
+  readonly caFiles: readonly string[];
   /** Runs a tool to the end; throws with its stderr unless it succeeds. */
   tool(name: string, ...args: string[]): Promise<Buffer>;
   /** Writes a file into the folder and returns its path. */
@@ -32,6 +34,7 @@ export async function startTpmTestbed(): Promise<TpmTestbed> {
   return {
     folder,
     tcti,
+    caFiles: testbedCaFiles(spec.stateDir),
     async tool(name, ...args) {
       const { exitCode, stdout, stderr } = await access.run(name, ['-T', tcti, ...args]);
       if (exitCode !== 0) throw new Error(`${name}: ${stderr.toString()}`);
