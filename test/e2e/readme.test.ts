@@ -33,7 +33,7 @@ afterAll(async () => {
 });
 
 it('leads a reader from nothing to a VM that moved', async () => {
-  expect(blocks.length).toBe(7);
+  expect(blocks.length).toBe(8);
   let said = '';
   for (const block of blocks) {
     if (block.includes('# terminal')) await startWorkers(block);
