@@ -107,6 +107,7 @@ export function createAttestation(services: HostServices, { gatherAhead }: { rea
       evidence,
       quote: verifier.parseQuote(evidence.quote, host.hostId),
       isSignatureValid: verifier.isSignedBy(host.attestationKey, evidence.quote),
+      expectedSigner: verifier.signerNameOf(host.attestationKey),
       expectedBinding: bindingOf(session, session.nonce.value, peerRole, evidence.binding.tlsSpkiSha256, wrappingKey),
       bindingDigest: digestOf(evidence.binding),
       reportedPcrDigest: verifier.pcrDigest(evidence.pcrValues),

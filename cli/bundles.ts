@@ -30,6 +30,7 @@ export function withHosts(bundle: TrustBundle, admitted: readonly AdmittedHost[]
     const status = bundle.classes[host.class] ? statusInKnownClass : 'active';
     classes[host.class] = {
       pcrs: Object.keys(pcrValues).map(Number),
+      firmwareVersions: classes[host.class]?.firmwareVersions ?? null,
       referenceSets: isKnown ? sets : [...sets, { id: `${host.hostId}-in-bundle-${bundle.serial}`, status, pcrValues }],
     };
   }

@@ -10,6 +10,8 @@ import type { HostClass, HostEntry, ReferenceSet } from './trust-bundle.js';
 export interface ParsedQuote {
   readonly magic: string;
   readonly type: string;
+  /** Qualified name of the key that signed. */
+  readonly qualifiedSigner: string;
   readonly extraData: string;
   /** Milliseconds the TPM has been powered, decimal. */
   readonly clock: string;
@@ -22,6 +24,8 @@ export interface ParsedQuote {
 }
 
 export interface TpmCounters {
+  /** As in ParsedQuote. */
+  readonly clock: string;
   readonly resetCount: number;
   readonly restartCount: number;
 }
@@ -33,6 +37,8 @@ export interface AppraisalInput {
   readonly quote: ParsedQuote;
   /** By the AK enrolled for this host. */
   readonly isSignatureValid: boolean;
+  /** Qualified name of that AK. */
+  readonly expectedSigner: string;
   /** What the binding must say; `verifierNonce` is the one issued here. */
   readonly expectedBinding: Binding;
   /** SHA-256 of the canonical form of the binding that came with the evidence. */
@@ -49,9 +55,9 @@ export interface AppraisalInput {
 declare const verified: unique symbol;
 
 /**
- * A peer whose evidence met every rule. Checked: AK signature, magic, type, qualifying data over
+ * A peer whose evidence met every rule. Checked: AK signature, magic, type, qualified signer, qualifying data over
  * the recomputed binding, nonce, PCR selection, PCR digest, PCR values against one active
- * reference set, clock, counters, wrapping key. Only `appraise` makes one.
+ * reference set, clock, counters, firmware version, wrapping key. Only `appraise` makes one.
  */
 export interface AppraisedPeer {
   readonly [verified]: true;
@@ -89,17 +95,23 @@ function policyRules({ host, hostClass }: AppraisalInput, active: readonly Refer
   return failures;
 }
 
-function quoteRules({ host, quote, isSignatureValid, earlierCounters }: AppraisalInput): Failure[] {
+function quoteRules({ host, hostClass, quote, isSignatureValid, expectedSigner, earlierCounters }: AppraisalInput): Failure[] {
   const hostId = host.hostId;
   const failures: Failure[] = [];
   if (!isSignatureValid) failures.push(failure('QUOTE_SIGNATURE_INVALID', { host: hostId }));
   if (quote.magic !== TPM_GENERATED) failures.push(failure('QUOTE_MAGIC_WRONG', { host: hostId, magic: quote.magic }));
   if (quote.type !== TPM_ST_ATTEST_QUOTE) failures.push(failure('QUOTE_TYPE_WRONG', { host: hostId, type: quote.type }));
+  if (quote.qualifiedSigner !== expectedSigner) failures.push(failure('QUOTE_SIGNER_WRONG', { host: hostId, actual: quote.qualifiedSigner, expected: expectedSigner }));
+  const allowed = hostClass.firmwareVersions;
+  if (allowed && !allowed.includes(quote.firmwareVersion)) failures.push(failure('FIRMWARE_NOT_ALLOWED', { host: hostId, actual: quote.firmwareVersion, allowed: allowed.join(', ') }));
   if (!quote.isClockSafe) failures.push(failure('CLOCK_NOT_SAFE', { host: hostId }));
   for (const counter of ['resetCount', 'restartCount'] as const) {
     if (earlierCounters && earlierCounters[counter] !== quote[counter]) {
       failures.push(failure('RESET_COUNT_CHANGED', { host: hostId, counter, before: earlierCounters[counter], after: quote[counter] }));
     }
+  }
+  if (earlierCounters && BigInt(quote.clock) < BigInt(earlierCounters.clock)) {
+    failures.push(failure('RESET_COUNT_CHANGED', { host: hostId, counter: 'clock', before: earlierCounters.clock, after: quote.clock }));
   }
   return failures;
 }

@@ -122,6 +122,8 @@ export const FAILURES = {
   QUOTE_SIGNATURE_INVALID: row.never('the quote of {host} is not signed by its enrolled AK', 'Treat {host} as compromised; enrol it again only after its TPM was looked at.'),
   QUOTE_MAGIC_WRONG: row.never('the quote of {host} was not made by a TPM (magic {magic})', 'Treat {host} as compromised.'),
   QUOTE_TYPE_WRONG: row.never('the evidence of {host} is not a quote (type {type})', 'Treat {host} as compromised.'),
+  QUOTE_SIGNER_WRONG: row.never('the quote of {host} names another signer: {actual}, expected {expected}', 'Treat {host} as compromised.'),
+  FIRMWARE_NOT_ALLOWED: row.never('the TPM of {host} has firmware {actual}; its class allows {allowed}', 'If the update was planned, add the version to the class in a new bundle; else look at {host} before you use it.'),
   QUALIFYING_DATA_MISMATCH: row.never('the quote of {host} is bound to something else: qualifying data {actual}, expected {expected}', 'Treat the channel to {host} as attacked; try again from a clean session.'),
   NONCE_UNKNOWN: row.never('the nonce in the binding of {host} was not issued here for this move, was used before or has expired', 'Order the move again.'),
   BINDING_MISMATCH: row.never('the binding of {host} names another {field}: {actual}, expected {expected}', 'Treat the control plane as attacked; order the move again.'),

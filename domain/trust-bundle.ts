@@ -9,7 +9,7 @@ import { digestOf } from './canonical.js';
 import { parseDocumentOf } from './documents.js';
 import { Envelope, type PublicKey, keyIdOf, readEnvelope, signersOf } from './envelope.js';
 import { refuse } from './failures.js';
-import { HostId, NetworkAddress, Sha256Hex } from './ids.js';
+import { Hex, HostId, NetworkAddress, Sha256Hex } from './ids.js';
 import { Operator } from './operators.js';
 
 const ClassName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,46}$/, 'lower-case letters, digits and hyphens');
@@ -44,6 +44,8 @@ export const HostClass = z
     /** The PCRs that a quote must select: no more, no less. */
     pcrs: z.array(z.int().min(0).max(23)).min(1).max(24),
     referenceSets: z.array(ReferenceSet).min(1),
+    /** Of the TPMs of the class, as TPMS_ATTEST has them (64 bit, hex); null for any. */
+    firmwareVersions: z.array(Hex.length(16)).min(1).max(64).nullable(),
   })
   .refine((c) => isUnique(c.pcrs), 'a PCR is listed twice')
   .refine(

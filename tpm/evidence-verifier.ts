@@ -1,6 +1,6 @@
 /** The EvidenceVerifier port over verify.ts and wrap.ts; a peer's unreadable bytes become EVIDENCE_MALFORMED. */
 import { problemOf, refuse } from '../domain/failures.js';
-import { pcrDigestOf } from './marshal.js';
+import { endorsementNameOf, pcrDigestOf } from './marshal.js';
 import type { EvidenceVerifier } from './port.js';
 import { StructureError } from './structures.js';
 import { certificationCounters, checkWrappingKey, parseQuote, verifyQuoteOver, verifySignature } from './verify.js';
@@ -16,6 +16,7 @@ export function createEvidenceVerifier(): EvidenceVerifier {
         throw error;
       }
     },
+    signerNameOf: ({ name }) => endorsementNameOf(name),
     isSignedBy: verifySignature,
     quoteProblem(spec) {
       const result = verifyQuoteOver(spec);

@@ -13,6 +13,12 @@ export function nameOf(publicArea: Buffer): string {
   return `000b${createHash('sha256').update(publicArea).digest('hex')}`;
 }
 
+/** Qualified name (hex) of a primary of the endorsement hierarchy, as the AK is: what TPMS_ATTEST says of its signer (Part 1 §16). */
+export function endorsementNameOf(name: string): string {
+  const TPM_RH_ENDORSEMENT = 0x4000000b;
+  return `000b${createHash('sha256').update(uint(TPM_RH_ENDORSEMENT, 4)).update(name, 'hex').digest('hex')}`;
+}
+
 /** SHA-256 over the values of `pcrs` in ascending order (Part 4 PCRComputeCurrentDigest), hex. RangeError where a value is missing. */
 export function pcrDigestOf(pcrs: readonly number[], values: PcrValues): string {
   const hash = createHash('sha256');

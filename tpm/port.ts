@@ -81,6 +81,8 @@ export interface VtpmManager {
 export interface EvidenceVerifier {
   /** EVIDENCE_MALFORMED where the bytes are not exactly one TPMS_ATTEST. */
   parseQuote(signed: SignedAttestation, host: string): ParsedQuote;
+  /** What a quote by `ak` names as its signer, hex. */
+  signerNameOf(ak: AttestationKeyPublic): string;
   /** False too where `ak` is not a restricted, fixed signing key of that name. */
   isSignedBy(ak: AttestationKeyPublic, signed: SignedAttestation): boolean;
   /** Null where this is a quote by `ak` over exactly these bytes; else what is wrong. */

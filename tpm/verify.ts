@@ -7,7 +7,7 @@
 import { type KeyObject, createPublicKey, verify } from 'node:crypto';
 import type { ParsedQuote, TpmCounters } from '../domain/appraisal.js';
 import type { AttestationKeyPublic, PcrValues, SignedAttestation, WrappingKeyEvidence } from '../domain/attestation.js';
-import { nameOf, pcrPolicyDigest } from './marshal.js';
+import { endorsementNameOf, nameOf, pcrPolicyDigest } from './marshal.js';
 import {
   ALGORITHM, type Attest, type EccPublic, OBJECT_ATTRIBUTE, type ObjectAttribute, StructureError,
   TPM_GENERATED_VALUE, TPM_ST_ATTEST_CERTIFY, TPM_ST_ATTEST_QUOTE, parseAttest, parseEccPublic, parseSignature,
@@ -15,7 +15,7 @@ import {
 
 declare const verified: unique symbol;
 
-/** A quote whose AK, AK signature, magic, type and qualifying data were checked. PCR values were not. */
+/** A quote whose AK, AK signature, magic, type, signer and qualifying data were checked. PCR values were not. */
 export type VerifiedQuote = ParsedQuote & { readonly [verified]: true };
 
 export type QuoteResult = { readonly ok: true; readonly quote: VerifiedQuote } | { readonly ok: false; readonly problem: string };
@@ -36,6 +36,7 @@ export function parseQuote(signed: SignedAttestation): ParsedQuote {
   return {
     magic: hex(attest.magic, 4),
     type: hex(attest.type, 2),
+    qualifiedSigner: attest.qualifiedSigner.toString('hex'),
     extraData: attest.extraData.toString('hex'),
     clock: attest.clockInfo.clockMs.toString(),
     resetCount: attest.clockInfo.resetCount,
@@ -94,6 +95,7 @@ export function verifyQuoteOver(input: {
     if (!verifySignature(input.ak, input.signed)) return checkAttestationKey(input.ak) ?? 'the AK did not sign it';
     if (quote.magic !== hex(TPM_GENERATED_VALUE, 4)) return `its magic is ${quote.magic}: no TPM made it`;
     if (quote.type !== hex(TPM_ST_ATTEST_QUOTE, 2)) return `its type is ${quote.type}: not a quote`;
+    if (quote.qualifiedSigner !== endorsementNameOf(input.ak.name)) return `it names another signer: ${quote.qualifiedSigner}`;
     if (quote.extraData !== input.qualifyingData.toString('hex')) return 'it is bound to something else';
     return null;
   });
@@ -126,10 +128,10 @@ export function checkWrappingKey(input: {
   });
 }
 
-/** Reset and restart counts at the moment of the certification, to compare with those of the quote. Throws StructureError. */
+/** Clock, reset and restart counts at the moment of the certification, to compare with those of the quote. Throws StructureError. */
 export function certificationCounters(certification: SignedAttestation): TpmCounters {
-  const { resetCount, restartCount } = parseAttestation(certification).clockInfo;
-  return { resetCount, restartCount };
+  const { clockMs, resetCount, restartCount } = parseAttestation(certification).clockInfo;
+  return { clock: clockMs.toString(), resetCount, restartCount };
 }
 
 /** The P-256 key in a TPMT_PUBLIC (base64). Throws StructureError, also for a point off the curve. */
@@ -150,10 +152,11 @@ export function bytesOf(base64: string, field: string): Buffer {
 }
 
 function certificationProblem(ak: AttestationKeyPublic, evidence: WrappingKeyEvidence, name: string): string | null {
-  const { magic, type, attested } = parseAttestation(evidence.certification);
+  const { magic, type, qualifiedSigner, attested } = parseAttestation(evidence.certification);
   if (!verifySignature(ak, evidence.certification)) return checkAttestationKey(ak) ?? 'the AK did not sign its certification';
   if (magic !== TPM_GENERATED_VALUE) return `the magic of its certification is ${hex(magic, 4)}: no TPM made it`;
   if (type !== TPM_ST_ATTEST_CERTIFY || attested.kind !== 'certify') return `the type of its certification is ${hex(type, 2)}: not a certification`;
+  if (qualifiedSigner.toString('hex') !== endorsementNameOf(ak.name)) return 'its certification names another signer';
   if (evidence.name !== name) return 'its name is not that of its public area';
   if (attested.name.toString('hex') !== name) return 'its certification is of another key';
   return null;

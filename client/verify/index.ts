@@ -107,6 +107,7 @@ function checkAttestation({ evidence, order, installed, verifier, report }: Case
     evidence: shown,
     quote: verifier.parseQuote(shown.quote, host.hostId),
     isSignatureValid: verifier.isSignedBy(host.attestationKey, shown.quote),
+      expectedSigner: verifier.signerNameOf(host.attestationKey),
     expectedBinding: { protocol: 'korora/1', purpose: 'attest', migrationId: order.migrationId, orderDigest: digestOf(order), role, verifierNonce, tlsSpkiSha256, wrappingKeyName: shown.wrappingKey?.name ?? null },
     bindingDigest: digestOf(shown.binding),
     reportedPcrDigest: verifier.pcrDigest(shown.pcrValues),

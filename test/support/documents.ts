@@ -56,6 +56,7 @@ const vm = {
 
 const hostClass = {
   pcrs: [0, 4, 7],
+  firmwareVersions: ['2019102300163636'] as string[] | null,
   referenceSets: [
     { id: 'kernel-6.1', status: 'active', pcrValues: { '0': digest(0x10), '4': digest(0x14), '7': digest(0x17) } },
     { id: 'kernel-6.0', status: 'obsolete', pcrValues: { '0': digest(0x20), '4': digest(0x24), '7': digest(0x27) } },

@@ -15,6 +15,7 @@ const evidence = destinationEvidenceOf();
 const quote: ParsedQuote = {
   magic: 'ff544347',
   type: '8018',
+  qualifiedSigner: tpmName(0x99),
   extraData: digestOf(evidence.binding),
   clock: '12345',
   resetCount: 3,
@@ -30,12 +31,13 @@ const good: AppraisalInput = {
   evidence,
   quote,
   isSignatureValid: true,
+  expectedSigner: tpmName(0x99),
   expectedBinding: evidence.binding,
   bindingDigest: digestOf(evidence.binding),
   reportedPcrDigest: digest(0xdd),
   isNonceFresh: true,
   wrappingKeyProblem: null,
-  earlierCounters: { resetCount: 3, restartCount: 1 },
+  earlierCounters: { clock: '12345', resetCount: 3, restartCount: 1 },
 };
 
 const withQuote = (changes: Partial<ParsedQuote>): Partial<AppraisalInput> => ({ quote: { ...quote, ...changes } });
@@ -61,6 +63,10 @@ describe('evidence that meets every rule', () => {
     expect(result.ok && { ...result.peer }).toEqual({ host: good.host, evidence, referenceSet: 'kernel-6.1' });
   });
 
+  it('passes with any firmware where the class names none', () => {
+    expect(told({ hostClass: { ...good.hostClass, firmwareVersions: null }, ...withQuote({ firmwareVersion: '00' }) })).toEqual([]);
+  });
+
   it('passes without earlier counters, as a source has none', () => {
     expect(told({ earlierCounters: null })).toEqual([]);
   });
@@ -68,7 +74,7 @@ describe('evidence that meets every rule', () => {
   it('passes by any active set, whatever the order of PCRs in policy and quote', () => {
     const pcrs = [7, 0, 4];
     const other = { ...active, id: 'other', pcrValues: obsolete.pcrValues };
-    expect(told({ hostClass: { pcrs, referenceSets: [other, active] }, ...withQuote({ pcrSelection: [{ hashAlgorithm: 'sha256', pcrs: [4, 7, 0] }] }) })).toEqual([]);
+    expect(told({ hostClass: { ...good.hostClass, pcrs, referenceSets: [other, active] }, ...withQuote({ pcrSelection: [{ hashAlgorithm: 'sha256', pcrs: [4, 7, 0] }] }) })).toEqual([]);
   });
 });
 
@@ -77,6 +83,9 @@ describe('one broken rule', () => {
   it.each<[string, Partial<AppraisalInput>, string]>([
     ['a signature by another key', { isSignatureValid: false }, 'QUOTE_SIGNATURE_INVALID: the quote of host-b is not signed by its enrolled AK'],
     ['bytes that no TPM generated', withQuote({ magic: '00000000' }), 'QUOTE_MAGIC_WRONG: the quote of host-b was not made by a TPM (magic 00000000)'],
+    ['a clock that went back', withQuote({ clock: '12344' }), 'RESET_COUNT_CHANGED: host-b was restarted during the move (clock 12345 to 12344)'],
+    ['another signer in it', withQuote({ qualifiedSigner: tpmName(0x98) }), `QUOTE_SIGNER_WRONG: the quote of host-b names another signer: ${tpmName(0x98)}, expected ${tpmName(0x99)}`],
+    ['a firmware that the class does not allow', withQuote({ firmwareVersion: '2019102300163637' }), 'FIRMWARE_NOT_ALLOWED: the TPM of host-b has firmware 2019102300163637; its class allows 2019102300163636'],
     ['a certification instead of a quote', withQuote({ type: '8017' }), 'QUOTE_TYPE_WRONG: the evidence of host-b is not a quote (type 8017)'],
     ['qualifying data over something else', withQuote({ extraData: digest(9) }), `QUALIFYING_DATA_MISMATCH: the quote of host-b is bound to something else: qualifying data ${digest(9)}, expected ${expected}`],
     ['an unsafe clock', withQuote({ isClockSafe: false }), 'CLOCK_NOT_SAFE: the TPM clock of host-b is not safe'],
@@ -138,7 +147,7 @@ describe('a policy', () => {
   const matching = (status: ReferenceSet['status']): ReferenceSet => ({ ...active, id: status, status });
 
   it('without PCRs refuses everything', () => {
-    const nothing: HostClass = { pcrs: [], referenceSets: [{ id: 'empty', status: 'active', pcrValues: {} }] };
+    const nothing: HostClass = { pcrs: [], firmwareVersions: null, referenceSets: [{ id: 'empty', status: 'active', pcrValues: {} }] };
     expect(codes({ hostClass: nothing, ...withQuote({ pcrSelection: [{ hashAlgorithm: 'sha256', pcrs: [] }] }), ...reporting({}) })).toEqual(['POLICY_EMPTY']);
   });
 
