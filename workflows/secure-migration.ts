@@ -253,7 +253,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   /** A host that gives none, having been restarted or being silent, is not waited for: the evidence says so. */
   async function askForReceipt(role: Role, statement: VerdictStatement): Promise<void> {
     if (patience.isFenced(order[role])) return;
-    const asked = (role === 'source' ? source : destination).survey.giveReceipt({ move, statement });
+    const asked = (role === 'source' ? source : destination).step.giveReceipt({ move, statement });
     await asked.then((given) => account.note(given), () => undefined);
   }
 

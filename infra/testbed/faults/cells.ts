@@ -149,6 +149,8 @@ const ENDS: Readonly<Record<string, Ends>> = {
   'move: source stopAndCopy': { fails: RESUMED, killedBefore: RESUMED, killedAfter: MOVED, aborted: RESUMED },
   'move: destination verifyImage': { fails: RESUMED, killedBefore: RESUMED, killedAfter: MOVED, aborted: RESUMED },
   'retire: source resolveSource': whatever,
+  'record: source giveReceipt': whatever,
+  'record: destination giveReceipt': whatever,
   'record: control recordEvidence': whatever,
   'record: source closeSession': whatever,
   'record: destination closeSession': whatever,

@@ -1,7 +1,10 @@
 /** What must be so after every cell, whatever broke: each check says what is not so. */
 import { readFile } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { readPublicKey } from '../../../cli/keys.js';
+import { verifyEvidence } from '../../../client/verify/index.js';
 import { Evidence } from '../../../domain/evidence.js';
 import type { MigrationResult } from '../../../domain/status.js';
 import { CONTROL_QUEUE, FOLLOWS, type Phase, hostQueue } from '../../../domain/steps.js';
@@ -61,10 +64,14 @@ export function phaseProblems({ timings }: MigrationResult): Problems {
   });
 }
 
-export async function evidenceProblems(result: MigrationResult): Promise<Problems> {
+/** What an auditor would find, who has the trust bundle and nothing else. */
+export async function evidenceProblems(testbed: Testbed, result: MigrationResult): Promise<Problems> {
   const evidence = Evidence.safeParse(JSON.parse(await readFile(result.evidencePath, 'utf8')));
   if (!evidence.success) return ['the evidence file is not valid'];
-  return isDeepStrictEqual(evidence.data.outcome, result.outcome) ? [] : ['the evidence tells another outcome than the result'];
+  const bundle: unknown = JSON.parse(await readFile(join(testbed.root, 'trust.json'), 'utf8'));
+  const { problems } = verifyEvidence(evidence.data, bundle, [await readPublicKey(testbed.keys.policy.publicFile)]);
+  const otherOutcome = isDeepStrictEqual(evidence.data.outcome, result.outcome) ? [] : ['the evidence tells another outcome than the result'];
+  return [...otherOutcome, ...problems.map(({ field, problem }) => `the evidence does not hold: ${field}: ${problem}`)];
 }
 
 /** One record that may run, on the host that runs it; one hypervisor and one vTPM in all. */
