@@ -10,9 +10,10 @@
  * workflow for the text of a failed workflow task, which nobody reads back; that is bound to none, and opens for none.
  */
 import { type DecipherGCM, createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
-import type { Payload, PayloadCodec, SerializationContext } from '@temporalio/common';
+import { ApplicationFailure, type Payload, type PayloadCodec, type SerializationContext, defaultPayloadConverter } from '@temporalio/common';
 import { canonicalJson } from '../domain/canonical.js';
-import { refuse } from '../domain/failures.js';
+import { KororaError, refuse } from '../domain/failures.js';
+import { refusedPayload } from '../domain/refused-payload.js';
 import { toTemporal } from './failures.js';
 import type { PayloadKey } from './payload-keys.js';
 
@@ -41,6 +42,23 @@ export function createPayloadCodec(keys: readonly PayloadKey[]): PayloadCodec {
         throw toTemporal(error);
       }
     },
+  };
+}
+
+/**
+ * The codec of a worker that runs workflows. What such a worker decodes as a workflow's own is its arguments or those of an
+ * update: they become the refusal, which workflows/refusals.ts throws where it ends that and nothing else. Answers of
+ * activities fail the workflow task, which is tried again until they can be read.
+ */
+export function forWorkflows(codec: PayloadCodec): PayloadCodec {
+  return {
+    ...codec,
+    decode: (payloads, context) =>
+      codec.decode(payloads, context).catch((error: unknown) => {
+        const refused = error instanceof ApplicationFailure && context?.type === 'workflow' ? error.cause : null;
+        if (!(refused instanceof KororaError)) throw error;
+        return [defaultPayloadConverter.toPayload(refusedPayload(refused.failures))];
+      }),
   };
 }
 

@@ -20,6 +20,7 @@ for (const file of ['infra/temporal/start-server.mjs', 'temporal/failure-convert
 const workflows = path.join(project, 'dist/workflows');
 const { code } = await bundleWorkflowCode({
   workflowsPath: path.join(workflows, 'index.js'),
+  workflowInterceptorModules: [path.join(workflows, 'refusals.js')],
   failureConverterPath: path.join(project, 'dist/temporal/failure-converter.cjs'),
   logger: new DefaultLogger('ERROR'),
 });

@@ -18,6 +18,7 @@ describe('the workflow bundle', () => {
   beforeAll(async () => {
     const { code } = await bundleWorkflowCode({
       workflowsPath: join(root, 'workflows/index.ts'),
+      workflowInterceptorModules: [join(root, 'workflows/refusals.ts')],
       failureConverterPath: join(root, 'temporal/failure-converter.cjs'),
       logger: new DefaultLogger('ERROR', () => undefined),
     });
@@ -28,7 +29,7 @@ describe('the workflow bundle', () => {
 
   it('contains the workflows and the rules that they apply', () => {
     expect(sources).toEqual(
-      expect.arrayContaining(['workflows/secure-migration.ts', 'workflows/start-vm.ts', 'workflows/survey.ts', 'workflows/saga.ts', 'domain/preflight.ts', 'domain/order.ts', 'domain/failures.ts']),
+      expect.arrayContaining(['workflows/secure-migration.ts', 'workflows/start-vm.ts', 'workflows/survey.ts', 'workflows/saga.ts', 'workflows/refusals.ts', 'domain/preflight.ts', 'domain/order.ts', 'domain/failures.ts']),
     );
   });
 
