@@ -4,7 +4,7 @@ import { Client, Connection } from '@temporalio/client';
 import { type KororaClient, createKororaClient } from '../client/index.js';
 import { KororaError, problemOf, refuse } from '../domain/failures.js';
 import { type InstalledBundle, installBundle } from '../domain/trust-bundle.js';
-import { connectionOptionsOf, readTemporalPlace, unreachable } from '../temporal/place.js';
+import { type TemporalPlace, connectionOptionsOf, readTemporalPlace, unreachable } from '../temporal/place.js';
 import { readSigner } from './keys.js';
 import { renderFailures } from './render.js';
 
@@ -20,16 +20,22 @@ export async function withClient<T>(options: GlobalOptions, use: (client: Korora
   const bundle = await readBundle(options);
   const keyFile = options.key ?? process.env['KORORA_KEY'];
   const signer = keyFile ? await readSigner(keyFile) : null;
-  const place = await readTemporalPlace();
-  const connection = await Connection.connect({ ...connectionOptionsOf(place), connectTimeout: '5 s' }).catch((error: unknown) => {
-    throw unreachable(place, error);
-  });
+  const client = await connectClient(await readTemporalPlace());
   try {
-    const { namespace, dataConverter } = place;
-    const client = new Client({ connection, namespace, dataConverter });
     return await use(createKororaClient({ client, bundle, ...(signer ? { signer } : {}), ...(options.queue === undefined ? {} : { taskQueue: options.queue }) }));
   } finally {
-    await connection.close();
+    await client.connection.close();
+  }
+}
+
+/** TEMPORAL_UNREACHABLE. */
+export async function connectClient(place: TemporalPlace): Promise<Client> {
+  const { namespace, dataConverter } = place;
+  try {
+    const connection = await Connection.connect({ ...connectionOptionsOf(place), connectTimeout: '5 s' });
+    return new Client({ connection, namespace, dataConverter });
+  } catch (error) {
+    throw unreachable(place, error);
   }
 }
 

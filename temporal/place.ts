@@ -7,6 +7,8 @@ import { type ClientConnectConfig, loadClientConnectConfig } from '@temporalio/e
 import { type KororaError, problemOf, refuse } from '../domain/failures.js';
 import { readDataConverter } from './data-converter.js';
 
+type Environment = Readonly<Record<string, string | undefined>>;
+
 export interface TemporalPlace {
   /** Host and port. */
   readonly address: string;
@@ -30,8 +32,8 @@ export function unreachable({ address }: TemporalPlace, error: unknown): KororaE
 }
 
 /** TEMPORAL_CONFIG_INVALID, PAYLOAD_KEY_INVALID. */
-export async function readTemporalPlace(): Promise<TemporalPlace> {
-  const { connectionOptions, namespace } = readConfiguration();
+export async function readTemporalPlace(environment: Environment = process.env): Promise<TemporalPlace> {
+  const { connectionOptions, namespace } = readConfiguration(environment);
   const { address, tls, apiKey, metadata } = connectionOptions;
   return {
     address: address ?? 'localhost:7233',
@@ -39,13 +41,13 @@ export async function readTemporalPlace(): Promise<TemporalPlace> {
     tls,
     apiKey: typeof apiKey === 'string' ? apiKey : undefined,
     metadata: metadata as Record<string, string> | undefined,
-    dataConverter: await readDataConverter(process.env['KORORA_PAYLOAD_KEY']),
+    dataConverter: await readDataConverter(environment['KORORA_PAYLOAD_KEY'] || undefined),
   };
 }
 
-function readConfiguration(): ClientConnectConfig {
+function readConfiguration(environment: Environment): ClientConnectConfig {
   try {
-    return loadClientConnectConfig();
+    return loadClientConnectConfig({ overrideEnvVars: environment as Record<string, string> });
   } catch (error) {
     throw refuse('TEMPORAL_CONFIG_INVALID', { problem: problemOf(error) }, error);
   }
