@@ -98,7 +98,8 @@ function pack({ metadata, data }: Payload): Buffer {
   const head = Buffer.from(JSON.stringify(Object.fromEntries(names)));
   const length = Buffer.alloc(LENGTH_BYTES);
   length.writeUInt32BE(head.length);
-  return Buffer.concat([length, head, data ?? Buffer.alloc(0)]);
+  // What has no data at all is an empty array of numbers in some of the SDK's messages.
+  return Buffer.concat([length, head, Buffer.from(data ?? [])]);
 }
 
 function unpack(packed: Buffer): Payload {

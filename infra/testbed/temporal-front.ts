@@ -4,7 +4,7 @@
  * was said and not how it was packed.
  */
 import { readFile } from 'node:fs/promises';
-import { type ClientHttp2Session, type ClientHttp2Stream, type IncomingHttpHeaders, type ServerHttp2Stream, connect, constants, createSecureServer } from 'node:http2';
+import { type ClientHttp2Session, type ClientHttp2Stream, type Http2Session, type IncomingHttpHeaders, type ServerHttp2Stream, connect, constants, createSecureServer } from 'node:http2';
 import { gunzipSync } from 'node:zlib';
 import type { Certificate } from './certificates.js';
 import { listenOn } from './ports.js';
@@ -45,20 +45,17 @@ const PREFIX_BYTES = 5;
 
 export async function startTemporalFront({ server, certificate, clientAuthority }: FrontOptions): Promise<TemporalFront> {
   const calls: Call[] = [];
-  const sessions = new Set<{ destroy(): void }>();
+  const sessions = new Set<Http2Session>();
   const [cert, key, ca] = await Promise.all([certificate.certificate, certificate.key, clientAuthority].map((file) => readFile(file)));
   const front = createSecureServer({ cert, key, ca, requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.3' });
   front.on('session', (down) => {
-    const up = connect(`http://${server}`);
-    for (const [one, other] of [[down, up], [up, down]] as const) {
-      sessions.add(one);
-      one.on('error', () => other.destroy());
-      one.on('close', () => {
-        sessions.delete(one);
-        other.destroy();
-      });
-    }
-    down.on('stream', (stream, headers) => calls.push(pass(up, stream, headers)));
+    let up = known(connect(`http://${server}`));
+    known(down).on('close', () => up.destroy());
+    down.on('stream', (stream, headers) => {
+      // The server ends connections that have grown old, and whoever speaks to it opens another.
+      if (up.closed || up.destroyed) up = known(connect(`http://${server}`));
+      calls.push(pass(up, stream, headers));
+    });
   });
   const port = await listenOn(front);
   return {
@@ -70,14 +67,17 @@ export async function startTemporalFront({ server, certificate, clientAuthority 
         for (const session of sessions) session.destroy();
       }),
   };
+
+  function known<T extends Http2Session>(session: T): T {
+    sessions.add(session);
+    session.on('error', () => undefined); // its close says the same, and so do those of its calls
+    session.on('close', () => sessions.delete(session));
+    return session;
+  }
 }
 
 function pass(server: ClientHttp2Session, down: ServerHttp2Stream, headers: IncomingHttpHeaders): Call {
   const call: Call = { headers: [headers], sent: [], answered: [] };
-  if (server.destroyed || server.closed) {
-    down.close(constants.NGHTTP2_REFUSED_STREAM);
-    return call;
-  }
   const up = server.request(headers);
   let trailers: IncomingHttpHeaders = {};
   down.on('data', (chunk: Buffer) => call.sent.push(chunk));

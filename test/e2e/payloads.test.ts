@@ -22,7 +22,7 @@ import { type TemporalServer, startTemporalServer } from '../../infra/temporal/s
 import { forWorkflows } from '../../temporal/payload-codec.js';
 import { connectionOptionsOf, readTemporalPlace } from '../../temporal/place.js';
 import { Forms } from '../support/secret-search.js';
-import { type asks, type fails, heard, type listens, saying } from '../support/payload-workflows.js';
+import { type asks, type fails, heard, type listens, saying, telling } from '../support/payload-workflows.js';
 import { newRoot, partsFromEnvironment } from './support.js';
 
 /** Stands for all that an operator would rather not tell Temporal. */
@@ -38,6 +38,8 @@ let client: Client;
 let keyless: Client;
 let strangers: Client;
 let workflowBundle: WorkflowBundle;
+/** What `echo` waits for. */
+let gate = Promise.resolve();
 const ends: (() => Promise<void>)[] = [];
 
 beforeAll(async () => {
@@ -86,9 +88,9 @@ async function clientWith(variables: Readonly<Record<string, string>>): Promise<
   return made;
 }
 
-/** A worker that has the key, with the workflows and `echo`. `change`: what somebody else would have made of its codec. */
-async function startWorker(taskQueue: string, change: (codec: PayloadCodec) => PayloadCodec = (codec) => codec): Promise<void> {
-  const place = await readTemporalPlace(environment);
+/** A worker with the workflows and `echo`. `change`: what somebody else would have made of its codec. Returns its end. */
+async function startWorker(taskQueue: string, change: (codec: PayloadCodec) => PayloadCodec = (codec) => codec, variables = environment): Promise<() => Promise<void>> {
+  const place = await readTemporalPlace(variables);
   const connection = await NativeConnection.connect(connectionOptionsOf(place));
   const worker = await Worker.create({
     connection,
@@ -98,16 +100,20 @@ async function startWorker(taskQueue: string, change: (codec: PayloadCodec) => P
     activities: {
       echo: async (word: string) => {
         Context.current().heartbeat({ word });
+        await gate;
         return { said: word };
       },
     },
   });
   const running = worker.run();
-  ends.push(async () => {
+  const end = async () => {
+    if (worker.getState() !== 'RUNNING') return;
     worker.shutdown();
     await running;
     await connection.close();
-  });
+  };
+  ends.push(end);
+  return end;
 }
 
 const codeOf = (asked: Promise<unknown>): Promise<string> =>
@@ -133,7 +139,7 @@ describe('TLS to Temporal', () => {
   /** `korora worker control`, which connects at once; what it fails with. */
   const workerCodes = (variables: Readonly<Record<string, string>>) =>
     new Promise<readonly string[]>((resolve, reject) => {
-      execFile(process.execPath, [built('cli/main.js'), '--json', 'worker', 'control'], { cwd: root, env: { PATH: process.env['PATH'], ...variables } }, (error, stdout, stderr) => {
+      execFile(process.execPath, [built('cli/main.js'), '--json', 'worker', 'control'], { cwd: root, env: { PATH: process.env['PATH'], ...variables }, timeout: 30_000 }, (error, stdout, stderr) => {
         if (!error) return reject(new Error('the worker ran'));
         const lines = stdout.trim();
         if (lines === '') return reject(new Error(`the worker said no code: ${stderr}`));
@@ -170,7 +176,7 @@ describe('with a payload key', () => {
     const listening = await client.workflow.start<typeof listens>('listens', { taskQueue: 'workflows', workflowId: `listens-${randomUUID()}` });
     expect(await listening.executeUpdate(saying, { args: [WORD] })).toBe(`heard ${WORD}`);
     expect(await listening.query(heard)).toEqual([WORD]);
-    await listening.executeUpdate(saying, { args: ['end'] });
+    await listening.executeUpdate(telling, { args: ['end'] });
     expect(await listening.result()).toEqual([WORD, 'end']);
     await expect(client.workflow.execute<typeof fails>('fails', { taskQueue: 'workflows', workflowId: `fails-${randomUUID()}`, args: [WORD] })).rejects.toMatchObject({
       cause: { type: 'TEST', message: `it says ${WORD}`, details: [WORD], cause: { message: `because of ${WORD}` } },
@@ -230,4 +236,24 @@ describe('with a payload key', () => {
     await listening.executeUpdate(saying, { args: ['end'] });
     expect(await listening.result()).toEqual(['end']);
   });
+
+  it('a worker that comes without the key keeps a running workflow back, and does not end it', async () => {
+    let open = () => {};
+    gate = new Promise((resolve) => (open = resolve));
+    const endFirst = await startWorker('replaced');
+    const asked = await asking(client, 'replaced');
+    await until(async () => (await asked.describe()).raw.pendingActivities?.[0]?.state === 2);
+    await endFirst();
+    const endKeyless = await startWorker('replaced', undefined, { ...environment, KORORA_PAYLOAD_KEY: '' });
+    open();
+    await until(async () => (await asked.fetchHistory()).events?.some((event) => event.workflowTaskFailedEventAttributes));
+    await endKeyless();
+    await startWorker('replaced');
+    expect(await asked.result()).toEqual({ said: WORD });
+  });
 });
+
+/** Asks again as soon as it is answered. */
+async function until(isSo: () => Promise<boolean | undefined>): Promise<void> {
+  while (!(await isSo()));
+}

@@ -2,6 +2,8 @@
 import { type ActivityFailure, ApplicationFailure, condition, defineQuery, defineUpdate, proxyActivities, setCurrentDetails, setHandler } from '@temporalio/workflow';
 
 export const saying = defineUpdate<string, [string]>('say');
+/** Answers nothing. */
+export const telling = defineUpdate<void, [string]>('tell');
 export const heard = defineQuery<readonly string[]>('heard');
 
 export interface Answer {
@@ -28,6 +30,7 @@ export async function listens(): Promise<readonly string[]> {
     words.push(word);
     return `heard ${word}`;
   });
+  setHandler(telling, (word) => void words.push(word));
   setHandler(heard, () => words);
   await condition(() => words.at(-1) === 'end');
   return words;

@@ -71,6 +71,14 @@ describe('a payload', () => {
     expect(defaultPayloadConverter.fromPayload(decoded as Payload)).toEqual(value);
   });
 
+  it.each([undefined, null, [] as unknown as Uint8Array])('without data (%j) comes back without any', async (data) => {
+    const codec = createPayloadCodec(keys);
+    const nothing = { ...payloadOf(undefined), ...(data === undefined ? {} : { data }) };
+    const [decoded] = await codec.decode(await codec.encode([nothing], HERE), HERE);
+    expect(decoded?.data).toHaveLength(0);
+    expect(defaultPayloadConverter.fromPayload(decoded as Payload)).toBeUndefined();
+  });
+
   it('opens for the activities of its workflow, and for no other workflow, namespace or nobody', async () => {
     const activity = { type: 'activity', namespace: 'default', workflowId: 'migrate-web-1', activityId: '3', isLocal: false } as const;
     const payload = await sealed();
