@@ -14,7 +14,7 @@ import { type TemporalFront, startTemporalFront } from '../../infra/testbed/temp
 import { type Testbed, pidsBelow } from '../../infra/testbed/testbed.js';
 import { readTemporalPlace } from '../../temporal/place.js';
 import { Forms, type Place, filesBelow, findings, processes } from '../support/secret-search.js';
-import { evidenceOf, openTestbed, startGuest, untilStatus } from './support.js';
+import { evidenceOf, openTestbed, startGuest } from './support.js';
 
 const VM = `vault-${randomBytes(4).toString('hex')}`;
 const REASON = `because ${randomUUID()}`;
@@ -54,7 +54,10 @@ beforeAll(async () => {
   const { console: guest } = await startGuest(testbed, VM, 'host-a');
   await guest.close();
   const { runId } = await testbed.client.migrate({ vmId: VM, destination: 'host-b', requiresApproval: true });
-  ({ migrationId } = await untilStatus(testbed, VM, runId, ({ awaits }) => awaits === 'approval'));
+  for await (const { status, progress } of testbed.client.watch(VM, runId)) {
+    ({ migrationId } = status);
+    if (status.awaits === 'approval' && progress) break;
+  }
   files.push(...(await filesBelow(testbed.root)).map(({ name, bytes }) => ({ name: `${name}, while it was copied`, bytes })));
   running = await processes([...(await pidsBelow(testbed.root)), testbed.control.pid, ...Object.values(testbed.hosts).map(({ worker }) => worker.pid)]);
   await testbed.client.approve(VM, { reason: REASON });
