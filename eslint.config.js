@@ -37,27 +37,31 @@ export default tseslint.config(
   rule(['domain/**/*.ts'], [
     nodeBuiltins,
     temporal('The domain knows no orchestrator: the same rules run on hosts, in the CLI and in tests.'),
-    room(['workflows', 'activities', 'workers', 'hypervisor', 'tpm', 'channel', 'host', 'client', 'cli'], 'The domain imports nothing of the house.'),
+    room(['workflows', 'activities', 'workers', 'hypervisor', 'tpm', 'channel', 'host', 'temporal', 'client', 'cli'], 'The domain imports nothing of the house.'),
   ]),
   rule(['workflows/**/*.ts'], [
     nodeBuiltins,
     { group: ['@temporalio/*', '!@temporalio/workflow'], message: 'Workflow code sees @temporalio/workflow only; the rest is not deterministic.' },
     { group: ['**/activities/**'], allowTypeImports: true, message: 'Workflows know activity types only; their code runs on a worker.' },
-    room(['workers', 'hypervisor', 'tpm', 'channel', 'host', 'client', 'cli'], 'Workflows import domain and activity types only.'),
+    room(['workers', 'hypervisor', 'tpm', 'channel', 'host', 'temporal', 'client', 'cli'], 'Workflows import domain and activity types only.'),
   ].map((p) => p)),
   rule(['activities/**/*.ts'], [
-    temporalExcept(['activity', 'common']),
+    temporalExcept(['activity', 'common'], 'Activities may use @temporalio/{names}; client and worker belong to the worker processes.'),
     { ...room(['hypervisor', 'tpm', 'channel', 'host'], 'Activities are factories over ports: import types, and let workers/ say `new`.'), allowTypeImports: true },
     room(['workers', 'workflows', 'client', 'cli'], 'Activities are called by workflows, wired by workers; they call neither.'),
   ]),
   rule(['hypervisor/**/*.ts', 'tpm/**/*.ts', 'channel/**/*.ts', 'host/**/*.ts'], [
     temporal('Drivers know no orchestrator: errors become ApplicationFailure at the activity edge only.'),
-    room(['workflows', 'activities', 'workers', 'client', 'cli'], 'Drivers are called from above; they call nothing above.'),
+    room(['workflows', 'activities', 'workers', 'temporal', 'client', 'cli'], 'Drivers are called from above; they call nothing above.'),
   ]),
   rule(['channel/**/*.ts', 'tpm/**/*.ts', 'host/**/*.ts'], [
     temporal('Drivers know no orchestrator: errors become ApplicationFailure at the activity edge only.'),
     room(['hypervisor'], 'The channel, the TPM and host access know no hypervisor.'),
-    room(['workflows', 'activities', 'workers', 'client', 'cli'], 'Drivers are called from above; they call nothing above.'),
+    room(['workflows', 'activities', 'workers', 'temporal', 'client', 'cli'], 'Drivers are called from above; they call nothing above.'),
+  ]),
+  rule(['temporal/**/*.ts'], [
+    temporalExcept(['common', 'envconfig'], 'Where Temporal is and how payloads look is the same for workers and clients: @temporalio/{names} only; who connects brings its own half of the SDK.'),
+    room(['workflows', 'activities', 'workers', 'hypervisor', 'tpm', 'channel', 'host', 'client', 'cli'], 'What is said to Temporal is the same for whoever says it: this room imports domain only.'),
   ]),
   rule(['client/**/*.ts', 'cli/**/*.ts'], [
     { group: ['@temporalio/*', '!@temporalio/client', '!@temporalio/common', '!@temporalio/envconfig'], message: 'The client talks to Temporal through its client; it runs no workflow and no activity.' },
@@ -71,9 +75,6 @@ export default tseslint.config(
   ]),
 );
 
-function temporalExcept(names) {
-  return {
-    group: ['@temporalio/*', ...names.map((name) => `!@temporalio/${name}`)],
-    message: `Activities may use @temporalio/${names.join(' and @temporalio/')}; client and worker belong to the worker processes.`,
-  };
+function temporalExcept(names, message) {
+  return { group: ['@temporalio/*', ...names.map((name) => `!@temporalio/${name}`)], message: message.replace('{names}', names.join(' and @temporalio/')) };
 }

@@ -1,10 +1,7 @@
-/**
- * The activity edge: the one place where a KororaError becomes Temporal's ApplicationFailure
- * (type = failure code, details = the failures). Nothing secret is in a failure's text.
- */
-import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
+/** The activity edge: where errors become Temporal's (temporal/failures.ts), heartbeats go out, and cancellations come in. */
 import { Context } from '@temporalio/activity';
-import { type Failure, KororaError, failure, problemOf, refuse } from '../domain/failures.js';
+import { type KororaError, refuse } from '../domain/failures.js';
+import { toTemporal } from '../temporal/failures.js';
 
 type AsyncFunction = (...args: never[]) => Promise<unknown>;
 
@@ -34,19 +31,6 @@ export function atTheEdge<T extends Record<string, AsyncFunction>>(activities: T
     },
   ]);
   return Object.fromEntries(wrapped) as T;
-}
-
-export function toTemporal(error: unknown): Error {
-  if (error instanceof CancelledFailure || error instanceof ApplicationFailure) return error;
-  const failures: readonly Failure[] = error instanceof KororaError ? error.failures : [failure('INTERNAL', { problem: problemOf(error) })];
-  const isRetryable = error instanceof KororaError ? error.isRetryable : true;
-  return ApplicationFailure.create({
-    type: failures[0]?.code ?? 'INTERNAL',
-    message: failures.map((f) => f.message).join('; '),
-    nonRetryable: !isRetryable,
-    details: [failures],
-    ...(error instanceof Error ? { cause: error } : {}),
-  });
 }
 
 /** Runs `work` with heartbeats, often, that carry the newest `details`; a slow answer delays no heartbeat. */

@@ -1,10 +1,10 @@
 /** What every command needs: the trust bundle, a connection, and one way to print and to fail. */
 import { readFile } from 'node:fs/promises';
 import { Client, Connection } from '@temporalio/client';
-import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { type KororaClient, createKororaClient } from '../client/index.js';
 import { KororaError, problemOf, refuse } from '../domain/failures.js';
 import { type InstalledBundle, installBundle } from '../domain/trust-bundle.js';
+import { type TemporalPlace, connectionOptionsOf, readTemporalPlace, unreachable } from '../temporal/place.js';
 import { readSigner } from './keys.js';
 import { renderFailures } from './render.js';
 
@@ -15,28 +15,27 @@ export interface GlobalOptions {
   readonly queue?: string;
 }
 
-/** Connects, runs, closes. TEMPORAL_UNREACHABLE, BUNDLE_MISSING, BUNDLE_INVALID, SIGNING_KEY_INVALID. */
+/** Connects, runs, closes. TEMPORAL_CONFIG_INVALID, PAYLOAD_KEY_INVALID, TEMPORAL_UNREACHABLE, BUNDLE_MISSING, BUNDLE_INVALID, SIGNING_KEY_INVALID. */
 export async function withClient<T>(options: GlobalOptions, use: (client: KororaClient) => Promise<T>): Promise<T> {
   const bundle = await readBundle(options);
   const keyFile = options.key ?? process.env['KORORA_KEY'];
   const signer = keyFile ? await readSigner(keyFile) : null;
-  const { connectionOptions, namespace } = loadClientConnectConfig();
-  const address = connectionOptions.address ?? 'localhost:7233';
-  const { tls, apiKey, metadata } = connectionOptions;
-  const connection = await Connection.connect({
-    address,
-    connectTimeout: '5 s',
-    ...(tls === undefined ? {} : { tls: tls as boolean }),
-    ...(typeof apiKey === 'string' ? { apiKey } : {}),
-    ...(metadata === undefined ? {} : { metadata: metadata as Record<string, string> }),
-  }).catch((error: unknown) => {
-    throw refuse('TEMPORAL_UNREACHABLE', { address, problem: problemOf(error) }, error);
-  });
+  const client = await connectClient(await readTemporalPlace());
   try {
-    const client = new Client({ connection, namespace: namespace ?? 'default' });
     return await use(createKororaClient({ client, bundle, ...(signer ? { signer } : {}), ...(options.queue === undefined ? {} : { taskQueue: options.queue }) }));
   } finally {
-    await connection.close();
+    await client.connection.close();
+  }
+}
+
+/** TEMPORAL_UNREACHABLE. */
+export async function connectClient(place: TemporalPlace): Promise<Client> {
+  const { namespace, dataConverter } = place;
+  try {
+    const connection = await Connection.connect({ ...connectionOptionsOf(place), connectTimeout: '5 s' });
+    return new Client({ connection, namespace, dataConverter });
+  } catch (error) {
+    throw unreachable(place, error);
   }
 }
 

@@ -21,12 +21,14 @@ import { fromTemporal } from './errors.js';
 import { DEFAULT_LIFETIME_MS, type OrderRequest, buildOrder, notAfter } from './order.js';
 import { type MigrationView, watchMigration } from './watch.js';
 
+export { readDataConverter } from '../temporal/data-converter.js';
 export { type EvidenceReport, chainProblems, verifyEvidence } from './verify/index.js';
 export { MigrationFailedError } from './errors.js';
 export type { OrderRequest } from './order.js';
 export type { MigrationView } from './watch.js';
 
 export interface KororaClientOptions {
+  /** With `dataConverter: await readDataConverter(keyFile)`: workers that have a payload key refuse what is not encrypted with it. */
   readonly client: Client;
   readonly bundle: InstalledBundle;
   /** Signs what this client orders and says; left out, it can only look, hold and abort. Its key is an operator's of the bundle. */
@@ -175,7 +177,6 @@ export function createKororaClient({ client, bundle, signer, taskQueue = CONTROL
           workflowIdReusePolicy: WorkflowIdReusePolicy.ALLOW_DUPLICATE,
           args: [{ order: signed, vm }],
           staticSummary: `Moves VM ${order.vmId} from ${order.source} to ${order.destination}`,
-          memo: { migrationId: order.migrationId, orderDigest: digestOf(order) },
         }),
       );
       return {
@@ -187,7 +188,7 @@ export function createKororaClient({ client, bundle, signer, taskQueue = CONTROL
       };
     },
     status,
-    watch: (vmId, runId) => watchMigration(handleOf(vmId, runId), vmId),
+    watch: (vmId, runId) => watchMigration(client, handleOf(vmId, runId), vmId),
     result: (vmId, runId) => translating(vmId, () => handleOf(vmId, runId).result()),
     abort: (vmId, reason) => translating(vmId, () => handleOf(vmId).executeUpdate<void, [{ readonly reason: string }]>('abort', { args: [{ reason }] })),
     async fence(vmId, { host, reason }) {

@@ -3,7 +3,7 @@
  * copyMemory activity for its numbers. Polls, since neither is pushed by Temporal.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { type WorkflowHandle, defaultPayloadConverter } from '@temporalio/client';
+import type { Client, WorkflowHandle } from '@temporalio/client';
 import type { CopyProgress } from '../domain/progress.js';
 import type { MigrationStatus } from '../domain/status.js';
 import type { secureMigration } from '../workflows/index.js';
@@ -19,10 +19,10 @@ export interface MigrationView {
 
 const POLL_MS = 250;
 
-export async function* watchMigration(handle: WorkflowHandle<typeof secureMigration>, vmId: string): AsyncGenerator<MigrationView> {
+export async function* watchMigration(client: Client, handle: WorkflowHandle<typeof secureMigration>, vmId: string): AsyncGenerator<MigrationView> {
   let last = '';
   for (;;) {
-    const view = await look(handle, vmId);
+    const view = await look(client, handle, vmId);
     const text = JSON.stringify(view);
     if (text !== last) yield view;
     if (view.hasEnded) return;
@@ -31,11 +31,11 @@ export async function* watchMigration(handle: WorkflowHandle<typeof secureMigrat
   }
 }
 
-async function look(handle: WorkflowHandle<typeof secureMigration>, vmId: string): Promise<MigrationView> {
+async function look(client: Client, handle: WorkflowHandle<typeof secureMigration>, vmId: string): Promise<MigrationView> {
   try {
     const description = await handle.describe();
     const status = await handle.query<MigrationStatus, []>('status');
-    return { status, progress: progressIn(description.raw.pendingActivities ?? []), hasEnded: description.status.name !== 'RUNNING' };
+    return { status, progress: await progressIn(client, handle.workflowId, description.raw.pendingActivities ?? []), hasEnded: description.status.name !== 'RUNNING' };
   } catch (error) {
     throw fromTemporal(error, vmId);
   }
@@ -43,9 +43,13 @@ async function look(handle: WorkflowHandle<typeof secureMigration>, vmId: string
 
 type PendingActivity = NonNullable<Awaited<ReturnType<WorkflowHandle['describe']>>['raw']['pendingActivities']>[number];
 
-function progressIn(pending: readonly PendingActivity[]): CopyProgress | null {
+/** The SDK hands out the heartbeat as it is on the wire. */
+async function progressIn({ options }: Client, workflowId: string, pending: readonly PendingActivity[]): Promise<CopyProgress | null> {
   const copying = pending.find((activity) => activity.activityType?.name === 'copyMemory');
-  const payload = copying?.heartbeatDetails?.payloads?.[0];
-  if (!payload) return null;
-  return defaultPayloadConverter.fromPayload<{ readonly progress: CopyProgress | null } | undefined>(payload)?.progress ?? null;
+  let payloads = copying?.heartbeatDetails?.payloads ?? [];
+  const { payloadCodecs, payloadConverter } = options.loadedDataConverter;
+  const context = { type: 'workflow', namespace: options.namespace, workflowId } as const;
+  for (const codec of payloadCodecs.toReversed()) payloads = await codec.decode(payloads, context);
+  const [payload] = payloads;
+  return payload ? (payloadConverter.fromPayload<{ readonly progress: CopyProgress | null } | undefined>(payload)?.progress ?? null) : null;
 }

@@ -190,6 +190,24 @@ export const FAILURES = {
 
   // Surroundings
   TEMPORAL_UNREACHABLE: row.again('the Temporal server at {address} does not answer: {problem}', 'Start it, or set TEMPORAL_ADDRESS to the one you use.'),
+  TEMPORAL_CONFIG_INVALID: row.never('the configuration for Temporal is not valid: {problem}', 'Correct the TEMPORAL_* variable or the entry in temporal.toml.'),
+  PAYLOAD_KEY_INVALID: row.never(
+    'the payload keys in {file} cannot be used: {problem}',
+    'Give a file of mode 0600 with a key a line: an id and 32 bytes in base64 (`openssl rand -base64 32`).',
+  ),
+  /* To be tried again: an undo must not end because a payload was kept from it. */
+  PAYLOAD_NOT_ENCRYPTED: row.again(
+    'Temporal gave a payload of workflow {workflow} that is not encrypted, and this process has a payload key',
+    'Give every worker and client the payload key (KORORA_PAYLOAD_KEY). If all have it, treat the control plane as attacked.',
+  ),
+  PAYLOAD_KEY_UNKNOWN: row.again(
+    'Temporal gave a payload of workflow {workflow} that is encrypted with the key {key}, which this process does not have',
+    'Add the key {key} to the file that KORORA_PAYLOAD_KEY names, and restart this process.',
+  ),
+  PAYLOAD_FOREIGN: row.again(
+    'Temporal gave a payload as one of workflow {workflow} that was not made for it with the key {key}, or was changed',
+    'Compare the payload keys of workers and clients. If they agree, treat the control plane as attacked.',
+  ),
   TPM_UNREACHABLE: row.again('the TPM of {host} does not answer: {problem}', 'Look at the TPM of {host} (`tpm2_getcap properties-fixed`).'),
   TPM_COMMAND_FAILED: row.again('{command} failed on {host}: {problem}', 'Look at the TPM of {host}.'),
   HYPERVISOR_COMMAND_FAILED: row.again('{command} failed on {host}: {problem}', 'See the hypervisor log of the VM on {host}.'),

@@ -2,6 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { Worker } from '@temporalio/worker';
 import { type ControlActivities, createControlActivities } from '../activities/index.js';
+import { forWorkflows } from '../temporal/payload-codec.js';
 import { connectWorker, runWorker } from './temporal.js';
 
 export interface ControlOptions {
@@ -13,8 +14,10 @@ export interface ControlOptions {
 export async function runControlWorker({ taskQueue, evidenceDir }: ControlOptions, wrap?: (built: ControlActivities) => ControlActivities): Promise<void> {
   const activities = createControlActivities({ evidenceDir });
   const place = await connectWorker();
+  const { dataConverter } = place;
   const worker = await Worker.create({
     ...place,
+    dataConverter: { ...dataConverter, payloadCodecs: dataConverter.payloadCodecs?.map(forWorkflows) ?? [] },
     taskQueue,
     // Made by the build: bundling at every start takes seconds.
     workflowBundle: { codePath: fileURLToPath(new URL('../workflows/bundle.js', import.meta.url)) },

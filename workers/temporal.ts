@@ -1,28 +1,22 @@
-/**
- * Where the workers find Temporal: the standard environment configuration (TEMPORAL_ADDRESS,
- * TEMPORAL_NAMESPACE, TEMPORAL_TLS_*, temporal.toml), TLS included.
- */
-import { loadClientConnectConfig } from '@temporalio/envconfig';
-import { NativeConnection, type Worker } from '@temporalio/worker';
-import { problemOf, refuse } from '../domain/failures.js';
+/** A worker's connection to Temporal, from its beginning to its end. Where Temporal is, and how it is spoken to, is said in temporal/. */
+import { NativeConnection, type Worker, type WorkerOptions } from '@temporalio/worker';
+import { connectionOptionsOf, readTemporalPlace, unreachable } from '../temporal/place.js';
 
-export interface TemporalPlace {
-  readonly connection: NativeConnection;
-  readonly namespace: string;
-}
+type Connected = Required<Pick<WorkerOptions, 'namespace' | 'dataConverter'>> & { readonly connection: NativeConnection };
 
-/** TEMPORAL_UNREACHABLE. */
-export async function connectWorker(): Promise<TemporalPlace> {
-  const { connectionOptions, namespace } = loadClientConnectConfig();
+/** TEMPORAL_CONFIG_INVALID, PAYLOAD_KEY_INVALID, TEMPORAL_UNREACHABLE. */
+export async function connectWorker(): Promise<Connected> {
+  const place = await readTemporalPlace();
+  const { namespace, dataConverter } = place;
   try {
-    return { connection: await NativeConnection.connect(connectionOptions), namespace: namespace ?? 'default' };
+    return { connection: await NativeConnection.connect(connectionOptionsOf(place)), namespace, dataConverter };
   } catch (error) {
-    throw refuse('TEMPORAL_UNREACHABLE', { address: connectionOptions.address ?? 'localhost:7233', problem: problemOf(error) }, error);
+    throw unreachable(place, error);
   }
 }
 
 /** Runs until SIGINT, SIGTERM or `stop`; says when it is ready on stdout, one line of JSON-free text. */
-export async function runWorker(worker: Worker, { connection }: TemporalPlace, ready: string): Promise<void> {
+export async function runWorker(worker: Worker, { connection }: Connected, ready: string): Promise<void> {
   const stopping = () => worker.getState() === 'RUNNING' && worker.shutdown();
   process.once('SIGINT', stopping).once('SIGTERM', stopping);
   const running = worker.run();

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * The end of `npm run build`: what tsc leaves undone in dist/. Copies the plain modules that compiled code imports by a
- * relative path (tsc copies no .mjs it does not compile), bundles the workflows as Temporal's sandbox takes them (a worker
+ * The end of `npm run build`: what tsc leaves undone in dist/. Copies the plain modules that compiled code names by a
+ * relative path (tsc copies no .mjs or .cjs that it does not compile), bundles the workflows as Temporal's sandbox takes them (a worker
  * would do it at every start, for seconds), and puts the command into dist/bin for a PATH.
  */
 import { chmodSync, copyFileSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -11,14 +11,19 @@ import { DefaultLogger, bundleWorkflowCode } from '@temporalio/worker';
 
 const project = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 
-for (const file of ['infra/temporal/start-server.mjs']) {
+for (const file of ['infra/temporal/start-server.mjs', 'temporal/failure-converter.cjs']) {
   const copy = path.join(project, 'dist', file);
   mkdirSync(path.dirname(copy), { recursive: true });
   copyFileSync(path.join(project, file), copy);
 }
 
 const workflows = path.join(project, 'dist/workflows');
-const { code } = await bundleWorkflowCode({ workflowsPath: path.join(workflows, 'index.js'), logger: new DefaultLogger('ERROR') });
+const { code } = await bundleWorkflowCode({
+  workflowsPath: path.join(workflows, 'index.js'),
+  workflowInterceptorModules: [path.join(workflows, 'refusals.js')],
+  failureConverterPath: path.join(project, 'dist/temporal/failure-converter.cjs'),
+  logger: new DefaultLogger('ERROR'),
+});
 writeFileSync(path.join(workflows, 'bundle.js'), code);
 
 chmodSync(path.join(project, 'dist/cli/main.js'), 0o755);

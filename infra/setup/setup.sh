@@ -125,7 +125,7 @@ stageBuild() {
   local wanted stamp=$project/dist/.korora-sources
   # Every file tsc or finish-build may read, by content.
   wanted=$(cd "$project" && find . \( -name node_modules -o -name dist -o -name .git -o -name test \) -prune -o \
-    -type f \( -name '*.ts' -o -name '*.mts' -o -name '*.mjs' -o -name 'tsconfig*.json' -o -name 'package*.json' \) -print0 |
+    -type f \( -name '*.ts' -o -name '*.mts' -o -name '*.mjs' -o -name '*.cjs' -o -name 'tsconfig*.json' -o -name 'package*.json' \) -print0 |
     sort -z | xargs -0 sha256sum | digest)
   if [ -e "$project/dist/cli/main.js" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
     say 'build: up to date'

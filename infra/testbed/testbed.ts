@@ -9,8 +9,9 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Client, Connection } from '@temporalio/client';
+import type { Client } from '@temporalio/client';
 import { firstBundle, mayDoAnything } from '../../cli/bundles.js';
+import { connectClient } from '../../cli/context.js';
 import { type NewKey, makeKey, readSigner } from '../../cli/keys.js';
 import { type KororaClient, createKororaClient } from '../../client/index.js';
 import { type Signer, signEnvelope } from '../../domain/envelope.js';
@@ -19,6 +20,7 @@ import { type InstalledBundle, type TrustBundle, installBundle } from '../../dom
 import type { VmDocument } from '../../domain/vm.js';
 import { createLocalHost } from '../../host/local.js';
 import { shutDownFakeMachine } from '../../hypervisor/fake/driver.js';
+import { readTemporalPlace } from '../../temporal/place.js';
 import { ensureTestbedTpm, ensureTestbedTpmStopped, testbedCaFiles } from '../../tpm/testbed-tpm.js';
 import { type HostConfig, loadHostConfig } from '../../workers/config.js';
 import { createDrivers } from '../../workers/hypervisors.js';
@@ -52,6 +54,8 @@ export interface TestbedOptions {
   readonly tpmTap?: (host: { readonly hostId: string; readonly tcti: string }) => Promise<string>;
   /** Puts something between the source and a host's channel. Returns where peers are told to connect. */
   readonly channelTap?: (host: { readonly hostId: string; readonly listen: NetworkAddress }) => Promise<NetworkAddress>;
+  /** Puts something between everybody here and the Temporal server. Returns the variables with which it is reached. */
+  readonly temporalTap?: (server: { readonly address: string }) => Promise<Readonly<Record<string, string>>>;
   /** Puts each host into a network of its own (namespaces.ts), whose `channelTap` then goes here too; left out, all are on loopback. */
   readonly places?: Readonly<Record<'host-a' | 'host-b', HostPlace>>;
   readonly uiPort?: number;
@@ -132,15 +136,14 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
   let serial = 0;
   const bundle = await install(firstBundle(admitted.flat(), [mayDoAnything('operator', operator.publicKey)], 1));
 
-  const environment = { TEMPORAL_ADDRESS: server.address, KORORA_TRUST: trustFile, KORORA_KEY: keys.operator.privateFile };
+  const environment = { TEMPORAL_ADDRESS: server.address, ...(await options.temporalTap?.(server)), KORORA_TRUST: trustFile, KORORA_KEY: keys.operator.privateFile };
   const configs = { 'host-a': a, 'host-b': b };
   const temporalPort = Number(server.address.split(':').at(-1));
   const reached = { 'host-a': await options.places?.['host-a'].reach(temporalPort), 'host-b': await options.places?.['host-b'].reach(temporalPort) };
   const commands = options.workerCommands ?? KORORA_WORKERS;
   const startWorker = (hostId: 'host-a' | 'host-b', mounts = {}) => startKorora(hostId, commands.host(configs[hostId].configFile), mounts, hostId);
   const startControl = () => startKorora('control', commands.control(join(root, 'evidence')));
-  const [control, workerA, workerB, connection] = await allOf([startControl(), startWorker('host-a'), startWorker('host-b'), Connection.connect({ address: server.address })]);
-  const temporal = new Client({ connection });
+  const [control, workerA, workerB, temporal] = await allOf([startControl(), startWorker('host-a'), startWorker('host-b'), readTemporalPlace(environment).then(connectClient)]);
 
   const testbed: Testbed = {
     root,
@@ -180,7 +183,7 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
     },
     async stop() {
       await Promise.all([testbed.control, ...Object.values(testbed.hosts).map((h) => h.worker)].map((p) => p.stop()));
-      await connection.close();
+      await temporal.connection.close();
       for (const host of Object.values(testbed.hosts)) await endVms(host);
       for (const { config, tpmPort } of Object.values(testbed.hosts)) await ensureTestbedTpmStopped(tpmSpec(config.hostId, tpmPort));
       await testbed.server.stop();
@@ -190,7 +193,7 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
       processes.forEach(leaveRunning);
       const pids = [testbed.server.pid, ...processes.map((p) => p.pid), ...(await pidsBelow(root))];
       await writeDown(join(root, 'processes.json'), [...new Set(pids)]);
-      await connection.close();
+      await temporal.connection.close();
     },
   };
   return testbed;
@@ -198,7 +201,7 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
   function startKorora(name: string, korora: readonly string[], mounts: Readonly<Record<string, string>> = {}, host: 'host-a' | 'host-b' | null = null): Promise<TestbedProcess> {
     const binds = Object.entries(mounts).map(([path, instead]) => `mount --bind '${instead}' '${path}'`);
     const place = host && options.places?.[host];
-    const temporalAddress = host && reached[host] ? `${reached[host].host}:${reached[host].port}` : server.address;
+    const temporalAddress = host && reached[host] ? `${reached[host].host}:${reached[host].port}` : environment.TEMPORAL_ADDRESS;
     const [command = '', ...rest] = place ? inNetwork(place.namespace, binds, korora) : binds.length === 0 ? korora : withOwnMounts(binds, korora);
     return ending(startProcess({ name, command, args: rest, environment: { ...environment, TEMPORAL_ADDRESS: temporalAddress }, logFile: join(root, `logs/${name}.log`), readyText: ' ready' }));
   }

@@ -70,6 +70,8 @@ export const FAILURE_GROUPS: readonly FailureGroup[] = [
   {
     title: 'The surroundings fail',
     meaning: 'A step that meets one of these is tried again; a move waits for it, or ends with the VM at its source. VMs run on without workers and without Temporal.',
-    codes: ['TEMPORAL_UNREACHABLE', 'TPM_UNREACHABLE', 'TPM_COMMAND_FAILED', 'HYPERVISOR_COMMAND_FAILED', 'HOST_COMMAND_FAILED', 'WORKER_ALREADY_RUNS', 'INTERNAL'],
+    codes: [
+      'TEMPORAL_UNREACHABLE', 'TEMPORAL_CONFIG_INVALID', 'PAYLOAD_KEY_INVALID', 'PAYLOAD_NOT_ENCRYPTED', 'PAYLOAD_KEY_UNKNOWN', 'PAYLOAD_FOREIGN', 'TPM_UNREACHABLE', 'TPM_COMMAND_FAILED', 'HYPERVISOR_COMMAND_FAILED', 'HOST_COMMAND_FAILED', 'WORKER_ALREADY_RUNS', 'INTERNAL',
+    ],
   },
 ];
