@@ -137,7 +137,7 @@ export function createVmActivities(services: HostServices) {
       vms: surveyed.filter((vm) => vm !== null),
       failures: [...failures, ...stale],
       findings: services.findings,
-      ledgerDigest: await ask(async () => (await ownership.ledgerState()).digest, null),
+      ledgerDigest: await ask(() => ownership.ledgerDigest(), null),
     };
   }
 

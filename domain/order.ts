@@ -71,7 +71,7 @@ export type Fence = Readonly<z.infer<typeof Fence>>;
 
 /**
  * An operator's word that the ownership records of a host are the last ones of their VMs, and that no other host runs these: where the
- * host cannot tell, after its state folder came back from a backup. Good once: `ledgerDigest` is of the state of its ledger (host/ledger.ts).
+ * host cannot tell, after its state folder came back from a backup. Good once: `ledgerDigest` is of its ledger and its records at one moment (host/ledger.ts).
  */
 export const Reinstatement = z.strictObject({ kind: z.literal('korora/reinstatement'), version: z.literal(1), host: HostId, ledgerDigest: Sha256Hex, reason, by, notAfter });
 export type Reinstatement = Readonly<z.infer<typeof Reinstatement>>;

@@ -40,19 +40,15 @@ export interface Ledger {
   doubt(): Promise<string | null>;
   /** Has the VM's record written with a new generation. */
   renew<T>(vmId: VmId, write: (generation: number) => Promise<T>): Promise<T>;
-  /** What an operator signs for to have the records believed as they are. */
-  state(): Promise<LedgerState>;
-  /** Believes the records as they are: `generations` of all that there are. REINSTATEMENT_STALE, unless `signedFor` is the state still. */
-  reinstate(generations: Readonly<Record<VmId, number>>, signedFor: Sha256Hex): Promise<void>;
+  /** What an operator signs for to have all records that `readAll` finds believed as they are. */
+  digestWith(readAll: ReadAll): Promise<Sha256Hex>;
+  /** Believes them. REINSTATEMENT_STALE, unless `signedFor` is the digest still. */
+  reinstate(readAll: ReadAll, signedFor: Sha256Hex): Promise<void>;
   /** At a host's enrolment. No effect where there is a ledger. */
   begin(): Promise<void>;
 }
 
-/** Digested into what an operator signs: of one moment of one ledger, since the counter goes up with every new generation. */
-export interface LedgerState {
-  readonly counter: number;
-  readonly digest: Sha256Hex;
-}
+export type ReadAll = () => Promise<readonly { readonly vmId: VmId; readonly generation: number }[]>;
 
 /** `generationOn`: of the VM's record on disk. */
 export function createLedger(
@@ -99,7 +95,11 @@ export function createLedger(
     return next;
   }
 
-  const stateOf = ({ counter: value, generations, doubt }: LedgerDocument): LedgerState => ({ counter: value, digest: digestOf({ hostId, counter: value, generations, doubt }) });
+  /** Of one moment, since the counter goes up with every new generation; and of the records, since another backup may have come meanwhile. */
+  const digestNow = async (records: readonly object[]) => {
+    const { counter: value, generations, doubt } = await opened();
+    return digestOf({ hostId, counter: value, generations, doubt, records });
+  };
 
   return {
     judge: (vmId, read) =>
@@ -122,10 +122,12 @@ export function createLedger(
         await write({ ...before, counter: value, intent: null, generations: { ...before.generations, [vmId]: generation } });
         return written;
       }),
-    state: () => inTurn(async () => stateOf(await opened())),
-    reinstate: (generations, signedFor) =>
+    digestWith: (readAll) => inTurn(async () => digestNow(await readAll())),
+    reinstate: (readAll, signedFor) =>
       inTurn(async () => {
-        if (stateOf(await opened()).digest !== signedFor) throw refuse('REINSTATEMENT_STALE', { host: hostId });
+        const records = await readAll();
+        if ((await digestNow(records)) !== signedFor) throw refuse('REINSTATEMENT_STALE', { host: hostId });
+        const generations = Object.fromEntries(records.map(({ vmId, generation }) => [vmId, generation]));
         await write({ version: 1, counter: await counter.raise(), generations, intent: null, doubt: null });
       }),
     begin: () =>

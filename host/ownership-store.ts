@@ -7,7 +7,7 @@ import { parseDocumentOf } from '../domain/documents.js';
 import { KororaError, problemOf, refuse } from '../domain/failures.js';
 import { type HostId, type Sha256Hex, VmId } from '../domain/ids.js';
 import { OwnershipRecord, type OwnershipEvent, applyOwnershipEvent, noRecord, startsGeneration } from '../domain/ownership.js';
-import { type Ledger, type LedgerState, createLedger } from './ledger.js';
+import { type Ledger, createLedger } from './ledger.js';
 import type { MonotonicCounter } from '../tpm/port.js';
 import type { HostAccess } from './port.js';
 
@@ -33,8 +33,8 @@ export interface OwnershipStore {
   /** What is wrong with the records of this host as a whole; null where nothing is. */
   doubt(): Promise<string | null>;
   /** What an operator signs for to have all records believed as they are. */
-  ledgerState(): Promise<LedgerState>;
-  /** REINSTATEMENT_STALE, unless `signedFor` is the digest of the ledger's state still. RECORD_UNREADABLE. */
+  ledgerDigest(): Promise<Sha256Hex>;
+  /** REINSTATEMENT_STALE, unless `signedFor` is that digest still. RECORD_UNREADABLE. */
   reinstate(signedFor: Sha256Hex): Promise<void>;
   /** At the host's enrolment. */
   begin(): Promise<void>;
@@ -96,6 +96,8 @@ export function createOwnershipStore(access: HostAccess, { hostId, vmsDir, ledge
     return names.flatMap((name) => VmId.safeParse(name).data ?? []);
   }
 
+  const readAll = async () => Promise.all((await list()).map(readUnjudged));
+
   function inTurn<T>(vmId: VmId, work: () => Promise<T>): Promise<T> {
     const next = (last.get(vmId) ?? Promise.resolve()).then(work);
     last.set(vmId, next.catch(() => undefined));
@@ -110,10 +112,9 @@ export function createOwnershipStore(access: HostAccess, { hostId, vmsDir, ledge
     renew: (vmId) => inTurn(vmId, async () => void (await writeAnew(await read(vmId)))),
     list,
     doubt: () => ledger.doubt(),
-    ledgerState: () => ledger.state(),
+    ledgerDigest: () => ledger.digestWith(readAll),
     async reinstate(signedFor) {
-      const records = await Promise.all((await list()).map(readUnjudged));
-      await ledger.reinstate(Object.fromEntries(records.map(({ vmId, generation }) => [vmId, generation])), signedFor);
+      await ledger.reinstate(readAll, signedFor);
       written.clear();
     },
     begin: () => ledger.begin(),

@@ -145,16 +145,29 @@ describe('a reinstatement', () => {
     await does(CREATE);
     await putBackAfter([OFFER, WITHDRAW]);
     const store = opened();
-    const { digest: signedFor } = await store.ledgerState();
+    const signedFor = await store.ledgerDigest();
     await store.reinstate(signedFor);
     expect([await store.doubt(), (await opened().read(VM)).state, (await opened().read(OTHER)).state]).toEqual([null, 'owner', 'none']);
     expect(await refusalOf(opened().reinstate(signedFor))).toContain('REINSTATEMENT_STALE');
   });
 
+  it('of records that another backup replaced is refused', async () => {
+    await does(CREATE, OFFER);
+    const older = join(folder, 'older');
+    await cp(join(state(), 'vms'), older, { recursive: true });
+    await does(RELINQUISH);
+    await putBackAfter([RETIRE]);
+    const signedFor = await opened().ledgerDigest();
+    await rm(join(state(), 'vms'), { recursive: true });
+    await cp(older, join(state(), 'vms'), { recursive: true });
+    expect(await refusalOf(opened().reinstate(signedFor))).toContain('REINSTATEMENT_STALE');
+    expect(await refusalOf(opened().read(VM))).toContain('RECORD_STALE');
+  });
+
   it('that was signed before something changed is refused', async () => {
     await does(CREATE);
     await putBackAfter([OFFER, WITHDRAW]);
-    const { digest: signedFor } = await opened().ledgerState();
+    const signedFor = await opened().ledgerDigest();
     await opened().apply(VM, CLAIM);
     expect(await refusalOf(opened().reinstate(signedFor))).toContain('REINSTATEMENT_STALE');
     expect(await opened().doubt()).not.toBeNull();
