@@ -54,6 +54,7 @@ export function verifyEvidence(value: unknown, bundle: unknown, signers: readonl
     const one: Case = { evidence, order: opened.document, installed, verifier: createEvidenceVerifier(), report };
     checkOrder(one, opened, signers);
     for (const role of ROLES) check(`attestation.${role}`, () => checkAttestation(one, role));
+    if (evidence.attestation.source ?? evidence.attestation.destination) report.leaves('nonces', 'whether they were fresh: each host checked its own');
     check('verdict', () => checkVerdict(one));
     for (const role of ROLES) check(`receipts.${role}`, () => checkReceipt(one, role));
     for (const { kind, field, said } of wordsOf(evidence)) check(field, () => checkWord(one, kind, field, said));

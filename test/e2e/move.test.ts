@@ -87,7 +87,7 @@ describe('a VM that moves to host-b and back', () => {
       const ak = testbed.bundle.bundle.hosts.find(({ hostId }) => hostId === host)?.attestationKey.name;
       expect(proven.filter(({ field }) => field.endsWith(role)).map(({ by }) => by)).toEqual([`${host}, AK ${ak}`, `${host}, AK ${ak}`]);
     }
-    expect(unproven.map(({ field }) => field)).toEqual(['limitsChanges.0.atMs', 'approval.atMs', 'timings.startedAtMs', 'timings.endedAtMs', 'timings.phases']);
+    expect(unproven.map(({ field }) => field)).toEqual(['nonces', 'limitsChanges.0.atMs', 'approval.atMs', 'timings.startedAtMs', 'timings.endedAtMs', 'timings.phases']);
     expect((await verified(back)).problems).toEqual([]);
     expect([chainProblems([there, back]), chainProblems([back, there])]).toEqual([[], []]);
     expect(chainProblems([there, back, there])).toEqual([expect.stringContaining('VM pilgrim: the move to epoch 2 does not follow the one to epoch 2')]);
