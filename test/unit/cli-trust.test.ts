@@ -82,6 +82,7 @@ describe('korora trust init', () => {
     expect(bundle.serial).toBe(1);
     expect(bundle.classes['rack']).toEqual({
       pcrs: [0, 7],
+      firmwareVersions: null,
       referenceSets: [
         { id: 'host-a-in-bundle-1', status: 'active', pcrValues: a.pcrValues },
         { id: 'host-b-in-bundle-1', status: 'active', pcrValues: b.pcrValues },
