@@ -1,5 +1,5 @@
 /** One flip, one move to the sink: was it done, was the move refused, and by a code that such a flip can have. */
-import { describeFlip, type Flip, type StreamSizes, flipInside, flipOnWire, flipped, isOnWire } from './flips.js';
+import { describeFlip, type Flip, type InsideFlip, type StreamSizes, flipInside, flipOnWire, flipped, isOnWire } from './flips.js';
 import { GIVEN_UP, type SinkHost, type SinkOutcome } from './sink-host.js';
 import { RecordWalk } from './tls-records.js';
 import { type Direction, passing, recording } from './wire.js';
@@ -21,7 +21,7 @@ export interface FlipTrials {
 }
 
 /** What a flip may be refused by. INTERNAL and what is not a refusal are never among them. */
-const CODES: Readonly<Record<Flip['part'], readonly string[]>> = {
+export const FLIP_CODES: Readonly<Record<Flip['part'], readonly string[]>> = {
   'handshake to destination': ['CHANNEL_PEER_UNKNOWN', 'CHANNEL_KEY_UNCONFIRMED', 'CHANNEL_LOST', 'CHANNEL_UNREACHABLE', 'CHANNEL_SILENT'],
   'handshake to source': ['CHANNEL_PEER_UNKNOWN', 'CHANNEL_KEY_UNCONFIRMED', 'CHANNEL_LOST', 'CHANNEL_UNREACHABLE', 'CHANNEL_SILENT'],
   'records to destination': ['CHANNEL_PEER_UNKNOWN', 'CHANNEL_KEY_UNCONFIRMED', 'CHANNEL_LOST', 'CHANNEL_SILENT'],
@@ -46,10 +46,10 @@ export async function openFlipTrials(host: SinkHost, imageSha256: string, imageB
   async function one(flip: Flip): Promise<Trial> {
     let isTail = false;
     const onWire = isOnWire(flip) ? flipOnWire(flip, sizes, () => isTail) : null;
-    const inside = onWire || isOnWire(flip) ? null : flipInside(flip as Parameters<typeof flipInside>[0], sizes);
+    const inside = onWire || isOnWire(flip) ? null : flipInside(flip as InsideFlip, sizes);
     const outcome = await host.move({ ...(onWire ? { wire: passing(onWire.change) } : {}), ...(inside ? { change: inside.change } : {}), beforeManifest: () => (isTail = true) });
     const wasDone = (onWire ?? inside)?.hasFlipped() ?? false;
-    return { what: describeFlip(flip), codes: outcome.codes, problems: [...(wasDone ? [] : ['nothing was flipped']), ...refusalProblems(outcome, CODES[flip.part])] };
+    return { what: describeFlip(flip), codes: outcome.codes, problems: [...(wasDone ? [] : ['nothing was flipped']), ...refusalProblems(outcome, FLIP_CODES[flip.part])] };
   }
 
   async function ignoredBits(): Promise<readonly Trial[]> {

@@ -34,6 +34,14 @@ export function describeFlip({ part, place, bit }: Flip): string {
   return `bit ${bit} at ${(place * 100).toFixed(4)} % of ${part}`;
 }
 
+/** As host-worker.ts reads it. */
+export interface PlannedFlip {
+  readonly flip: InsideFlip;
+  readonly imageBytes: number;
+}
+
+export type InsideFlip = Flip & { readonly part: InsidePart };
+
 export function isOnWire(flip: Flip): flip is Flip & { readonly part: WirePart } {
   return (WIRE_PARTS as readonly string[]).includes(flip.part);
 }
@@ -93,7 +101,7 @@ function reaching({ part, place }: Flip, wireBytes: number, isTail: () => boolea
  * Flips it in the frames that the source writes, before they are encrypted: `change` gets whole frames. A place in the image is
  * one byte of its data; a place among the headers is a bit of the header of the frame that this byte is in.
  */
-export function flipInside(flip: Flip & { readonly part: InsidePart }, { imageBytes }: Pick<StreamSizes, 'imageBytes'>): Flipper<(frame: Buffer) => Buffer> {
+export function flipInside(flip: InsideFlip, { imageBytes }: Pick<StreamSizes, 'imageBytes'>): Flipper<(frame: Buffer) => Buffer> {
   const goal = Math.floor(flip.place * imageBytes);
   let sentBytes = 0;
   let hasFlipped = false;

@@ -217,7 +217,7 @@ function codesIn(error: unknown): readonly string[] {
   return error instanceof KororaError ? error.failures.map(({ code }) => code) : [`not a refusal: ${problemOf(error)}`];
 }
 
-/** A reason is made of `CODE: text; CODE: text`. */
+/** Of `CODE: text`, anywhere in a reason. */
 export function codesInReason(reason: string | null): readonly string[] {
-  return [...(reason ?? '').matchAll(/(?:^|; )([A-Z][A-Z_]+):/g)].flatMap(([, code]) => code ?? []);
+  return [...(reason ?? '').matchAll(/\b(ABORTED|INTERNAL|[A-Z]+(?:_[A-Z]+)+):/g)].flatMap(([, code]) => code ?? []);
 }
