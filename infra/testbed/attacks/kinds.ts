@@ -54,7 +54,13 @@ export const KINDS: readonly Kind[] = [
   { name: 'played-again', on: 'QEMU', what: 'a recorded stream, to a third host and to the same', run: (arena, { earlier }) => playedAgain(arena, earlier) },
   { name: 'flips-on-the-wire', on: 'sink', what: 'a bit of the TLS bytes, either way', run: (_, { flips }, counts) => toSink(flips, counts, WIRE_PARTS) },
   { name: 'flips-inside', on: 'sink', what: 'a bit of frames, image or manifest', run: (_, { flips }, counts) => toSink(flips, counts, INSIDE_PARTS) },
+  { name: 'ignored-bits', on: 'sink', what: 'every bit of the version of unencrypted records', run: (_, { flips }) => flips.ignoredBits() },
   { name: 'flips-of-a-move', on: 'QEMU', what: 'a bit of any of these', run: toQemu },
+];
+
+/** In the order in which few flips should be spent: these take seconds each. */
+const PARTS_OF_A_MOVE: readonly (WirePart | InsidePart)[] = [
+  'image', 'tail and manifest', 'manifest', 'records to destination', 'frame headers', 'records to source', 'confirmation', 'handshake to source', 'record headers to destination', 'manifest header', 'handshake to destination',
 ];
 
 /** A share of the flips that goes by how many parts these are. */
@@ -67,6 +73,6 @@ async function toSink(flips: FlipTrials, { seed, sink }: FlipCounts, parts: read
 
 async function toQemu(arena: Arena, { flips }: Loot, { seed, qemu }: FlipCounts): Promise<readonly Trial[]> {
   const trials: Trial[] = [];
-  for (const flip of drawFlips(qemu, randomFrom(seed + 1))) trials.push(await flipInMove(arena, flips.sizes, flip));
+  for (const flip of drawFlips(qemu, randomFrom(seed + 1), PARTS_OF_A_MOVE)) trials.push(await flipInMove(arena, flips.sizes, flip));
   return trials;
 }

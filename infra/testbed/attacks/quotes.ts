@@ -36,9 +36,9 @@ async function withSessions<T>({ rogue }: Arena, order: SignedOrder, work: (sess
 }
 
 /** `judge` gets this evidence for its peer's. After the refusal it gives no secrets away, or takes none. */
-async function judged({ rogue, vm }: Arena, { order, signed }: Sessions, judge: Role, evidence: HostEvidence): Promise<readonly string[]> {
+async function judged({ rogue }: Arena, { order, signed }: Sessions, judge: Role, evidence: HostEvidence): Promise<readonly string[]> {
   const codes = await rogue.codesOf(order[judge], 'appraisePeer', { order: signed, role: judge, evidence });
-  const next = judge === 'source' ? await rogue.codeOf(order.source, 'wrapSecrets', { order: signed }) : await rogue.codeOf(order.destination, 'prepareDestination', { order: signed, vm });
+  const next = judge === 'source' ? await rogue.codeOf(order.source, 'wrapSecrets', { order: signed }) : await rogue.codeOf(order.destination, 'unwrapSecrets', { order: signed, wrapped: null });
   return next === 'NOT_ATTESTED' ? codes : [`after ${codes.join(', ')} it went on: ${next}`];
 }
 
@@ -73,7 +73,7 @@ export async function reflectedQuote(arena: Arena): Promise<readonly Trial[]> {
   return [
     await attacked('of the source, back to the source', 'host-b', ['QUOTE_SIGNATURE_INVALID', 'BINDING_MISMATCH', 'WRAPPING_KEY_INVALID'], own('source', (evidence) => evidence)),
     await attacked('of the destination, back to the destination', 'host-b', ['QUOTE_SIGNATURE_INVALID', 'BINDING_MISMATCH', 'WRAPPING_KEY_INVALID'], own('destination', (evidence) => evidence)),
-    await attacked('of the source, as if the destination had said it', 'host-b', ['QUOTE_SIGNATURE_INVALID', 'QUALIFYING_DATA_MISMATCH', 'WRAPPING_KEY_INVALID'], own('source', (evidence, now) => ({
+    await attacked('of the source, as if the destination had said it', 'host-b', ['QUOTE_SIGNATURE_INVALID', 'QUALIFYING_DATA_MISMATCH'], own('source', (evidence, now) => ({
       ...evidence, hostId: now.order.destination, binding: { ...evidence.binding, role: 'destination', wrappingKeyName: now.evidence.destination.wrappingKey?.name ?? null }, wrappingKey: now.evidence.destination.wrappingKey,
     }))),
     await attacked('of a source that is asked to quote as a destination', 'host-b', ['ORDER_INVALID'], async () =>

@@ -7,10 +7,12 @@ const WIDTHS = [18, 5, 52, 6, 8] as const;
 export const TABLE_HEAD = row('kind', 'on', 'what', 'tried', 'refused', 'by');
 
 export function tableRow({ name, on, what }: Kind, trials: readonly Trial[]): string {
-  const refused = trials.filter(({ problems }) => problems.length === 0).length;
+  const refused = trials.filter(({ codes, problems }) => problems.length === 0 && codes.length > 0).length;
+  const withoutEffect = trials.filter(({ codes, problems }) => problems.length === 0 && codes.length === 0).length;
   const counts = new Map<string, number>();
   for (const code of trials.flatMap(({ codes }) => codes)) counts.set(code, (counts.get(code) ?? 0) + 1);
   const by = [...counts].sort(([, a], [, b]) => b - a).map(([code, count]) => `${code} ${count}`);
+  if (withoutEffect > 0) by.push(`without effect ${withoutEffect}`);
   return row(name, on, what, String(trials.length), String(refused), by.join(', '));
 }
 
