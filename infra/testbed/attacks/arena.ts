@@ -153,6 +153,8 @@ async function populated(root: string, testbed: Testbed, wires: Record<ArenaHost
         ...(countsIn(said).length > 0 ? [`its vCPUs ran on ${destination}: it counted there`] : []),
         ...(await harm(destination, epoch, accepted)),
       ];
+      // An attack that succeeded must not decide what the next one finds.
+      if (recordAt(destination)?.state === 'owner') await moveBy(third.client, vmId, 'host-a');
       return { what, codes, problems };
     },
     close,

@@ -13,7 +13,6 @@ export interface Trial {
 }
 
 export interface FlipTrials {
-  readonly sizes: StreamSizes;
   one(flip: Flip): Promise<Trial>;
   /** Every bit of the version field of every record that is not encrypted: without effect, or refused. */
   ignoredBits(): Promise<readonly Trial[]>;
@@ -74,7 +73,7 @@ export async function openFlipTrials(host: SinkHost, imageSha256: string, imageB
     return { what: `bit ${bit} of byte ${at} ${direction}`, codes: outcome.codes, problems: isWhole ? [] : ['the image that was accepted is another one'] };
   }
 
-  return { sizes, one, ignoredBits, close: () => host.close() };
+  return { one, ignoredBits, close: () => host.close() };
 }
 
 /** Of a move that must be refused. */

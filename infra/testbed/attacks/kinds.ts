@@ -1,10 +1,11 @@
 /** Every kind of attack on the channel, and what each is tried on: the list of `npm run attack` and of test/e2e/attacks.test.ts. */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
+import { MIB } from '../../../domain/vm.js';
 import { randomFrom } from '../random.js';
 import type { Arena } from './arena.js';
 import { type FlipTrials, type Trial, openFlipTrials } from './flip-trials.js';
-import { INSIDE_PARTS, type InsidePart, WIRE_PARTS, type WirePart, drawFlips } from './flips.js';
+import { INSIDE_PARTS, type InsidePart, type StreamSizes, WIRE_PARTS, type WirePart, drawFlips } from './flips.js';
 import { recordImage, recordMove } from './images.js';
 import { manInTheMiddle } from './middle.js';
 import { flipInMove } from './qemu-flips.js';
@@ -17,17 +18,23 @@ import type { Recording } from './wire.js';
 export interface Loot {
   /** Of a move that succeeded, from host-a to host-b. */
   readonly earlier: Recording;
-  /** Of the VM at two times. */
+  /** The beginnings of the VM's image at two times: as much as is sent to the sink, which loads nothing. */
   readonly images: readonly [Buffer, Buffer];
   readonly sink: SinkHost;
   readonly flips: FlipTrials;
+  /** Of a whole move. */
+  readonly sizes: StreamSizes;
 }
 
+const SINK_IMAGE_BYTES = 16 * MIB;
+
 export async function collectLoot(arena: Arena): Promise<Loot> {
-  const images = [await recordImage(arena), await recordImage(arena)] as const;
+  const [whole, later] = [await recordImage(arena), await recordImage(arena)];
+  const images = [whole.subarray(0, SINK_IMAGE_BYTES), later.subarray(0, SINK_IMAGE_BYTES)] as const;
   const earlier = await recordMove(arena);
+  const sizes: StreamSizes = { imageBytes: whole.length, wireBytes: { 'to destination': earlier['to destination'].length, 'to source': earlier['to source'].length } };
   const sink = await openSinkHost({ installed: arena.installed, operator: { name: 'operator', signer: arena.operator }, folder: join(arena.root, 'sink'), image: images[0] });
-  return { earlier, images, sink, flips: await openFlipTrials(sink, createHash('sha256').update(images[0]).digest('hex'), images[0].length) };
+  return { earlier, images, sink, flips: await openFlipTrials(sink, createHash('sha256').update(images[0]).digest('hex'), images[0].length), sizes };
 }
 
 export interface FlipCounts {
@@ -71,8 +78,8 @@ async function toSink(flips: FlipTrials, { seed, sink }: FlipCounts, parts: read
   return trials;
 }
 
-async function toQemu(arena: Arena, { flips }: Loot, { seed, qemu }: FlipCounts): Promise<readonly Trial[]> {
+async function toQemu(arena: Arena, { sizes }: Loot, { seed, qemu }: FlipCounts): Promise<readonly Trial[]> {
   const trials: Trial[] = [];
-  for (const flip of drawFlips(qemu, randomFrom(seed + 1), PARTS_OF_A_MOVE)) trials.push(await flipInMove(arena, flips.sizes, flip));
+  for (const flip of drawFlips(qemu, randomFrom(seed + 1), PARTS_OF_A_MOVE)) trials.push(await flipInMove(arena, sizes, flip));
   return trials;
 }

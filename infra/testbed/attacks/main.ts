@@ -38,12 +38,16 @@ async function main(): Promise<number> {
   Runtime.install({ logger: new DefaultLogger('ERROR') }); // of the rogue's worker, which tells its life otherwise
   const root = await mkdtemp('/tmp/ka-');
   const arena = await openArena({ root, guestDir, temporalBinary });
+  const close = async () => {
+    await arena.close();
+    await rm(root, { recursive: true, force: true });
+  };
   // Workers end with this process; VMs, TPMs and Temporal would not.
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void arena.close().finally(() => process.exit(1)));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void close().finally(() => process.exit(1)));
   let harmful = 0;
   try {
     const loot = await collectLoot(arena);
-    say(`image ${loot.images[0].length} bytes, seed ${seed}\n${TABLE_HEAD}`, 0);
+    say(`seed ${seed}; a move sends ${loot.sizes.imageBytes} bytes of image to QEMU, ${loot.images[0].length} to the sink\n${TABLE_HEAD}`, 0);
     for (const kind of kinds) {
       const trials = await kind.run(arena, loot, { seed, sink: flips - qemu, qemu });
       const problems = problemLines(trials);
@@ -51,8 +55,7 @@ async function main(): Promise<number> {
       harmful += problems.length;
     }
   } finally {
-    await arena.close();
-    await rm(root, { recursive: true, force: true });
+    await close();
   }
   return say(harmful === 0 ? 'refused, all that had an effect' : `${harmful} not as it must be`, harmful === 0 ? 0 : 1);
 }
