@@ -16,7 +16,7 @@ import { CONTROL_QUEUE } from '../../domain/steps.js';
 import type { VmDocument } from '../../domain/vm.js';
 import type { GuestConsole } from '../../infra/testbed/guest-console.js';
 import { type Testbed, pidsBelow } from '../../infra/testbed/testbed.js';
-import { type Rogue, openRogue } from '../support/rogue.js';
+import { type Rogue, openRogue } from '../../infra/testbed/attacks/rogue.js';
 import { testSigner } from '../support/signers.js';
 import { type HostName, consoleOn, openTestbed, recordAt, startGuest } from './support.js';
 

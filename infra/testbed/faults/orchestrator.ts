@@ -3,6 +3,7 @@
  * back. Nothing waits for it, unlike at a cell's point; how the move ends is open, what must be so afterwards is not.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import { randomFrom } from '../random.js';
 import type { Script } from './injector.js';
 import type { Move } from './move.js';
 
@@ -50,15 +51,4 @@ export function deathOf({ who, afterPoints, delayMs }: Death, move: Move) {
     return 'pass';
   };
   return { script, hasHappened: () => dying !== null, over: async () => void (await dying) };
-}
-
-/** Mulberry32. */
-function randomFrom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

@@ -7,7 +7,7 @@ export interface RogueStep {
   readonly argument: unknown;
 }
 
-export type RogueAnswer = { readonly value: unknown } | { readonly code: string; readonly message: string };
+export type RogueAnswer = { readonly value: unknown } | { readonly codes: readonly string[]; readonly message: string };
 
 /** The host's answer, or its refusal. One attempt. */
 export async function rogue({ taskQueue, activity, argument }: RogueStep): Promise<RogueAnswer> {
@@ -16,7 +16,8 @@ export async function rogue({ taskQueue, activity, argument }: RogueStep): Promi
     return { value: (await activities[activity]?.(argument)) ?? null };
   } catch (error) {
     const cause = error instanceof ActivityFailure ? error.cause : error;
-    if (cause instanceof ApplicationFailure) return { code: cause.type ?? '', message: cause.message };
-    throw error;
+    if (!(cause instanceof ApplicationFailure)) throw error;
+    const [failures] = (cause.details ?? []) as readonly (readonly { readonly code: string }[] | undefined)[];
+    return { codes: failures?.map(({ code }) => code) ?? [cause.type ?? ''], message: `${cause.type}: ${cause.message}` };
   }
 }

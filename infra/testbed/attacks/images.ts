@@ -1,0 +1,35 @@
+/** What real moves send: the image of the arena's VM as QEMU writes it, and the bytes of whole moves on the wire. */
+import { join } from 'node:path';
+import { DEFAULT_LIMITS } from '../../../domain/progress.js';
+import { createLocalHost } from '../../../host/local.js';
+import { createDrivers } from '../../../workers/hypervisors.js';
+import type { Arena } from './arena.js';
+import { type Recording, recording } from './wire.js';
+
+/** QEMU's whole image of the running VM, which runs on afterwards. Nobody receives it. */
+export async function recordImage({ configs, vm }: Arena): Promise<Buffer> {
+  const config = configs['host-a'];
+  const { hypervisor } = createDrivers(createLocalHost(config.hostId), config);
+  const runDir = join(config.runDir, vm.vmId);
+  const outgoing = await hypervisor.openOutgoing(vm, runDir, DEFAULT_LIMITS);
+  const pieces: Buffer[] = [];
+  outgoing.image.on('data', (piece: Buffer) => pieces.push(piece));
+  const ended = new Promise((resolve, reject) => outgoing.image.once('end', resolve).once('error', reject));
+  await outgoing.paused;
+  await Promise.all([outgoing.release(), ended]);
+  await outgoing.close();
+  await hypervisor.ensureRunning(vm.vmId, runDir);
+  return Buffer.concat(pieces);
+}
+
+/** A move to host-b, which succeeds, and one back. */
+export async function recordMove({ move, wires }: Arena): Promise<Recording> {
+  const { attacker, recorded } = recording();
+  const recordingIt = wires['host-b'].attackNext(attacker);
+  for (const host of ['host-b', 'host-a'] as const) {
+    const codes = await move(host);
+    if (codes.length > 0) throw new Error(`a move that nobody touched, to ${host}, was refused: ${codes.join(', ')}`);
+  }
+  await recordingIt;
+  return recorded();
+}

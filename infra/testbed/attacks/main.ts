@@ -1,0 +1,68 @@
+/**
+ * `npm run attack`: every kind of attack on the channel, on three enrolled hosts with real QEMU, swtpm and Temporal. Prints how
+ * many were tried and how many refused; exits 0 only if all that had an effect were. attack.sh sets the machine up and calls it.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+import { DefaultLogger, Runtime } from '@temporalio/worker';
+import { openArena } from './arena.js';
+import { KINDS, collectLoot } from './kinds.js';
+import { TABLE_HEAD, problemLines, tableRow } from './report.js';
+
+/** One flip in so many is tried on whole moves to QEMU, which take seconds; the others go to a sink behind the real verification. */
+const FLIPS_A_MOVE = 20;
+
+const USAGE = `usage: npm run attack [-- --flips N] [--seed N] [--only KIND]
+
+  --flips N     single-bit flips; default 1000, one in ${FLIPS_A_MOVE} of them in a whole move to QEMU
+  --seed N      draws them; default 1
+  --only KIND   one of: ${KINDS.map(({ name }) => name).join(', ')}`;
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      flips: { type: 'string', default: '1000' },
+      seed: { type: 'string', default: '1' },
+      only: { type: 'string' },
+      help: { type: 'boolean', default: false },
+      'guest-dir': { type: 'string' },
+      'temporal-binary': { type: 'string' },
+    },
+  });
+  const [flips, seed, guestDir, temporalBinary] = [Number(values.flips), Number(values.seed), values['guest-dir'], values['temporal-binary']];
+  const kinds = KINDS.filter(({ name }) => values.only === undefined || name === values.only);
+  const isRight = Number.isSafeInteger(flips) && flips >= 0 && Number.isSafeInteger(seed) && kinds.length > 0;
+  if (values.help || !isRight || !guestDir || !temporalBinary) return say(USAGE, values.help ? 0 : 2);
+  const qemu = Math.ceil(flips / FLIPS_A_MOVE);
+
+  Runtime.install({ logger: new DefaultLogger('ERROR') }); // of the rogue's worker, which tells its life otherwise
+  const root = await mkdtemp('/tmp/ka-');
+  const arena = await openArena({ root, guestDir, temporalBinary });
+  const close = async () => {
+    await arena.close();
+    await rm(root, { recursive: true, force: true });
+  };
+  // Workers end with this process; VMs, TPMs and Temporal would not.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void close().finally(() => process.exit(1)));
+  let harmful = 0;
+  try {
+    const loot = await collectLoot(arena);
+    say(`seed ${seed}; a move sends ${loot.sizes.imageBytes} bytes of image to QEMU, ${loot.images[0].length} to the sink\n${TABLE_HEAD}`, 0);
+    for (const kind of kinds) {
+      const trials = await kind.run(arena, loot, { seed, sink: flips - qemu, qemu });
+      const problems = problemLines(trials);
+      say([tableRow(kind, trials), ...problems].join('\n'), 0);
+      harmful += problems.length;
+    }
+  } finally {
+    await close();
+  }
+  return say(harmful === 0 ? 'refused, all that had an effect' : `${harmful} not as it must be`, harmful === 0 ? 0 : 1);
+}
+
+function say(text: string, code: number): number {
+  process.stdout.write(`${text}\n`);
+  return code;
+}
+
+process.exit(await main());
