@@ -95,8 +95,10 @@ function policyRules({ host, hostClass }: AppraisalInput, active: readonly Refer
   return failures;
 }
 
-function quoteRules({ host, hostClass, quote, isSignatureValid, expectedSigner, earlierCounters }: AppraisalInput): Failure[] {
+function quoteRules({ host, hostClass, quote, isSignatureValid, expectedSigner, wrappingKeyProblem, earlierCounters: stated }: AppraisalInput): Failure[] {
   const hostId = host.hostId;
+  // Those of a certification that is none say nothing.
+  const earlierCounters = wrappingKeyProblem === null ? stated : null;
   const failures: Failure[] = [];
   if (!isSignatureValid) failures.push(failure('QUOTE_SIGNATURE_INVALID', { host: hostId }));
   if (quote.magic !== TPM_GENERATED) failures.push(failure('QUOTE_MAGIC_WRONG', { host: hostId, magic: quote.magic }));
