@@ -2,6 +2,7 @@
  * Where attacks happen: a testbed of three enrolled hosts with a small VM on the first, every channel behind a wire that the
  * attacker holds, and the control plane in his hands as well. After each attack it looks for what must still be so.
  */
+import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -85,7 +86,8 @@ export async function openArena(parts: Pick<TestbedOptions, 'root' | 'guestDir' 
 }
 
 async function populated(root: string, testbed: Testbed, wires: Record<ArenaHost, Wire>, insideFile: string, reach: (hostId: string, listen: Wire['target']) => Promise<Wire['address']>, ends: (() => Promise<unknown>)[], close: () => Promise<void>): Promise<Arena> {
-  const vmId = VmId.parse('prize');
+  // Of this arena alone: a VM of that name on another testbed of this machine could be taken for a stranger.
+  const vmId = VmId.parse(`prize-${randomBytes(3).toString('hex')}`);
   const [policy, operator] = [await readSigner(testbed.keys.policy.privateFile), await readSigner(testbed.keys.operator.privateFile)];
   const third: ThirdHost = await addThirdHost(testbed, vmId, policy.publicKey, (listen) => reach('host-c', listen));
   ends.push(third.close);

@@ -18,7 +18,7 @@ import type { Recording } from './wire.js';
 export interface Loot {
   /** Of a move that succeeded, from host-a to host-b. */
   readonly earlier: Recording;
-  /** The beginnings of the VM's image at two times: as much as is sent to the sink, which loads nothing. */
+  /** Of the VM's image at two times, the beginning of one and the end of the other: as much as is sent to the sink, which loads nothing. Their beginnings may be the same. */
   readonly images: readonly [Buffer, Buffer];
   readonly sink: SinkHost;
   readonly flips: FlipTrials;
@@ -30,7 +30,7 @@ const SINK_IMAGE_BYTES = 16 * MIB;
 
 export async function collectLoot(arena: Arena): Promise<Loot> {
   const [whole, later] = [await recordImage(arena), await recordImage(arena)];
-  const images = [whole.subarray(0, SINK_IMAGE_BYTES), later.subarray(0, SINK_IMAGE_BYTES)] as const;
+  const images = [whole.subarray(0, SINK_IMAGE_BYTES), later.subarray(-SINK_IMAGE_BYTES)] as const;
   const earlier = await recordMove(arena);
   const sizes: StreamSizes = { imageBytes: whole.length, wireBytes: { 'to destination': earlier['to destination'].length, 'to source': earlier['to source'].length } };
   const sink = await openSinkHost({ installed: arena.installed, operator: { name: 'operator', signer: arena.operator }, folder: join(arena.root, 'sink'), image: images[0] });

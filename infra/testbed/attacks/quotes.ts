@@ -57,7 +57,7 @@ export async function yesterdaysQuote(arena: Arena): Promise<readonly Trial[]> {
     await attacked('of an earlier order, to the destination', 'host-b', ANOTHER_MOVE, givenIn(newOrder, 'destination', () => earlier.source)),
     await attacked('of an earlier session of the same order, to the source', 'host-b', ['NONCE_UNKNOWN'], givenIn(sameOrder, 'source', () => earlier.destination)),
     await attacked('of an earlier session of the same order, to the destination', 'host-b', ['NONCE_UNKNOWN'], givenIn(sameOrder, 'destination', () => earlier.source)),
-    await attacked('under the binding of today', 'host-b', ['QUALIFYING_DATA_MISMATCH'], givenIn(newOrder, 'source', ({ evidence }) => ({ ...evidence.destination, quote: earlier.destination.quote }))),
+    await attacked('under the binding of today', 'host-b', ['QUALIFYING_DATA_MISMATCH', 'RESET_COUNT_CHANGED'], givenIn(newOrder, 'source', ({ evidence }) => ({ ...evidence.destination, quote: earlier.destination.quote }))),
     await attacked('with the nonce of today written over its own', 'host-b', ['QUALIFYING_DATA_MISMATCH'], givenIn(sameOrder, 'source', ({ offers }) => ({ ...earlier.destination, binding: { ...earlier.destination.binding, verifierNonce: offers.source.nonce } }))),
   ];
 }
@@ -71,9 +71,9 @@ export async function reflectedQuote(arena: Arena): Promise<readonly Trial[]> {
       return judged(arena, now, role, change(evidence, now));
     });
   return [
-    await attacked('of the source, back to the source', 'host-b', ['QUOTE_SIGNATURE_INVALID', 'BINDING_MISMATCH', 'WRAPPING_KEY_INVALID'], own('source', (evidence) => evidence)),
-    await attacked('of the destination, back to the destination', 'host-b', ['QUOTE_SIGNATURE_INVALID', 'BINDING_MISMATCH', 'WRAPPING_KEY_INVALID'], own('destination', (evidence) => evidence)),
-    await attacked('of the source, as if the destination had said it', 'host-b', ['QUOTE_SIGNATURE_INVALID', 'QUALIFYING_DATA_MISMATCH'], own('source', (evidence, now) => ({
+    await attacked('of the source, back to the source', 'host-b', ['QUOTE_SIGNATURE_INVALID', 'QUOTE_SIGNER_WRONG', 'BINDING_MISMATCH', 'WRAPPING_KEY_INVALID'], own('source', (evidence) => evidence)),
+    await attacked('of the destination, back to the destination', 'host-b', ['QUOTE_SIGNATURE_INVALID', 'QUOTE_SIGNER_WRONG', 'BINDING_MISMATCH', 'WRAPPING_KEY_INVALID'], own('destination', (evidence) => evidence)),
+    await attacked('of the source, as if the destination had said it', 'host-b', ['QUOTE_SIGNATURE_INVALID', 'QUOTE_SIGNER_WRONG', 'QUALIFYING_DATA_MISMATCH'], own('source', (evidence, now) => ({
       ...evidence, hostId: now.order.destination, binding: { ...evidence.binding, role: 'destination', wrappingKeyName: now.evidence.destination.wrappingKey?.name ?? null }, wrappingKey: now.evidence.destination.wrappingKey,
     }))),
     await attacked('of a source that is asked to quote as a destination', 'host-b', ['ORDER_INVALID'], async () =>
@@ -100,12 +100,12 @@ export async function anotherHost(arena: Arena): Promise<readonly Trial[]> {
   const inPlaceOfB = (work: (now: Sessions) => Promise<readonly string[]>) => async () => withSessions(arena, await orderTo('host-b'), work);
   return [
     await attacked('its worker, asked to quote for that order', 'host-c', ['ORDER_INVALID'], inPlaceOfB(({ signed, offers }) => rogue.codesOf('host-c', 'quoteHost', { order: signed, role: 'destination', peer: offers.source }))),
-    await attacked('its genuine evidence for an order of its own', 'host-c', ['QUOTE_SIGNATURE_INVALID', 'BINDING_MISMATCH', 'NONCE_UNKNOWN', 'WRAPPING_KEY_INVALID'], async () => {
+    await attacked('its genuine evidence for an order of its own', 'host-c', ['QUOTE_SIGNATURE_INVALID', 'QUOTE_SIGNER_WRONG', 'BINDING_MISMATCH', 'NONCE_UNKNOWN', 'WRAPPING_KEY_INVALID'], async () => {
       const ofItsOwn = await withSessions(arena, await orderTo('host-c'), async ({ evidence }) => evidence.destination);
       return withSessions(arena, await orderTo('host-b'), (now) => judged(arena, now, 'source', ofItsOwn));
     }),
-    await attacked('its TPM quotes that order', 'host-c', ['QUOTE_SIGNATURE_INVALID', 'BINDING_MISMATCH', 'WRAPPING_KEY_INVALID'], inPlaceOfB(async (now) => judged(arena, now, 'source', await quoteOfC(now, 'host-c')))),
-    await attacked('its TPM quotes that order, under the name of host-b', 'host-c', ['QUOTE_SIGNATURE_INVALID', 'WRAPPING_KEY_INVALID'], inPlaceOfB(async (now) => judged(arena, now, 'source', await quoteOfC(now, 'host-b')))),
+    await attacked('its TPM quotes that order', 'host-c', ['QUOTE_SIGNATURE_INVALID', 'QUOTE_SIGNER_WRONG', 'BINDING_MISMATCH', 'WRAPPING_KEY_INVALID'], inPlaceOfB(async (now) => judged(arena, now, 'source', await quoteOfC(now, 'host-c')))),
+    await attacked('its TPM quotes that order, under the name of host-b', 'host-c', ['QUOTE_SIGNATURE_INVALID', 'QUOTE_SIGNER_WRONG', 'WRAPPING_KEY_INVALID'], inPlaceOfB(async (now) => judged(arena, now, 'source', await quoteOfC(now, 'host-b')))),
     await attacked('the VM’s secrets that were wrapped for host-b', 'host-c', ['SECRETS_INVALID'], async () => {
       const wrapped = await withSessions(arena, await orderTo('host-b'), async (now) => {
         await believeEachOther(arena, now);
