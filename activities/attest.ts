@@ -3,7 +3,6 @@
  * an ephemeral TLS key; quotes its PCRs over the binding of both; appraises the other.
  */
 import { randomBytes } from 'node:crypto';
-import { appraise } from '../domain/appraisal.js';
 import { type Binding, HostEvidence, SessionOffer, type WrappingKeyEvidence } from '../domain/attestation.js';
 import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
@@ -100,27 +99,16 @@ export function createAttestation(services: HostServices, { gatherAhead }: { rea
     const host = hostIn(bundle, session.order[peerRole]);
     const hostClass = bundle.classes[host.class];
     if (!hostClass) throw refuse('POLICY_EMPTY', { class: host.class });
-    const { wrappingKey } = evidence;
-    return appraise({
+    return verifier.appraise({
       host,
       hostClass,
       evidence,
-      quote: verifier.parseQuote(evidence.quote, host.hostId),
-      isSignatureValid: verifier.isSignedBy(host.attestationKey, evidence.quote),
-      expectedSigner: verifier.signerNameOf(host.attestationKey),
-      expectedBinding: bindingOf(session, session.nonce.value, peerRole, evidence.binding.tlsSpkiSha256, wrappingKey),
-      bindingDigest: digestOf(evidence.binding),
-      reportedPcrDigest: verifier.pcrDigest(evidence.pcrValues),
+      role: peerRole,
+      migrationId: session.order.migrationId,
+      orderDigest: session.orderDigest,
+      verifierNonce: session.nonce.value,
       isNonceFresh: !session.isNonceUsed && Date.now() - session.nonce.issuedAtMs <= bundle.parameters.nonceLifetimeMs,
-      wrappingKeyProblem: wrappingKeyProblem(),
-      earlierCounters: wrappingKey ? verifier.countersOf(wrappingKey.certification) : null,
     });
-
-    function wrappingKeyProblem(): string | null {
-      if (peerRole === 'source') return wrappingKey === null ? null : 'a source has none';
-      if (wrappingKey === null) return 'there is none';
-      return verifier.wrappingKeyProblem({ ak: host.attestationKey, evidence: wrappingKey, pcrValues: evidence.pcrValues });
-    }
   }
 
   /** One a session; a TPM that failed is asked again by the next caller. */

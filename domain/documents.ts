@@ -1,6 +1,6 @@
 /** Parsing of untrusted documents: one way in, one way to say what is wrong. */
 import type { z } from 'zod';
-import { type FailureCode, type FailureParameters, refuse } from './failures.js';
+import { type FailureCode, type FailureParameters, problemOf, refuse } from './failures.js';
 
 type DocumentCode = 'VM_DOCUMENT_INVALID' | 'ORDER_INVALID' | 'EVIDENCE_INVALID' | 'LIMITS_INVALID';
 
@@ -23,6 +23,15 @@ export function parseDocumentOf<T extends z.ZodType, C extends FailureCode>(
     throw refuse(code, { ...parameters, problem: describeIssues(parsed.error) } as unknown as FailureParameters<C>);
   }
   return parsed.data;
+}
+
+/** `refusal`: how to say what is wrong with a text that is no JSON. */
+export function parseJson(text: string, refusal: (problem: string, cause: unknown) => Error): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw refusal(problemOf(error), error);
+  }
 }
 
 /** "disks.0.path: an absolute path…; memoryBytes: …" */

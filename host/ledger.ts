@@ -12,8 +12,8 @@
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { digestOf } from '../domain/canonical.js';
-import { parseDocumentOf } from '../domain/documents.js';
-import { problemOf, refuse } from '../domain/failures.js';
+import { parseDocumentOf, parseJson } from '../domain/documents.js';
+import { refuse } from '../domain/failures.js';
 import { type Sha256Hex, VmId } from '../domain/ids.js';
 import type { MonotonicCounter } from '../tpm/port.js';
 import type { HostAccess } from './port.js';
@@ -68,7 +68,7 @@ export function createLedger(
     if (current) return current;
     const [content, value] = [await access.readFile(file), await counter.read()];
     if (content === null) return write(inDoubt(value ?? (await counter.raise()), 'there is no ledger of them'));
-    const found = parseDocumentOf(LedgerDocument, jsonIn(content), 'HOST_CONFIG_INVALID', { file });
+    const found = parseDocumentOf(LedgerDocument, parseJson(content.toString('utf8'), (problem, cause) => refuse('HOST_CONFIG_INVALID', { file, problem }, cause)), 'HOST_CONFIG_INVALID', { file });
     if (value === null) return write(inDoubt(await counter.raise(), `the TPM lacks the counter, which stood at ${found.counter}`));
     if (value === found.counter) return (current = { ...found, intent: null });
     if (found.intent && value === found.counter + 1) return write(await finished(found, found.intent, value));
@@ -78,14 +78,6 @@ export function createLedger(
   async function finished(found: LedgerDocument, { vmId, generation }: NonNullable<LedgerDocument['intent']>, value: number): Promise<LedgerDocument> {
     const isWritten = (await generationOn(vmId)) === generation;
     return { ...found, counter: value, intent: null, generations: isWritten ? { ...found.generations, [vmId]: generation } : found.generations };
-  }
-
-  function jsonIn(content: Buffer): unknown {
-    try {
-      return JSON.parse(content.toString('utf8'));
-    } catch (error) {
-      throw refuse('HOST_CONFIG_INVALID', { file, problem: problemOf(error) }, error);
-    }
   }
 
   /** Of all VMs: the counter is one. */

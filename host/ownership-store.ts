@@ -3,8 +3,8 @@
  * that order and one at a time per VM. The rules are domain/ownership.ts; nothing is decided here. Which records are the last
  * ones the ledger beside them says (ledger.ts); one that may come from a backup is not acted on.
  */
-import { parseDocumentOf } from '../domain/documents.js';
-import { KororaError, problemOf, refuse } from '../domain/failures.js';
+import { parseDocumentOf, parseJson } from '../domain/documents.js';
+import { KororaError, refuse } from '../domain/failures.js';
 import { type HostId, type Sha256Hex, VmId } from '../domain/ids.js';
 import { OwnershipRecord, type OwnershipEvent, applyOwnershipEvent, noRecord, startsGeneration } from '../domain/ownership.js';
 import { type Ledger, createLedger } from './ledger.js';
@@ -66,7 +66,7 @@ export function createOwnershipStore(access: HostAccess, { hostId, vmsDir, ledge
   async function readUnjudged(vmId: VmId): Promise<OwnershipRecord> {
     const content = await access.readFile(pathOf(vmId));
     if (content === null) return noRecord(vmId, hostId);
-    const record = parseDocumentOf(OwnershipRecord, parseJson(content, vmId, hostId), 'RECORD_UNREADABLE', { vm: vmId, host: hostId });
+    const record = parseDocumentOf(OwnershipRecord, parseJson(content.toString('utf8'), (problem, cause) => refuse('RECORD_UNREADABLE', { vm: vmId, host: hostId, problem }, cause)), 'RECORD_UNREADABLE', { vm: vmId, host: hostId });
     if (record.vmId === vmId && record.hostId === hostId) return record;
     throw refuse('RECORD_UNREADABLE', { vm: vmId, host: hostId, problem: `it is of VM ${record.vmId} on ${record.hostId}` });
   }
@@ -119,12 +119,4 @@ export function createOwnershipStore(access: HostAccess, { hostId, vmsDir, ledge
     },
     begin: () => ledger.begin(),
   };
-}
-
-function parseJson(content: Buffer, vmId: string, hostId: string): unknown {
-  try {
-    return JSON.parse(content.toString('utf8'));
-  } catch (error) {
-    throw refuse('RECORD_UNREADABLE', { vm: vmId, host: hostId, problem: problemOf(error) }, error);
-  }
 }

@@ -8,8 +8,8 @@
  *   <runDir>/<vmId>/                       sockets, pid files, logs
  */
 import { z } from 'zod';
-import { parseDocumentOf } from '../domain/documents.js';
-import { problemOf, refuse } from '../domain/failures.js';
+import { parseDocumentOf, parseJson } from '../domain/documents.js';
+import { refuse } from '../domain/failures.js';
 import { Base64, MigrationId, Sha256Hex, type VmId } from '../domain/ids.js';
 import { VmDocument } from '../domain/vm.js';
 import type { HostAccess } from './port.js';
@@ -57,7 +57,7 @@ export function createVmStore(access: HostAccess, dirs: { readonly vmsDir: strin
     async read(vmId) {
       const content = await access.readFile(installedOf(vmId));
       if (content === null) return null;
-      return parseDocumentOf(InstalledVm, jsonIn(content, installedOf(vmId)), 'HOST_CONFIG_INVALID', { file: installedOf(vmId) });
+      return parseDocumentOf(InstalledVm, parseJson(content.toString('utf8'), (problem, cause) => refuse('HOST_CONFIG_INVALID', { file: installedOf(vmId), problem }, cause)), 'HOST_CONFIG_INVALID', { file: installedOf(vmId) });
     },
     async write(vmId, installed) {
       await access.ensureDirectory(folderOf(vmId));
@@ -79,12 +79,4 @@ export function createVmStore(access: HostAccess, dirs: { readonly vmsDir: strin
       await access.remove(installedOf(vmId));
     },
   };
-}
-
-function jsonIn(content: Buffer, file: string): unknown {
-  try {
-    return JSON.parse(content.toString('utf8'));
-  } catch (error) {
-    throw refuse('HOST_CONFIG_INVALID', { file, problem: problemOf(error) }, error);
-  }
 }

@@ -2,12 +2,11 @@
  * The endorsement key of a host's TPM, as an enrolment uses it: its certificate from NV, and the host's half of credential
  * protection (TPM 2.0 Part 1 §24). The EK is made anew from its template and stays nowhere. Judges no certificate (ek-certificate.ts).
  */
-import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { refuse } from '../domain/failures.js';
 import { readEkCertificate } from './ek-certificate.js';
 import { EK_TEMPLATES } from './ek-template.js';
-import { AK, FOLDER_PREFIX, type HostTpmOptions } from './host-tpm.js';
+import { AK, type HostTpmOptions } from './host-tpm.js';
 import { sized } from './marshal.js';
 import { STDOUT, createTpmTools } from './tools.js';
 
@@ -65,16 +64,6 @@ export function createEndorsement({ access, hostId, tcti, stateDir }: HostTpmOpt
 
   return {
     certificate: () => tools.exclusive(certificate),
-    activate: (credential) =>
-      tools.exclusive(async () => {
-        const folder = join(stateDir, `${FOLDER_PREFIX.operation}${randomUUID()}`);
-        await access.ensureDirectory(folder);
-        try {
-          return await openCredential(credential, folder);
-        } finally {
-          await tools.flush('objects').catch(() => undefined); // does not hide what went before
-          await access.remove(folder);
-        }
-      }),
+    activate: (credential) => tools.exclusive(() => tools.withFolder((folder) => openCredential(credential, folder))),
   };
 }

@@ -1,37 +1,64 @@
 /** The EvidenceVerifier port over verify.ts and wrap.ts; a peer's unreadable bytes become EVIDENCE_MALFORMED. */
+import { type ParsedQuote, appraise } from '../domain/appraisal.js';
+import type { SignedAttestation } from '../domain/attestation.js';
+import { digestOf } from '../domain/canonical.js';
 import { problemOf, refuse } from '../domain/failures.js';
 import { endorsementNameOf, pcrDigestOf } from './marshal.js';
-import type { EvidenceVerifier } from './port.js';
+import type { EvidenceSpec, EvidenceVerifier } from './port.js';
 import { StructureError } from './structures.js';
 import { certificationCounters, checkWrappingKey, parseQuote, verifyQuoteOver, verifySignature } from './verify.js';
 import { wrapSecrets } from './wrap.js';
 
 export function createEvidenceVerifier(): EvidenceVerifier {
   return {
-    parseQuote(signed, host) {
-      try {
-        return parseQuote(signed);
-      } catch (error) {
-        if (error instanceof StructureError) throw refuse('EVIDENCE_MALFORMED', { host, problem: problemOf(error) }, error);
-        throw error;
-      }
-    },
-    signerNameOf: ({ name }) => endorsementNameOf(name),
-    isSignedBy: verifySignature,
+    parseQuote: readQuote,
     quoteProblem(spec) {
       const result = verifyQuoteOver(spec);
       return result.ok ? null : result.problem;
     },
-    wrappingKeyProblem: ({ ak, evidence, pcrValues }) => checkWrappingKey({ ak, evidence, pcrs: Object.keys(pcrValues).map(Number), pcrValues }),
-    countersOf(signed) {
-      try {
-        return certificationCounters(signed);
-      } catch (error) {
-        if (error instanceof StructureError) return null;
-        throw error;
-      }
+    appraise(spec) {
+      const { host, hostClass, evidence, isNonceFresh, role, migrationId, orderDigest, verifierNonce } = spec;
+      const { binding, quote, pcrValues, wrappingKey } = evidence;
+      return appraise({
+        host,
+        hostClass,
+        evidence,
+        quote: readQuote(quote, host.hostId),
+        isSignatureValid: verifySignature(host.attestationKey, quote),
+        expectedSigner: endorsementNameOf(host.attestationKey.name),
+        expectedBinding: { protocol: 'korora/1', purpose: 'attest', migrationId, orderDigest, role, verifierNonce, tlsSpkiSha256: binding.tlsSpkiSha256, wrappingKeyName: wrappingKey?.name ?? null },
+        bindingDigest: digestOf(binding),
+        reportedPcrDigest: pcrDigestOf(Object.keys(pcrValues).map(Number), pcrValues),
+        isNonceFresh,
+        wrappingKeyProblem: wrappingKeyProblem(spec),
+        earlierCounters: wrappingKey ? countersOf(wrappingKey.certification) : null,
+      });
     },
-    pcrDigest: (values) => pcrDigestOf(Object.keys(values).map(Number), values),
     wrapSecrets,
   };
+}
+
+function readQuote(signed: SignedAttestation, host: string): ParsedQuote {
+  try {
+    return parseQuote(signed);
+  } catch (error) {
+    if (error instanceof StructureError) throw refuse('EVIDENCE_MALFORMED', { host, problem: problemOf(error) }, error);
+    throw error;
+  }
+}
+
+function wrappingKeyProblem({ role, host, evidence: { wrappingKey, pcrValues } }: EvidenceSpec): string | null {
+  if (role === 'source') return wrappingKey === null ? null : 'a source has none';
+  if (wrappingKey === null) return 'there is none';
+  return checkWrappingKey({ ak: host.attestationKey, evidence: wrappingKey, pcrs: Object.keys(pcrValues).map(Number), pcrValues });
+}
+
+/** Null where it cannot be read. */
+function countersOf(certification: SignedAttestation) {
+  try {
+    return certificationCounters(certification);
+  } catch (error) {
+    if (error instanceof StructureError) return null;
+    throw error;
+  }
 }

@@ -20,7 +20,7 @@ import { marshalEccPoint, nameOf, pcrDigestOf, pcrPolicyDigest, sized } from './
 import type { HostTpm, WrappingKeyHandle } from './port.js';
 import { parseAttest, parseEccPoint, parseSizedBuffers, splitAttestation } from './structures.js';
 import { createNvCounter, createNvMemory } from './nv.js';
-import { RESPONSE, STDOUT, type ToolOutcome, createTpmTools } from './tools.js';
+import { OPERATION_PREFIX, RESPONSE, STDOUT, type ToolOutcome, createTpmTools } from './tools.js';
 import { checkAttestationKey, keyObjectOf } from './verify.js';
 import { ephemeralPointOf, openWrapped } from './wrap.js';
 
@@ -39,13 +39,11 @@ const STORAGE_KEY = { handle: '0x81000002', hierarchy: 'o', algorithm: 'ecc256:n
 /** No userWithAuth: its use needs the policy. No adminWithPolicy: TPM2_Certify needs the empty auth value only. */
 const WRAPPING_KEY_ATTRIBUTES = 'fixedtpm|fixedparent|sensitivedataorigin|decrypt|noda';
 const SEALED_ATTRIBUTES = 'fixedtpm|fixedparent|userwithauth|noda';
-/** Serial and digest: workers/trust.ts. */
-const NEWEST_BUNDLE_BYTES = 40;
 /** MAX_SYM_DATA, Part 2 §11.1.14. */
 const SEALED_BYTES_MAX = 128;
 
-/** Of the folders of key contexts: of a move's wrapping key, and of one operation. */
-export const FOLDER_PREFIX = { wrapping: 'wrapping-', operation: 'tmp-' } as const;
+/** Of the folder of a move's wrapping key. */
+const WRAPPING_PREFIX = 'wrapping-';
 
 export function createHostTpm({ access, hostId, tcti, stateDir }: HostTpmOptions): HostTpm {
   const tools = createTpmTools({ access, hostId, tcti, stateDir });
@@ -67,22 +65,12 @@ export function createHostTpm({ access, hostId, tcti, stateDir }: HostTpmOptions
     const found = await tools.attempt('tpm2_readpublic', read);
     if (found.ok) return publicAreaIn(found.stdout);
     if (found.responseCode !== RESPONSE.badHandle) throw found.error;
-    await withFolder(async (folder) => {
+    await tools.withFolder(async (folder) => {
       const context = join(folder, 'primary.ctx');
       await tools.run('tpm2_createprimary', ['-C', key.hierarchy, '-G', key.algorithm, '-g', 'sha256', '-a', key.attributes, '-c', context, '-Q']);
       await tools.run('tpm2_evictcontrol', ['-C', 'o', '-c', context, key.handle, '-Q']);
     });
     return output('tpm2_readpublic', read, publicAreaIn);
-  };
-
-  const withFolder = async <T>(work: (folder: string) => Promise<T>): Promise<T> => {
-    const folder = join(stateDir, `${FOLDER_PREFIX.operation}${randomUUID()}`);
-    await access.ensureDirectory(folder);
-    try {
-      return await work(folder);
-    } finally {
-      await settled([() => tools.flush('objects'), () => access.remove(folder)]);
-    }
   };
 
   const attestationKey = memo(async (): Promise<AttestationKeyPublic> => {
@@ -168,12 +156,12 @@ export function createHostTpm({ access, hostId, tcti, stateDir }: HostTpmOptions
 
   return {
     ownershipCounter: createNvCounter(tools, hostId),
-    newestBundle: createNvMemory(tools, NEWEST_BUNDLE_BYTES),
+    newestBundle: createNvMemory(tools),
 
     removeLeftovers: () =>
       tools.exclusive(async () => {
         await tools.flush('objects', 'sessions');
-        const prefixes = Object.values(FOLDER_PREFIX);
+        const prefixes = [WRAPPING_PREFIX, OPERATION_PREFIX];
         for (const name of await access.list(stateDir)) if (prefixes.some((prefix) => name.startsWith(prefix))) await access.remove(join(stateDir, name));
       }),
 
@@ -192,12 +180,12 @@ export function createHostTpm({ access, hostId, tcti, stateDir }: HostTpmOptions
       tools.exclusive(async () => {
         await attestationKey();
         await storageKey();
-        const folder = join(stateDir, `${FOLDER_PREFIX.wrapping}${randomUUID()}`);
+        const folder = join(stateDir, `${WRAPPING_PREFIX}${randomUUID()}`);
         await access.ensureDirectory(folder);
         try {
           return await createWrappingKey(pcrs, folder);
         } catch (error) {
-          await settled([() => access.remove(folder)]);
+          await access.remove(folder).catch(() => undefined); // hides nothing that went before it
           throw error;
         }
       }),
@@ -217,7 +205,7 @@ export function createHostTpm({ access, hostId, tcti, stateDir }: HostTpmOptions
     unsealAtRest: (blob) =>
       tools.exclusive(async () => {
         await storageKey();
-        return withFolder(async (folder) => {
+        return tools.withFolder(async (folder) => {
           const path = (name: string) => join(folder, name);
           await access.writeFileDurably(path('public'), Buffer.from(blob.publicArea, 'base64'));
           await access.writeFileDurably(path('private'), Buffer.from(blob.privateArea, 'base64'));
@@ -267,9 +255,4 @@ function isPolicyRefusal(responseCode: number | null): boolean {
 function memo<T>(make: () => Promise<T>): () => Promise<T> {
   let made: { readonly value: T } | undefined;
   return async () => (made ??= { value: await make() }).value;
-}
-
-/** Cleaning up never hides what went before it. The next command meets a TPM that is gone by itself. */
-async function settled(steps: readonly (() => Promise<void>)[]): Promise<void> {
-  for (const step of steps) await step().catch(() => undefined);
 }

@@ -4,22 +4,19 @@
  * registry of reserved handles).
  *
  *   0x01806B01  counter of the ownership records (host/ledger.ts): TPM_NT_COUNTER, 8 bytes
- *   0x01806B02  the newest trust bundle that was seen (workers/trust.ts): ordinary
+ *   0x01806B02  serial and digest of the newest trust bundle that was seen (workers/trust.ts): ordinary, 40 bytes
  */
 import { refuse } from '../domain/failures.js';
 import type { MonotonicCounter, NvMemory } from './port.js';
-import { RESPONSE, STDOUT, type TpmTools } from './tools.js';
+import { RESPONSE, STDOUT, type ToolOutcome, type TpmTools } from './tools.js';
 
 const COUNTER = { index: '0x1806b01', bytes: 8, attributes: 'nt=counter|ownerread|ownerwrite|no_da' } as const;
-const NEWEST_BUNDLE = { index: '0x1806b02', attributes: 'ownerread|ownerwrite|no_da' } as const;
+const NEWEST_BUNDLE = { index: '0x1806b02', bytes: 40, attributes: 'ownerread|ownerwrite|no_da' } as const;
+type NvIndex = Readonly<Record<'index' | 'attributes', string>> & { readonly bytes: number };
 const OWNER = ['-C', 'o'] as const;
 
 /** TPM2_NV_Increment and TPM2_NV_Read (Part 3 §31.8, §31.13). Deleted and made again it goes on above every value that a counter of this TPM ever had. */
 export function createNvCounter(tools: TpmTools, hostId: string): MonotonicCounter {
-  const define = async () => {
-    const defined = await tools.attempt('tpm2_nvdefine', [COUNTER.index, ...OWNER, '-s', String(COUNTER.bytes), '-g', 'sha256', '-a', COUNTER.attributes, '-Q']);
-    if (!defined.ok && defined.responseCode !== RESPONSE.nvDefined) throw defined.error;
-  };
   const read = async (): Promise<number | null> => {
     const content = await readIndex(tools, COUNTER.index);
     if (content === null) return null;
@@ -31,13 +28,7 @@ export function createNvCounter(tools: TpmTools, hostId: string): MonotonicCount
     read: () => tools.exclusive(read),
     raise: () =>
       tools.exclusive(async () => {
-        const increment = () => tools.attempt('tpm2_nvincrement', [...OWNER, COUNTER.index, '-Q']);
-        let raised = await increment();
-        if (!raised.ok && raised.responseCode === RESPONSE.badHandle) {
-          await define();
-          raised = await increment();
-        }
-        if (!raised.ok) throw raised.error;
+        await orDefined(tools, COUNTER, () => tools.attempt('tpm2_nvincrement', [...OWNER, COUNTER.index, '-Q']));
         const value = await read();
         if (value === null) throw refuse('TPM_COMMAND_FAILED', { command: 'tpm2_nvincrement', host: hostId, problem: `${COUNTER.index} is gone` });
         return value;
@@ -45,22 +36,28 @@ export function createNvCounter(tools: TpmTools, hostId: string): MonotonicCount
   };
 }
 
-/** `bytes`: of all that is ever written. TPM2_NV_Write (Part 3 §31.7). */
-export function createNvMemory(tools: TpmTools, bytes: number): NvMemory {
+/** TPM2_NV_Write (Part 3 §31.7). */
+export function createNvMemory(tools: TpmTools): NvMemory {
   return {
     read: () => tools.exclusive(() => readIndex(tools, NEWEST_BUNDLE.index)),
     write: (content) =>
       tools.exclusive(async () => {
+        const { index, bytes } = NEWEST_BUNDLE;
         if (content.length !== bytes) throw new RangeError(`${content.length} bytes instead of ${bytes}`);
-        const write = () => tools.attempt('tpm2_nvwrite', [...OWNER, NEWEST_BUNDLE.index, '-i', '-', '-Q'], content);
-        let written = await write();
-        if (!written.ok && written.responseCode === RESPONSE.badHandle) {
-          await tools.run('tpm2_nvdefine', [NEWEST_BUNDLE.index, ...OWNER, '-s', String(bytes), '-g', 'sha256', '-a', NEWEST_BUNDLE.attributes, '-Q']);
-          written = await write();
-        }
-        if (!written.ok) throw written.error;
+        await orDefined(tools, NEWEST_BUNDLE, () => tools.attempt('tpm2_nvwrite', [...OWNER, index, '-i', '-', '-Q'], content));
       }),
   };
+}
+
+/** TPM2_NV_DefineSpace (Part 3 §31.3) where the index is not there, and the same again. */
+async function orDefined(tools: TpmTools, { index, bytes, attributes }: NvIndex, use: () => Promise<ToolOutcome>): Promise<void> {
+  let used = await use();
+  if (!used.ok && used.responseCode === RESPONSE.badHandle) {
+    const defined = await tools.attempt('tpm2_nvdefine', [index, ...OWNER, '-s', String(bytes), '-g', 'sha256', '-a', attributes, '-Q']);
+    if (!defined.ok && defined.responseCode !== RESPONSE.nvDefined) throw defined.error;
+    used = await use();
+  }
+  if (!used.ok) throw used.error;
 }
 
 /** Null where there is none, or nothing was written to it yet. */

@@ -5,8 +5,9 @@
  * library specification, Part 2 (TPMS_ATTEST, TPMT_SIGNATURE, TPMT_PUBLIC). All PCRs are of the
  * SHA-256 bank; all keys are ECC NIST P-256.
  */
-import type { ParsedQuote, TpmCounters } from '../domain/appraisal.js';
-import type { AttestationKeyPublic, PcrValues, SignedAttestation, WrappedSecrets, WrappingKeyEvidence } from '../domain/attestation.js';
+import type { AppraisalResult, ParsedQuote } from '../domain/appraisal.js';
+import type { AttestationKeyPublic, Binding, HostEvidence, PcrValues, SignedAttestation, WrappedSecrets, WrappingKeyEvidence } from '../domain/attestation.js';
+import type { HostClass, HostEntry } from '../domain/trust-bundle.js';
 
 export interface HostTpm {
   /** Removes the key contexts that a worker left when it died, and unloads what it had loaded. For the one worker of a host, before it works. */
@@ -77,26 +78,22 @@ export interface VtpmManager {
   ensureStopped(runDir: string): Promise<void>;
 }
 
+/** Evidence, and what it must be of: this role in this move, for a verifier who issued this nonce. */
+export interface EvidenceSpec extends Pick<Binding, 'role' | 'migrationId' | 'orderDigest' | 'verifierNonce'> {
+  readonly host: HostEntry;
+  readonly hostClass: HostClass;
+  readonly evidence: HostEvidence;
+  readonly isNonceFresh: boolean;
+}
+
 /** Checks of evidence that need public keys only; no TPM is asked. Source: tpm/verify.ts, tpm/wrap.ts. */
 export interface EvidenceVerifier {
   /** EVIDENCE_MALFORMED where the bytes are not exactly one TPMS_ATTEST. */
   parseQuote(signed: SignedAttestation, host: string): ParsedQuote;
-  /** What a quote by `ak` names as its signer, hex. */
-  signerNameOf(ak: AttestationKeyPublic): string;
-  /** False too where `ak` is not a restricted, fixed signing key of that name. */
-  isSignedBy(ak: AttestationKeyPublic, signed: SignedAttestation): boolean;
   /** Null where this is a quote by `ak` over exactly these bytes; else what is wrong. */
   quoteProblem(spec: { readonly ak: AttestationKeyPublic; readonly signed: SignedAttestation; readonly qualifyingData: Buffer }): string | null;
-  /** Null where the AK certifies an ECDH key fixed to its TPM under PolicyPCR over exactly these values. */
-  wrappingKeyProblem(spec: {
-    readonly ak: AttestationKeyPublic;
-    readonly evidence: WrappingKeyEvidence;
-    readonly pcrValues: PcrValues;
-  }): string | null;
-  /** Counters that a certification states; null where it cannot be read. */
-  countersOf(signed: SignedAttestation): TpmCounters | null;
-  /** SHA-256 (hex) over the values in ascending PCR order, as TPM2_Quote digests them. */
-  pcrDigest(values: PcrValues): string;
+  /** All rules of domain/appraisal.ts, over what these bytes say. EVIDENCE_MALFORMED. */
+  appraise(spec: EvidenceSpec): AppraisalResult;
   /** Encrypts to a verified wrapping key; `context` must be given again to open it. */
   wrapSecrets(publicArea: string, secret: Buffer, context: Buffer): WrappedSecrets;
 }

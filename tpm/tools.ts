@@ -8,6 +8,7 @@
  * lock (flock(1)) in `stateDir`. Tools that others run by hand know no lock: what they leave behind is
  * flushed when a slot is missing, and a tool whose object or session they flushed runs again.
  */
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type KororaError, refuse } from '../domain/failures.js';
@@ -31,6 +32,8 @@ export interface TpmTools {
   attempt(tool: string, args: readonly string[], input?: Buffer): Promise<ToolOutcome>;
   /** Standard output of a tool that succeeded. TPM_UNREACHABLE, TPM_COMMAND_FAILED. */
   run(tool: string, args: readonly string[], input?: Buffer): Promise<Buffer>;
+  /** A folder for the files of one operation, gone afterwards with every object that tools left loaded. What fails in cleaning up hides nothing that went before it. */
+  withFolder<T>(work: (folder: string) => Promise<T>): Promise<T>;
   /** Unloads what tools left loaded, now. A no-op where a resource manager does it. */
   flush(...kinds: readonly LoadedKind[]): Promise<void>;
   /** The same after the current `exclusive`: the next one waits for it, the result of this one does not. */
@@ -40,6 +43,9 @@ export interface TpmTools {
 export type LoadedKind = 'objects' | 'sessions';
 /** One at a time: given both, tpm2_flushcontext 5.4 flushes neither. */
 const FLUSH_OPTION = { objects: '-t', sessions: '-l' } as const satisfies Record<LoadedKind, string>;
+
+/** Of the folders of `withFolder`. */
+export const OPERATION_PREFIX = 'tmp-';
 
 const TIMEOUT_MS = 60_000;
 const RECONNECT_PAUSE_MS = 150;
@@ -107,6 +113,8 @@ export function createTpmTools({ access, hostId, tcti, stateDir }: TpmToolsOptio
     return outcome.stdout;
   };
 
+  const flush: TpmTools['flush'] = async (...kinds) => (hasResourceManager ? undefined : flushNow(kinds));
+
   return {
     exclusive(work) {
       const turn = last.then(work);
@@ -115,7 +123,17 @@ export function createTpmTools({ access, hostId, tcti, stateDir }: TpmToolsOptio
     },
     attempt,
     run,
-    flush: async (...kinds) => (hasResourceManager ? undefined : flushNow(kinds)),
+    async withFolder(work) {
+      const folder = join(stateDir, `${OPERATION_PREFIX}${randomUUID()}`);
+      await access.ensureDirectory(folder);
+      try {
+        return await work(folder);
+      } finally {
+        await flush('objects').catch(() => undefined);
+        await access.remove(folder).catch(() => undefined);
+      }
+    },
+    flush,
     flushAfterwards(...kinds) {
       if (!hasResourceManager) for (const kind of kinds) toFlush.add(kind);
     },

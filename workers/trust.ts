@@ -3,9 +3,9 @@
  * and the bundle that is installed. The newest one that it has seen stands in its TPM: a disk that is put back brings no older one back.
  */
 import { z } from 'zod';
-import { parseDocumentOf } from '../domain/documents.js';
+import { parseDocumentOf, parseJson } from '../domain/documents.js';
 import { PublicKey, keyIdOf } from '../domain/envelope.js';
-import { problemOf, refuse } from '../domain/failures.js';
+import { refuse } from '../domain/failures.js';
 import { type InstalledBundle, installBundle } from '../domain/trust-bundle.js';
 import type { HostAccess } from '../host/port.js';
 import type { NvMemory } from '../tpm/port.js';
@@ -31,7 +31,7 @@ export function createTrust(access: HostAccess, { hostId, stateDir, trustBundle 
   async function pinnedOrNull(): Promise<readonly PublicKey[] | null> {
     const content = await access.readFile(file);
     if (content === null) return null;
-    return parseDocumentOf(Pinned, jsonIn(content, (problem) => refuse('HOST_CONFIG_INVALID', { file, problem })), 'HOST_CONFIG_INVALID', { file }).publicKeys;
+    return parseDocumentOf(Pinned, parseJson(content.toString('utf8'), (problem, cause) => refuse('HOST_CONFIG_INVALID', { file, problem }, cause)), 'HOST_CONFIG_INVALID', { file }).publicKeys;
   }
 
   async function pinned(): Promise<readonly PublicKey[]> {
@@ -60,7 +60,7 @@ export function createTrust(access: HostAccess, { hostId, stateDir, trustBundle 
       if (content === null) throw refuse('BUNDLE_INVALID', { host: hostId, problem: `there is none at ${trustBundle}` });
       // Asked at every step of every move: parsing and checking a large bundle takes longer than reading it.
       if (last && last.content.equals(content) && isSame(last.pinned, keys)) return last.installed;
-      const value = jsonIn(content, (problem) => refuse('BUNDLE_INVALID', { host: hostId, problem }));
+      const value = parseJson(content.toString('utf8'), (problem, cause) => refuse('BUNDLE_INVALID', { host: hostId, problem }, cause));
       const installed = installBundle(value, hostId, keys);
       await noteNewest(installed);
       last = { content, pinned: keys, installed };
@@ -78,12 +78,4 @@ export function createTrust(access: HostAccess, { hostId, stateDir, trustBundle 
 
 function isSame(a: readonly PublicKey[], b: readonly PublicKey[]): boolean {
   return a.length === b.length && a.every((key, i) => key === b[i]);
-}
-
-function jsonIn(content: Buffer, refusal: (problem: string) => Error): unknown {
-  try {
-    return JSON.parse(content.toString('utf8'));
-  } catch (error) {
-    throw refusal(problemOf(error));
-  }
 }

@@ -7,8 +7,6 @@
  *   verdict, and by it the manifest   by the destination's AK, in the state and the boot that was attested
  *   receipts, and by them timings     by the AK of each host
  */
-import { appraise } from '../../domain/appraisal.js';
-import type { HostEvidence } from '../../domain/attestation.js';
 import { type OpenedDocument, authorize, openSigned } from '../../domain/authority.js';
 import { digestOf } from '../../domain/canonical.js';
 import { parseDocument } from '../../domain/documents.js';
@@ -101,30 +99,12 @@ function checkAttestation({ evidence, order, installed, verifier, report }: Case
   const host = entryOf(installed, order[role]);
   const hostClass = host && installed.bundle.classes[host.class];
   if (!host || !hostClass) return report.fails(field, `the bundle has no host ${order[role]}, or not its class`);
-  const { verifierNonce, tlsSpkiSha256 } = shown.binding;
-  const result = appraise({
-    host,
-    hostClass,
-    evidence: shown,
-    quote: verifier.parseQuote(shown.quote, host.hostId),
-    isSignatureValid: verifier.isSignedBy(host.attestationKey, shown.quote),
-      expectedSigner: verifier.signerNameOf(host.attestationKey),
-    expectedBinding: { protocol: 'korora/1', purpose: 'attest', migrationId: order.migrationId, orderDigest: digestOf(order), role, verifierNonce, tlsSpkiSha256, wrappingKeyName: shown.wrappingKey?.name ?? null },
-    bindingDigest: digestOf(shown.binding),
-    reportedPcrDigest: verifier.pcrDigest(shown.pcrValues),
-    isNonceFresh: true,
-    wrappingKeyProblem: wrappingKeyProblem(verifier, shown, host, role),
-    earlierCounters: shown.wrappingKey ? verifier.countersOf(shown.wrappingKey.certification) : null,
-  });
+  const { verifierNonce } = shown.binding;
+  const result = verifier.appraise({ host, hostClass, evidence: shown, role, migrationId: order.migrationId, orderDigest: digestOf(order), verifierNonce, isNonceFresh: true });
   if (!result.ok) return result.failures.forEach(({ code, message }) => report.fails(field, `${code}: ${message}`));
   report.proves(field, `PCRs ${hostClass.pcrs.join(', ')} as in reference set ${result.peer.referenceSet}; its TLS key${role === 'destination' ? ' and wrapping key' : ''}`, akOf(host));
   if (named === null) return report.leaves('attestation.referenceSets', `${role}: the peer has not said that it appraised it`);
   if (named !== result.peer.referenceSet) report.fails('attestation.referenceSets', `${role}: ${named} instead of ${result.peer.referenceSet}`);
-}
-
-function wrappingKeyProblem(verifier: EvidenceVerifier, { wrappingKey, pcrValues }: HostEvidence, { attestationKey }: HostEntry, role: Role): string | null {
-  if (role === 'source') return wrappingKey === null ? null : 'a source has none';
-  return wrappingKey === null ? 'there is none' : verifier.wrappingKeyProblem({ ak: attestationKey, evidence: wrappingKey, pcrValues });
 }
 
 function checkVerdict({ evidence, order, installed, verifier, report }: Case): void {

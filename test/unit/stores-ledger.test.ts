@@ -6,7 +6,6 @@ import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { KororaError } from '../../domain/failures.js';
 import { VmId } from '../../domain/ids.js';
 import type { OwnershipEvent } from '../../domain/ownership.js';
 import { createLocalHost } from '../../host/local.js';
@@ -15,6 +14,7 @@ import type { HostAccess } from '../../host/port.js';
 import { createHostTpm } from '../../tpm/host-tpm.js';
 import type { HostTpm, MonotonicCounter } from '../../tpm/port.js';
 import { DESTINATION, SOURCE, VM, digest, migrationId, verdictOf } from '../support/documents.js';
+import { refusalOf } from '../support/refusal.js';
 import { type TpmTestbed, startTpmTestbed } from './tpm-testbed.js';
 
 const OTHER = VmId.parse('web-2');
@@ -53,11 +53,6 @@ const CLAIM: OwnershipEvent = { type: 'learn-claim', proven: { proof: 'quote', c
 async function does(...events: readonly OwnershipEvent[]): Promise<void> {
   const store = opened();
   for (const event of events) await store.apply(VM, event);
-}
-
-async function refusalOf(action: Promise<unknown>): Promise<string> {
-  const error: unknown = await action.then(() => 'no refusal', (e: unknown) => e);
-  return error instanceof KororaError ? error.message : String(error);
 }
 
 const stale = (what: RegExp) => new RegExp(`^RECORD_STALE: the ownership record of VM web-1 on host-a may not be its last: ${what.source}`);

@@ -4,12 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Signer, keyIdOf, signEnvelope } from '../../domain/envelope.js';
-import { KororaError } from '../../domain/failures.js';
 import { createLocalHost } from '../../host/local.js';
 import { createHostTpm } from '../../tpm/host-tpm.js';
 import { createTrust } from '../../workers/trust.js';
 import { ADA, POLICY_SIGNER, SOURCE, trustBundleOf } from '../support/documents.js';
 import { testSigner } from '../support/signers.js';
+import { refusalOf } from '../support/refusal.js';
 import { type TpmTestbed, startTpmTestbed } from './tpm-testbed.js';
 
 const access = createLocalHost(SOURCE);
@@ -35,11 +35,6 @@ const opened = () =>
 
 async function install(changes: Parameters<typeof trustBundleOf>[0] = {}, signer: Signer = POLICY_SIGNER): Promise<void> {
   await writeFile(trustFile(), JSON.stringify(await signEnvelope(trustBundleOf(changes), signer)));
-}
-
-async function refusalOf(action: Promise<unknown>): Promise<string> {
-  const error: unknown = await action.then(() => 'no refusal', (e: unknown) => e);
-  return error instanceof KororaError ? error.message : String(error);
 }
 
 describe('the signer', () => {

@@ -1,6 +1,6 @@
 /**
  * `npm run attack`: every kind of attack on the channel, on three enrolled hosts with real QEMU, swtpm and Temporal. Prints how
- * many were tried and how many refused; exits 0 only if all that had an effect were. attack.sh sets the machine up and calls it.
+ * many were tried and how many refused; exits 0 only if all that had an effect were. on-this-machine.sh calls it.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { parseArgs } from 'node:util';

@@ -1,6 +1,6 @@
 /**
  * `npm run matrix`: the whole fault matrix on real QEMU, swtpm, TPMs and Temporal, or with the fake hypervisor in QEMU's and
- * swtpm's place. A line a cell; a diagnosis where one fails; `N passed, N failed` at the end. matrix.sh sets the machine up and calls it.
+ * swtpm's place. A line a cell; a diagnosis where one fails; `N passed, N failed` at the end. on-this-machine.sh calls it.
  */
 import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
