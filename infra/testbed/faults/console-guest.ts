@@ -26,14 +26,14 @@ export function consoleGuest(testbed: Testbed, vm: VmDocument): TestedGuest {
     vmId,
     async mark(host) {
       for (const each of HOSTS) {
-        const text = await watches[each].text();
+        const text = watches[each].text();
         marks[each] = each === host ? text.lastIndexOf('\n') + 1 : text.length;
       }
-      return countsIn((await watches[host].text()).slice(0, marks[host])).at(-1) ?? 0;
+      return countsIn(watches[host].text().slice(0, marks[host])).at(-1) ?? 0;
     },
     async said(hosts) {
       let text = '';
-      for (const host of hosts) text += (await watches[host].text()).slice(marks[host]);
+      for (const host of hosts) text += watches[host].text().slice(marks[host]);
       const unsealings = unsealsIn(text).map(({ secretSha256, ek, pcr, count }) => ({ secret: secretSha256, vtpm: `${ek} ${pcr}`, count }));
       return { counts: countsIn(text), unsealings, complaints: complaintsIn(text) };
     },
@@ -42,8 +42,8 @@ export function consoleGuest(testbed: Testbed, vm: VmDocument): TestedGuest {
       return Number(record.subarray(DISK_DIGITS.from, DISK_DIGITS.to).toString('latin1'));
     },
     processes: async () => (await Promise.all(HOSTS.map((host) => processesOf(testbed.hosts[host].config, host, vmId)))).flat(),
-    async close() {
-      for (const host of HOSTS) await watches[host].close();
+    close() {
+      for (const host of HOSTS) watches[host].close();
     },
   };
 }

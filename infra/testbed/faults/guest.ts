@@ -34,5 +34,5 @@ export interface TestedGuest {
   diskCount(): Promise<number>;
   /** Every process of the VM there is, by host and kind: a whole VM is one of each. */
   processes(): Promise<readonly VmProcess[]>;
-  close(): Promise<void>;
+  close(): void;
 }

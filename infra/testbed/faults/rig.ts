@@ -110,7 +110,7 @@ async function openStage(parts: RigParts): Promise<Stage> {
   const guest = consoleGuest(testbed, vm);
   const close = async () => {
     void injector.follow(null);
-    await guest.close();
+    guest.close();
     await testbed.stop();
     await injector.close();
     await Promise.all(Object.values(networks).map((network) => network.close()));
