@@ -12,6 +12,7 @@ import { createRecording } from './record.js';
 import { createSealing } from './seal.js';
 import type { HostServices } from './services.js';
 import { createSettlement } from './settle.js';
+import { createStateActivities } from './state.js';
 import { createVerification } from './verify.js';
 import { createVmActivities } from './vm.js';
 
@@ -32,6 +33,7 @@ export function createHostActivities(services: HostServices) {
     ...createClaims(services, settlement),
     ...createReinstatement(services, settlement),
     ...createReceipts(services),
+    ...createStateActivities(services),
     settleDestination,
     settleSource,
     resolveSource,

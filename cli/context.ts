@@ -17,7 +17,11 @@ export interface GlobalOptions {
 
 /** Connects, runs, closes. TEMPORAL_CONFIG_INVALID, PAYLOAD_KEY_INVALID, TEMPORAL_UNREACHABLE, BUNDLE_MISSING, BUNDLE_INVALID, SIGNING_KEY_INVALID. */
 export async function withClient<T>(options: GlobalOptions, use: (client: KororaClient) => Promise<T>): Promise<T> {
-  const bundle = await readBundle(options);
+  return withClientOf(await readBundle(options), options, use);
+}
+
+/** As withClient, with another bundle than the one that is in force. */
+export async function withClientOf<T>(bundle: InstalledBundle, options: GlobalOptions, use: (client: KororaClient) => Promise<T>): Promise<T> {
   const keyFile = options.key ?? process.env['KORORA_KEY'];
   const signer = keyFile ? await readSigner(keyFile) : null;
   const client = await connectClient(await readTemporalPlace());

@@ -3,6 +3,9 @@ import type { Failure } from '../domain/failures.js';
 import type { CopyProgress } from '../domain/progress.js';
 import type { HostSurvey, MigrationResult, MigrationStatus, VmSurvey } from '../domain/status.js';
 import type { EvidenceReport } from '../client/verify/index.js';
+import type { HostTrial } from '../client/verify/state.js';
+import type { BundleChange } from '../domain/bundle-diff.js';
+import type { LintFinding } from '../domain/bundle-lint.js';
 import type { RoundRecord } from '../domain/evidence.js';
 
 export function renderFailures(failures: readonly Failure[]): string {
@@ -64,6 +67,34 @@ export function renderReport(file: string, { proven, problems, unproven }: Evide
     ...unproven.map(({ field, why }) => `  unproven    ${field}: ${why}`),
     ...problems.map(({ field, problem }) => `  WRONG       ${field}: ${problem}`),
   ].join('\n');
+}
+
+export function renderFindings(file: string, findings: readonly LintFinding[]): string {
+  const errors = findings.filter(({ severity }) => severity === 'error').length;
+  const rows = findings.map(({ severity, at, problem }) => `  ${severity.padEnd(8)} ${at}: ${problem}`);
+  return [`${file}: ${counted(errors, 'error')}, ${counted(findings.length - errors, 'warning')}`, ...rows].join('\n');
+}
+
+export function renderChanges(changes: readonly BundleChange[], problem: string | null): string {
+  const rows = changes.map(({ at, before, after }) => {
+    if (before === undefined) return `+ ${at}  ${JSON.stringify(after)}`;
+    if (after === undefined) return `- ${at}  ${JSON.stringify(before)}`;
+    return `~ ${at}  ${JSON.stringify(before)} → ${JSON.stringify(after)}`;
+  });
+  return [...(changes.length === 0 ? ['no change'] : rows), ...(problem === null ? [] : [`REFUSED  ${problem}`])].join('\n');
+}
+
+export function renderTrials(file: string, trials: readonly HostTrial[]): string {
+  const passing = trials.filter(({ failures }) => failures.length === 0).length;
+  const rows = trials.map(({ hostId, by, referenceSet, failures }) => {
+    const whose = by === 'live' ? hostId : `${hostId}, in move ${by}`;
+    return failures.length === 0 ? `  passes   ${whose}: reference set ${referenceSet ?? 'none'}` : [`  REFUSED  ${whose}:`, ...renderFailures(failures).split('\n')].join('\n             ');
+  });
+  return [`${file}: ${passing} of ${trials.length} would pass`, ...rows].join('\n');
+}
+
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
 
 export function bytes(count: number): string {

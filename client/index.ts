@@ -14,15 +14,17 @@ import type { Finding, Hold, HostSurvey, MigrationResult, MigrationStatus, VmSur
 import { CONTROL_QUEUE } from '../domain/steps.js';
 import { type InstalledBundle, hostIn } from '../domain/trust-bundle.js';
 import { VmDocument } from '../domain/vm.js';
-import type { reconcileVm, reinstateHost, secureMigration, startVm as startVmWorkflow, surveyHosts } from '../workflows/index.js';
+import type { quoteHosts, reconcileVm, reinstateHost, secureMigration, startVm as startVmWorkflow, surveyHosts } from '../workflows/index.js';
 import type { Reconciliation } from '../workflows/reconcile.js';
 import { authorOf } from './author.js';
 import { fromTemporal } from './errors.js';
 import { DEFAULT_LIFETIME_MS, type OrderRequest, buildOrder, notAfter } from './order.js';
+import { type HostTrial, questionsOf, tryReply } from './verify/state.js';
 import { type MigrationView, watchMigration } from './watch.js';
 
 export { readDataConverter } from '../temporal/data-converter.js';
 export { type EvidenceReport, chainProblems, verifyEvidence } from './verify/index.js';
+export { type HostTrial, tryEvidence } from './verify/state.js';
 export { MigrationFailedError } from './errors.js';
 export type { OrderRequest } from './order.js';
 export type { MigrationView } from './watch.js';
@@ -50,6 +52,8 @@ export interface KororaClient {
   /** Hosts of the bundle, as their workers answer now. */
   hosts(): Promise<readonly HostSurvey[]>;
   vms(): Promise<readonly VmSurvey[]>;
+  /** A trial of the bundle: whether each of its active hosts would pass with it, by a quote made now. */
+  tryBundle(): Promise<readonly HostTrial[]>;
   /** Signed. VM_EXISTS, START_IN_PROGRESS, HOST_UNKNOWN, HOST_UNREACHABLE and the host's own reasons. */
   startVm(vm: unknown, hostId: string): Promise<VmSurvey>;
   /** Signed. Orders and starts the move; its outcome is `result`. MIGRATION_IN_PROGRESS while another one of this VM runs. */
@@ -141,6 +145,18 @@ export function createKororaClient({ client, bundle, signer, taskQueue = CONTROL
     hosts,
     async vms() {
       return (await hosts()).flatMap((host) => (host.reachable ? host.vms : []));
+    },
+    async tryBundle() {
+      const questions = questionsOf(bundle.bundle);
+      const replies = await translating('', () =>
+        client.workflow.execute<typeof quoteHosts>('quoteHosts', {
+          taskQueue,
+          workflowId: `trial-${crypto.randomUUID()}`,
+          args: [{ questions }],
+          staticSummary: 'Asks hosts for quotes, to try a trust bundle',
+        }),
+      );
+      return questions.map((question, i) => tryReply(bundle.bundle, question, replies[i]));
     },
     async startVm(value, host) {
       const vm = parseDocument(VmDocument, value, 'VM_DOCUMENT_INVALID');

@@ -41,7 +41,7 @@ export interface AppraisalInput {
   readonly expectedSigner: string;
   /** What the binding must say; `verifierNonce` is the one issued here. */
   readonly expectedBinding: Binding;
-  /** SHA-256 of the canonical form of the binding that came with the evidence. */
+  /** SHA-256 of the canonical form of the binding that came with the evidence, or of another statement that was quoted over. */
   readonly bindingDigest: string;
   /** Digest of the reported PCR values in ascending order. */
   readonly reportedPcrDigest: string;
@@ -51,6 +51,11 @@ export interface AppraisalInput {
   /** Counters in the wrapping key's certification: an earlier statement of the same TPM in this move. */
   readonly earlierCounters: TpmCounters | null;
 }
+
+/** What is known of a host's state without a move: no binding, no nonce of a peer, no earlier statement. */
+export type StateInput = Pick<AppraisalInput, 'host' | 'hostClass' | 'quote' | 'isSignatureValid' | 'expectedSigner' | 'bindingDigest' | 'reportedPcrDigest'> & {
+  readonly evidence: Pick<HostEvidence, 'pcrValues'>;
+};
 
 declare const verified: unique symbol;
 
@@ -74,13 +79,14 @@ export const TPM_ST_ATTEST_QUOTE = '8018';
 /** All rules, all reasons at once. An empty policy refuses. */
 export function appraise(input: AppraisalInput): AppraisalResult {
   const { host, evidence } = input;
-  const active = input.hostClass.referenceSets.filter((set) => set.status === 'active');
-  const matching = active.find((set) => differences(set, evidence.pcrValues, input.hostClass.pcrs).length === 0);
+  const matching = matchingSet(input);
   const failures = [
-    ...policyRules(input, active),
+    ...policyRules(input),
     ...quoteRules(input),
+    ...counterRules(input),
     ...bindingRules(input),
-    ...pcrRules(input, active, matching),
+    ...qualifyingDataRule(input),
+    ...pcrRules(input, matching),
     ...(input.wrappingKeyProblem === null ? [] : [failure('WRAPPING_KEY_INVALID', { host: host.hostId, problem: input.wrappingKeyProblem })]),
   ];
   const [first, ...rest] = failures;
@@ -88,17 +94,33 @@ export function appraise(input: AppraisalInput): AppraisalResult {
   return { ok: true, peer: { host, evidence, referenceSet: matching?.id ?? '' } as AppraisedPeer };
 }
 
-function policyRules({ host, hostClass }: AppraisalInput, active: readonly ReferenceSet[]): Failure[] {
+/** The rules about the state of a host alone, for a trial: it lets nobody do anything, and makes no AppraisedPeer. */
+export function appraiseState(input: StateInput): { readonly referenceSet: string | null; readonly failures: readonly Failure[] } {
+  const matching = matchingSet(input);
+  return {
+    referenceSet: matching?.id ?? null,
+    failures: [...policyRules(input), ...quoteRules(input), ...qualifyingDataRule(input), ...pcrRules(input, matching)],
+  };
+}
+
+function activeSets({ hostClass }: StateInput): readonly ReferenceSet[] {
+  return hostClass.referenceSets.filter((set) => set.status === 'active');
+}
+
+function matchingSet(input: StateInput): ReferenceSet | undefined {
+  return activeSets(input).find((set) => differences(set, input.evidence.pcrValues, input.hostClass.pcrs).length === 0);
+}
+
+function policyRules(input: StateInput): Failure[] {
+  const { host, hostClass } = input;
   const failures: Failure[] = [];
-  if (hostClass.pcrs.length === 0 || active.length === 0) failures.push(failure('POLICY_EMPTY', { class: host.class }));
+  if (hostClass.pcrs.length === 0 || activeSets(input).length === 0) failures.push(failure('POLICY_EMPTY', { class: host.class }));
   if (host.status !== 'active') failures.push(failure('HOST_NOT_ACTIVE', { host: host.hostId, status: host.status }));
   return failures;
 }
 
-function quoteRules({ host, hostClass, quote, isSignatureValid, expectedSigner, wrappingKeyProblem, earlierCounters: stated }: AppraisalInput): Failure[] {
+function quoteRules({ host, hostClass, quote, isSignatureValid, expectedSigner }: StateInput): Failure[] {
   const hostId = host.hostId;
-  // Those of a certification that is none say nothing.
-  const earlierCounters = wrappingKeyProblem === null ? stated : null;
   const failures: Failure[] = [];
   if (!isSignatureValid) failures.push(failure('QUOTE_SIGNATURE_INVALID', { host: hostId }));
   if (quote.magic !== TPM_GENERATED) failures.push(failure('QUOTE_MAGIC_WRONG', { host: hostId, magic: quote.magic }));
@@ -107,6 +129,13 @@ function quoteRules({ host, hostClass, quote, isSignatureValid, expectedSigner, 
   const allowed = hostClass.firmwareVersions;
   if (allowed && !allowed.includes(quote.firmwareVersion)) failures.push(failure('FIRMWARE_NOT_ALLOWED', { host: hostId, actual: quote.firmwareVersion, allowed: allowed.join(', ') }));
   if (!quote.isClockSafe) failures.push(failure('CLOCK_NOT_SAFE', { host: hostId }));
+  return failures;
+}
+
+function counterRules({ host: { hostId }, quote, wrappingKeyProblem, earlierCounters: stated }: AppraisalInput): Failure[] {
+  // Those of a certification that is none say nothing.
+  const earlierCounters = wrappingKeyProblem === null ? stated : null;
+  const failures: Failure[] = [];
   for (const counter of ['resetCount', 'restartCount'] as const) {
     if (earlierCounters && earlierCounters[counter] !== quote[counter]) {
       failures.push(failure('RESET_COUNT_CHANGED', { host: hostId, counter, before: earlierCounters[counter], after: quote[counter] }));
@@ -118,7 +147,7 @@ function quoteRules({ host, hostClass, quote, isSignatureValid, expectedSigner, 
   return failures;
 }
 
-function bindingRules({ host, quote, evidence, expectedBinding, bindingDigest, isNonceFresh }: AppraisalInput): Failure[] {
+function bindingRules({ host, evidence, expectedBinding, isNonceFresh }: AppraisalInput): Failure[] {
   const hostId = host.hostId;
   const failures: Failure[] = [];
   if (evidence.hostId !== hostId) failures.push(failure('BINDING_MISMATCH', { host: hostId, field: 'hostId', actual: evidence.hostId, expected: hostId }));
@@ -127,13 +156,14 @@ function bindingRules({ host, quote, evidence, expectedBinding, bindingDigest, i
     failures.push(failure('BINDING_MISMATCH', { host: hostId, field, actual: String(evidence.binding[field]), expected: String(expectedBinding[field]) }));
   }
   if (!isNonceFresh || evidence.binding.verifierNonce !== expectedBinding.verifierNonce) failures.push(failure('NONCE_UNKNOWN', { host: hostId }));
-  if (quote.extraData !== bindingDigest) {
-    failures.push(failure('QUALIFYING_DATA_MISMATCH', { host: hostId, actual: quote.extraData, expected: bindingDigest }));
-  }
   return failures;
 }
 
-function pcrRules(input: AppraisalInput, active: readonly ReferenceSet[], matching: ReferenceSet | undefined): Failure[] {
+function qualifyingDataRule({ host, quote, bindingDigest }: StateInput): Failure[] {
+  return quote.extraData === bindingDigest ? [] : [failure('QUALIFYING_DATA_MISMATCH', { host: host.hostId, actual: quote.extraData, expected: bindingDigest })];
+}
+
+function pcrRules(input: StateInput, matching: ReferenceSet | undefined): Failure[] {
   const { host, hostClass, quote, evidence } = input;
   const hostId = host.hostId;
   const failures: Failure[] = [];
@@ -143,7 +173,7 @@ function pcrRules(input: AppraisalInput, active: readonly ReferenceSet[], matchi
   if (ascending(Object.keys(evidence.pcrValues).map(Number)) !== expected || quote.pcrDigest !== input.reportedPcrDigest) {
     failures.push(failure('PCR_DIGEST_MISMATCH', { host: hostId }));
   }
-  if (!matching) failures.push(...nearestDifferences(hostId, active, evidence.pcrValues, hostClass.pcrs));
+  if (!matching) failures.push(...nearestDifferences(hostId, activeSets(input), evidence.pcrValues, hostClass.pcrs));
   return failures;
 }
 

@@ -3,6 +3,7 @@
  * and checked in tpm/; the rules they must meet are in appraisal.ts.
  */
 import { z } from 'zod';
+import type { Failure } from './failures.js';
 import { Base64, Hex, HostId, MigrationId, Role, Sha256Hex } from './ids.js';
 
 /** PCR index → value, SHA-256 bank. Keys are decimal without leading zeros. */
@@ -61,6 +62,33 @@ export const Binding = z.strictObject({
   wrappingKeyName: Hex.length(68).nullable(),
 });
 export type Binding = Readonly<z.infer<typeof Binding>>;
+
+/**
+ * What a host quotes over for whoever asks how it is: no move, so it opens nothing. Its purpose tells it from all other
+ * statements of the AK.
+ */
+export const StateStatement = z.strictObject({
+  protocol: z.literal('korora/1'),
+  purpose: z.literal('state'),
+  hostId: HostId,
+  nonce: Nonce,
+});
+export type StateStatement = Readonly<z.infer<typeof StateStatement>>;
+
+/** `pcrs`: those of the class in the bundle that is tried, which need not be the installed one. */
+export const StateQuestion = z.strictObject({ nonce: Nonce, pcrs: z.array(z.int().min(0).max(23)).min(1).max(24) });
+export type StateQuestion = Readonly<z.infer<typeof StateQuestion>>;
+
+/** A quote over a StateStatement, with the PCR values it digests. */
+export const HostState = z.strictObject({
+  statement: StateStatement,
+  quote: SignedAttestation,
+  pcrValues: PcrValues,
+});
+export type HostState = Readonly<z.infer<typeof HostState>>;
+
+/** What a host says to a StateQuestion, or why it says nothing. */
+export type StateReply = HostState | { readonly failures: readonly Failure[] };
 
 /** What a host shows to open a session: its own nonce for the peer, and the TLS key it will be bound to. */
 export const SessionOffer = z.strictObject({

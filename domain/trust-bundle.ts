@@ -33,7 +33,7 @@ export const HostEntry = z.strictObject({
 export type HostEntry = Readonly<z.infer<typeof HostEntry>>;
 
 export const ReferenceSet = z.strictObject({
-  id: z.string().min(1).max(64),
+  id: z.string().regex(/^[!-~]{1,64}$/, 'printable ASCII without spaces, at most 64'),
   status: z.enum(['pending', 'active', 'obsolete', 'revoked']),
   pcrValues: PcrValues,
 });

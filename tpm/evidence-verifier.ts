@@ -1,10 +1,10 @@
 /** The EvidenceVerifier port over verify.ts and wrap.ts; a peer's unreadable bytes become EVIDENCE_MALFORMED. */
-import { type ParsedQuote, appraise } from '../domain/appraisal.js';
+import { type ParsedQuote, type StateInput, appraise, appraiseState } from '../domain/appraisal.js';
 import type { SignedAttestation } from '../domain/attestation.js';
 import { digestOf } from '../domain/canonical.js';
 import { problemOf, refuse } from '../domain/failures.js';
 import { endorsementNameOf, pcrDigestOf } from './marshal.js';
-import type { EvidenceSpec, EvidenceVerifier } from './port.js';
+import type { EvidenceSpec, EvidenceVerifier, StateSpec } from './port.js';
 import { StructureError } from './structures.js';
 import { certificationCounters, checkWrappingKey, parseQuote, verifyQuoteOver, verifySignature } from './verify.js';
 import { wrapSecrets } from './wrap.js';
@@ -20,21 +20,29 @@ export function createEvidenceVerifier(): EvidenceVerifier {
       const { host, hostClass, evidence, isNonceFresh, role, migrationId, orderDigest, verifierNonce } = spec;
       const { binding, quote, pcrValues, wrappingKey } = evidence;
       return appraise({
-        host,
-        hostClass,
+        ...stateOf({ host, hostClass, quote, pcrValues, bindingDigest: digestOf(binding) }),
         evidence,
-        quote: readQuote(quote, host.hostId),
-        isSignatureValid: verifySignature(host.attestationKey, quote),
-        expectedSigner: endorsementNameOf(host.attestationKey.name),
         expectedBinding: { protocol: 'korora/1', purpose: 'attest', migrationId, orderDigest, role, verifierNonce, tlsSpkiSha256: binding.tlsSpkiSha256, wrappingKeyName: wrappingKey?.name ?? null },
-        bindingDigest: digestOf(binding),
-        reportedPcrDigest: pcrDigestOf(Object.keys(pcrValues).map(Number), pcrValues),
         isNonceFresh,
         wrappingKeyProblem: wrappingKeyProblem(spec),
         earlierCounters: wrappingKey ? countersOf(wrappingKey.certification) : null,
       });
     },
+    appraiseState: (spec) => appraiseState(stateOf(spec)),
     wrapSecrets,
+  };
+}
+
+function stateOf({ host, hostClass, quote, pcrValues, bindingDigest }: StateSpec): StateInput {
+  return {
+    host,
+    hostClass,
+    evidence: { pcrValues },
+    quote: readQuote(quote, host.hostId),
+    isSignatureValid: verifySignature(host.attestationKey, quote),
+    expectedSigner: endorsementNameOf(host.attestationKey.name),
+    bindingDigest,
+    reportedPcrDigest: pcrDigestOf(Object.keys(pcrValues).map(Number), pcrValues),
   };
 }
 

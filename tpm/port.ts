@@ -5,8 +5,8 @@
  * library specification, Part 2 (TPMS_ATTEST, TPMT_SIGNATURE, TPMT_PUBLIC). All PCRs are of the
  * SHA-256 bank; all keys are ECC NIST P-256.
  */
-import type { AppraisalResult, ParsedQuote } from '../domain/appraisal.js';
-import type { AttestationKeyPublic, Binding, HostEvidence, PcrValues, SignedAttestation, WrappedSecrets, WrappingKeyEvidence } from '../domain/attestation.js';
+import type { AppraisalResult, ParsedQuote, StateInput, appraiseState } from '../domain/appraisal.js';
+import type { AttestationKeyPublic, Binding, HostEvidence, HostState, PcrValues, SignedAttestation, WrappedSecrets, WrappingKeyEvidence } from '../domain/attestation.js';
 import type { HostClass, HostEntry } from '../domain/trust-bundle.js';
 
 export interface HostTpm {
@@ -86,6 +86,9 @@ export interface EvidenceSpec extends Pick<Binding, 'role' | 'migrationId' | 'or
   readonly isNonceFresh: boolean;
 }
 
+/** A quote of a host's state, made for whatever `bindingDigest` is of. */
+export interface StateSpec extends Pick<HostState, 'quote' | 'pcrValues'>, Pick<StateInput, 'host' | 'hostClass' | 'bindingDigest'> {}
+
 /** Checks of evidence that need public keys only; no TPM is asked. Source: tpm/verify.ts, tpm/wrap.ts. */
 export interface EvidenceVerifier {
   /** EVIDENCE_MALFORMED where the bytes are not exactly one TPMS_ATTEST. */
@@ -94,6 +97,8 @@ export interface EvidenceVerifier {
   quoteProblem(spec: { readonly ak: AttestationKeyPublic; readonly signed: SignedAttestation; readonly qualifyingData: Buffer }): string | null;
   /** All rules of domain/appraisal.ts, over what these bytes say. EVIDENCE_MALFORMED. */
   appraise(spec: EvidenceSpec): AppraisalResult;
+  /** The rules about a host's state alone, over a quote of which `bindingDigest` is to be the qualifying data. EVIDENCE_MALFORMED. */
+  appraiseState(spec: StateSpec): ReturnType<typeof appraiseState>;
   /** Encrypts to a verified wrapping key; `context` must be given again to open it. */
   wrapSecrets(publicArea: string, secret: Buffer, context: Buffer): WrappedSecrets;
 }

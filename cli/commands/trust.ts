@@ -9,6 +9,7 @@ import { TrustBundle, installBundle } from '../../domain/trust-bundle.js';
 import { firstBundle, mayDoAnything, withHosts } from '../bundles.js';
 import { type GlobalOptions, command, print, readBundle, readJsonFile } from '../context.js';
 import { readPublicKey, readSigner } from '../keys.js';
+import { addTrustChecks } from './trust-checks.js';
 
 interface SignOptions {
   readonly signWith: string;
@@ -29,6 +30,7 @@ interface NamedKey {
   readonly file: string;
 }
 
+/** What makes a bundle. What looks at one: trust-checks.ts. */
 export function addTrustCommands(program: Command): void {
   const globals = () => program.optsWithGlobals<GlobalOptions>();
   const trust = program.command('trust').description('the trust bundle');
@@ -76,6 +78,8 @@ export function addTrustCommands(program: Command): void {
     .action(command(globals, async (file: string, options: SignOptions) => {
       await writeSigned(await readJsonFile(file, 'BUNDLE_INVALID'), options);
     }));
+
+  addTrustChecks(trust, globals);
 
   async function writeSigned(value: unknown, { signWith, out }: SignOptions): Promise<void> {
     const signer = await readSigner(signWith);

@@ -1,0 +1,17 @@
+/** How a host is, for whoever asks: a quote over a statement that opens nothing. Reads only; asks for nobody's word. */
+import { type HostState, StateQuestion, type StateStatement } from '../domain/attestation.js';
+import { digestOf } from '../domain/canonical.js';
+import { parseDocument } from '../domain/documents.js';
+import type { HostServices } from './services.js';
+
+export function createStateActivities({ hostId, tpm }: HostServices) {
+  async function showState(question: StateQuestion): Promise<HostState> {
+    const { nonce, pcrs } = parseDocument(StateQuestion, question, 'ORDER_INVALID');
+    const statement: StateStatement = { protocol: 'korora/1', purpose: 'state', hostId, nonce };
+    await tpm.ensureAttestationKey();
+    const { pcrValues, ...quote } = await tpm.quote(pcrs, Buffer.from(digestOf(statement), 'hex'));
+    return { statement, quote, pcrValues };
+  }
+
+  return { showState };
+}
