@@ -9,7 +9,7 @@ import { partsFromEnvironment } from './support.js';
 
 /** A fake cell mostly waits: two of them leave a third of two processors idle. */
 const RIGS = 3;
-const rigs = createRigs({ ...partsFromEnvironment(), hypervisor: 'fake' }, RIGS);
+const rigs = createRigs({ ...partsFromEnvironment(), hypervisor: 'fake', isThrifty: true }, RIGS);
 afterAll(() => rigs.close());
 
 const cells = allCells().filter(({ notApplicable }) => notApplicable === null);

@@ -10,7 +10,7 @@ import type { Trial } from '../../infra/testbed/faults/rig.js';
 import { createRigs } from '../../infra/testbed/faults/rigs.js';
 import { partsFromEnvironment } from './support.js';
 
-const rigs = createRigs({ ...partsFromEnvironment(), hypervisor: 'qemu' }, 2);
+const rigs = createRigs({ ...partsFromEnvironment(), hypervisor: 'qemu', isThrifty: true }, 2);
 afterAll(() => rigs.close());
 
 const DEATHS_EACH = 3;

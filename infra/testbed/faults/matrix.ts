@@ -45,7 +45,7 @@ async function main(): Promise<number> {
   const isKnown = hypervisor === 'qemu' || hypervisor === 'fake';
   if (values.help || !guestDir || !temporalBinary || !isKnown) return say(USAGE, values.help ? 0 : 2);
   if (values.record && hypervisor === 'fake') return say('only a run on QEMU is recorded: no claim rests on the fake', 2);
-  const run = (trials: readonly Trial[]) => runAll({ guestDir, temporalBinary, hypervisor }, trials, Number(values.rigs));
+  const run = (trials: readonly Trial[]) => runAll({ guestDir, temporalBinary, hypervisor, isThrifty: false }, trials, Number(values.rigs));
   const dying = deaths(DEATHS, Number(values.seed));
   const [cells, left] = [allCells().filter(({ notApplicable }) => notApplicable === null), allCells().filter(({ notApplicable }) => notApplicable !== null)];
   const pattern = new RegExp(values.only);
