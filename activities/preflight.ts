@@ -5,9 +5,10 @@ import { type OpenedDocument, openSigned } from '../domain/authority.js';
 import type { Envelope } from '../domain/envelope.js';
 import { type Failure, KororaError } from '../domain/failures.js';
 import type { Role } from '../domain/ids.js';
-import type { DestinationFacts, DiskFacts, HypervisorSummary, SourceFacts } from '../domain/preflight.js';
+import type { DestinationFacts, HypervisorSummary, SourceFacts } from '../domain/preflight.js';
 import { VmDocument } from '../domain/vm.js';
 import { admissionFailures } from './admission.js';
+import { diskFacts } from './disks.js';
 import { networkFacts } from './networks.js';
 import type { HostServices } from './services.js';
 
@@ -47,7 +48,7 @@ export function createPreflight(services: HostServices) {
       hypervisorFacts(),
       vtpms.version(),
       hypervisor.strangers(vm),
-      Promise.all(vm.disks.map(diskFacts)),
+      diskFacts(access, vm),
       networkFacts(access, vm),
     ]);
     return { hostId, failures, hypervisor: facts, swtpmVersion, strangers, disks, networks };
@@ -80,12 +81,6 @@ export function createPreflight(services: HostServices) {
       if (error instanceof KororaError) return null;
       throw error;
     }
-  }
-
-  async function diskFacts(disk: VmDocument['disks'][number]): Promise<DiskFacts> {
-    const facts = await access.stat(disk.path);
-    if (!facts || (facts.kind !== 'file' && facts.kind !== 'block-device')) return { id: disk.id, identity: null };
-    return { id: disk.id, identity: { inode: facts.inode, birthTimeNs: facts.birthTimeNs, sizeBytes: facts.sizeBytes } };
   }
 
   async function missing(paths: readonly string[]): Promise<string[]> {

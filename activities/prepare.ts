@@ -10,13 +10,14 @@ import type { Order } from '../domain/order.js';
 import { VmDocument } from '../domain/vm.js';
 import type { IncomingImage } from '../hypervisor/port.js';
 import { admit } from './admission.js';
+import { assertSameDisks } from './disks.js';
 import type { MoveRequest } from './preflight.js';
 import type { HostServices } from './services.js';
 import { type MoveSecrets, appraisedPeer, secretsOf, sessionOf } from './session.js';
 import { type VtpmKeys, sealKeys } from './vtpm-keys.js';
 
 export function createPreparation(services: HostServices) {
-  const { hostId, tpm, vtpms, hypervisor, channels, sessions, ownership, vms } = services;
+  const { hostId, access, tpm, vtpms, hypervisor, channels, sessions, ownership, vms } = services;
 
   /** Where the channel listens; the bundle says on which address peers reach it. Idempotent: the same port while the session lives. */
   async function prepareDestination(request: MoveRequest): Promise<{ readonly port: number }> {
@@ -28,6 +29,7 @@ export function createPreparation(services: HostServices) {
     const secrets = secretsOf(session, hostId, 'preparing the destination');
     if (session.incoming) return { port: session.incoming.listener.address.port };
 
+    await assertSameDisks(access, order, vm, secrets.disks);
     await ownership.apply(order.vmId, { type: 'expect', migrationId: order.migrationId, source: order.source, epoch: secrets.epoch });
     const image = await openIncoming(order, vm, secrets);
     // Last, so that no step after it can fail and leave the door open.

@@ -1,5 +1,5 @@
 /**
- * Phase seal: the source wraps {session key, vTPM migration key, epoch, vTPM identity, previous verdict} to the
+ * Phase seal: the source wraps {session key, vTPM migration key, epoch, vTPM identity, disks, previous verdict} to the
  * destination's attested wrapping key; the destination's TPM opens it, or refuses (promise P3).
  */
 import { randomBytes } from 'node:crypto';
@@ -14,6 +14,7 @@ import type { OwnershipRecord } from '../domain/ownership.js';
 import type { Order } from '../domain/order.js';
 import type { Envelope } from '../domain/envelope.js';
 import { admit } from './admission.js';
+import { diskDigests } from './disks.js';
 import type { HostServices } from './services.js';
 import { type MoveSecrets, type Session, appraisedPeer, sessionOf } from './session.js';
 import { unsealKeys } from './vtpm-keys.js';
@@ -24,11 +25,12 @@ const SecretsDocument = z.strictObject({
   vtpmMigrationKey: Base64.length(44),
   epoch: Epoch,
   vtpmIdentity: Sha256Hex,
+  disks: z.array(Sha256Hex),
   previousVerdict: Sha256Hex.nullable(),
 });
 
 export function createSealing(services: HostServices) {
-  const { hostId, tpm, verifier, sessions, ownership, vms } = services;
+  const { hostId, access, tpm, verifier, sessions, ownership, vms } = services;
 
   /** A second call wraps the same secrets again. */
   async function wrapSecrets({ order: value }: { readonly order: Envelope }): Promise<WrappedSecrets> {
@@ -57,6 +59,7 @@ export function createSealing(services: HostServices) {
   async function gatherSecrets(order: Order): Promise<MoveSecrets> {
     const [record, installed] = await Promise.all([ownership.read(order.vmId), vms.read(order.vmId)]);
     if (!installed) throw refuse('VM_UNKNOWN', { vm: order.vmId });
+    if (digestOf(installed.vm) !== order.vmDigest) throw refuse('VM_DIFFERS', { host: hostId });
     if (!installed.vtpm) throw refuse('VM_WITHOUT_VTPM', { vm: order.vmId });
     if (record.state !== 'owner') throw refuse('VM_NOT_OWNED', { host: hostId, vm: order.vmId, state: record.state });
     if (record.epoch !== order.epoch) throw refuse('ORDER_STALE', { vm: order.vmId, ordered: order.epoch, host: hostId, actual: record.epoch });
@@ -67,6 +70,7 @@ export function createSealing(services: HostServices) {
       vtpmMigrationKey: migrationKey,
       epoch: Epoch.parse(record.epoch + 1),
       vtpmIdentity: installed.vtpm.identity,
+      disks: await diskDigests(access, hostId, installed.vm),
       previousVerdict: originOf(record, hostId),
     };
   }
@@ -100,6 +104,7 @@ function encode(secrets: MoveSecrets): Buffer {
     vtpmMigrationKey: secrets.vtpmMigrationKey.toString('base64'),
     epoch: secrets.epoch,
     vtpmIdentity: secrets.vtpmIdentity,
+    disks: [...secrets.disks],
     previousVerdict: secrets.previousVerdict,
   };
   return Buffer.from(canonicalJson(document));
@@ -113,6 +118,7 @@ function decode(plain: Buffer, host: string): MoveSecrets {
       vtpmMigrationKey: Buffer.from(document.vtpmMigrationKey, 'base64'),
       epoch: document.epoch,
       vtpmIdentity: document.vtpmIdentity,
+      disks: document.disks,
       previousVerdict: document.previousVerdict,
     };
   } catch {

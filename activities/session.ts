@@ -23,6 +23,8 @@ export interface MoveSecrets {
   /** The epoch that the destination will own. */
   readonly epoch: Epoch;
   readonly vtpmIdentity: Sha256Hex;
+  /** Of what the source sees of each disk; only whoever has the session key could have said it. */
+  readonly disks: readonly Sha256Hex[];
   /** As in the manifest. */
   readonly previousVerdict: Sha256Hex | null;
 }

@@ -8,7 +8,7 @@
  *   KEEPALIVE after the greeting; ABORT at any time ─► over; over: nothing more
  */
 import type { Role } from '../domain/ids.js';
-import { refuse } from '../domain/failures.js';
+import { type KororaError, refuse } from '../domain/failures.js';
 
 export const HEADER_BYTES = 5;
 export const DATA_LIMIT_BYTES = 1024 * 1024;
@@ -89,10 +89,16 @@ export class FrameDecoder {
   #name: FrameName | undefined;
   #missingBytes = 0;
   #payload = Buffer.alloc(0);
+  #begun = 0;
 
   constructor(sender: Role, receiver: FrameReceiver) {
     this.#sender = sender;
     this.#receiver = receiver;
+  }
+
+  /** Which frame is on its way: a number that only it has; null between two frames. */
+  get unfinished(): number | null {
+    return this.#name === undefined && this.#headerBytes === 0 ? null : this.#begun;
   }
 
   push(chunk: Buffer): void {
@@ -103,6 +109,7 @@ export class FrameDecoder {
   }
 
   #takeHeader(chunk: Buffer, at: number): number {
+    if (this.#headerBytes === 0) this.#begun += 1;
     const taken = chunk.copy(this.#header, this.#headerBytes, at, at + HEADER_BYTES - this.#headerBytes);
     this.#headerBytes += taken;
     if (this.#headerBytes === HEADER_BYTES) {
@@ -145,6 +152,6 @@ export class FrameDecoder {
 }
 
 /** CHANNEL_FRAME_INVALID. */
-export function invalid(problem: string): Error {
+export function invalid(problem: string): KororaError {
   return refuse('CHANNEL_FRAME_INVALID', { problem });
 }

@@ -16,10 +16,12 @@ import { KororaError, problemOf, refuse } from '../domain/failures.js';
 import type { Role } from '../domain/ids.js';
 import type { ChannelTerms } from './port.js';
 import { confirmationOf, isSameConfirmation } from './confirmation.js';
-import { encodeControl, FrameDecoder, type ControlName } from './frames.js';
+import { encodeControl, FrameDecoder, invalid, type ControlName } from './frames.js';
 import { DEFAULT_SILENCE_LIMIT_MS } from './tls.js';
 
 const TICKS_PER_SILENCE_LIMIT = 4;
+/** How many silence limits one frame may take: a length that was changed on its way would swallow KEEPALIVEs for ever. */
+const SILENCE_LIMITS_PER_FRAME = 4;
 const ABORT_REASON_LIMIT_CHARACTERS = 2000;
 const KEEPALIVE = encodeControl('KEEPALIVE');
 
@@ -50,6 +52,9 @@ export class Link {
   #ticker: NodeJS.Timeout | undefined;
   #hasHeard = false;
   #quietTicks = 0;
+  #decoder!: FrameDecoder;
+  #frame: number | null = null;
+  #frameTicks = 0;
 
   /** `socket` is secure and its peer is the attested one. */
   constructor(role: Role, socket: TLSSocket, terms: ChannelTerms, user: LinkUser) {
@@ -133,7 +138,7 @@ export class Link {
   #read(): void {
     const { socket } = this;
     const sender = this.#role === 'source' ? 'destination' : 'source';
-    const decoder = new FrameDecoder(sender, {
+    this.#decoder = new FrameDecoder(sender, {
       onData: (piece) => this.#user.onData(piece),
       onControl: (name, payload) => this.#control(name, payload),
     });
@@ -142,7 +147,7 @@ export class Link {
       // What still arrives after the end is read and dropped: unread bytes would make the kernel answer with a reset.
       if (this.#failure || this.#isEnded) return;
       try {
-        decoder.push(chunk);
+        this.#decoder.push(chunk);
       } catch (error) {
         const failure = error instanceof KororaError ? error : refuse('INTERNAL', { problem: problemOf(error) }, error);
         this.fail(failure, failure.message);
@@ -182,7 +187,14 @@ export class Link {
   #tick(): void {
     this.#quietTicks = this.#hasHeard ? 0 : this.#quietTicks + 1;
     this.#hasHeard = false;
-    if (this.#quietTicks > TICKS_PER_SILENCE_LIMIT) {
+    const { unfinished } = this.#decoder;
+    this.#frameTicks = unfinished !== null && unfinished === this.#frame ? this.#frameTicks + 1 : 0;
+    this.#frame = unfinished;
+    const frameLimitTicks = TICKS_PER_SILENCE_LIMIT * SILENCE_LIMITS_PER_FRAME;
+    if (this.#frameTicks > frameLimitTicks) {
+      const failure = invalid(`a frame did not end in ${(this.#silenceLimitMs * SILENCE_LIMITS_PER_FRAME) / 1000} s`);
+      this.fail(failure, failure.message);
+    } else if (this.#quietTicks > TICKS_PER_SILENCE_LIMIT) {
       this.fail(refuse('CHANNEL_SILENT', { seconds: this.#silenceLimitMs / 1000 }));
     } else if (this.socket.writableLength === 0) {
       // Otherwise bytes are on their way already, and queueing more behind a stuck network would grow without bound.

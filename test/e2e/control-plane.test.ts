@@ -3,6 +3,8 @@
  * ever went through Temporal, and with keys of his own. No VM comes to a host, and none runs, that an operator did not sign for;
  * what can be done is to end moves.
  */
+import { copyFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readSigner } from '../../cli/keys.js';
 import type { HostEvidence, SessionOffer, WrappedSecrets } from '../../domain/attestation.js';
@@ -192,13 +194,35 @@ describe('a word about a move', () => {
   });
 });
 
+describe('a move that skips the preflight', () => {
+  it('is refused by the destination that sees another disk than the source, before anything changes there', async () => {
+    const disk = vm.disks[0]?.path ?? '';
+    const copy = join(testbed.root, 'copy-of-the-disk');
+    await copyFile(disk, copy);
+    await testbed.restartWorker('host-b', { [disk]: copy });
+    const session = await wrapped();
+    expect(await rogue.codeOf('host-b', 'prepareDestination', { order: session.signed, vm })).toBe('DISK_NOT_SAME');
+    expect(recordAt(testbed, 'host-b', vmId)).toMatchObject({ state: 'none' });
+    await session.close();
+    await testbed.restartWorker('host-b');
+    await runsOnlyOn('host-a', 1);
+  });
+});
+
+/** As opened, up to where the destination has the secrets. */
+async function wrapped(changes: Partial<Record<keyof Order, unknown>> = {}) {
+  const session = await opened(changes);
+  const { signed, offers, quoteOfA, quoteOfB } = session;
+  await rogue.ask('host-a', 'appraisePeer', { order: signed, role: 'source', evidence: await quoteOfB(offers.source) });
+  await rogue.ask('host-b', 'appraisePeer', { order: signed, role: 'destination', evidence: await quoteOfA(offers.destination) });
+  await rogue.ask('host-b', 'unwrapSecrets', { order: signed, wrapped: await rogue.ask<WrappedSecrets>('host-a', 'wrapSecrets', { order: signed }) });
+  return session;
+}
+
 describe('a move that waits for an approval', () => {
   it('waits at the source itself, whatever the control plane says', async () => {
-    const session = await opened({ requiresApproval: true });
-    const { order, move, signed, offers, quoteOfA, quoteOfB } = session;
-    await rogue.ask('host-a', 'appraisePeer', { order: signed, role: 'source', evidence: await quoteOfB(offers.source) });
-    await rogue.ask('host-b', 'appraisePeer', { order: signed, role: 'destination', evidence: await quoteOfA(offers.destination) });
-    await rogue.ask('host-b', 'unwrapSecrets', { order: signed, wrapped: await rogue.ask<WrappedSecrets>('host-a', 'wrapSecrets', { order: signed }) });
+    const session = await wrapped({ requiresApproval: true });
+    const { order, move, signed } = session;
     const { port } = await rogue.ask<{ port: number }>('host-b', 'prepareDestination', { order: signed, vm });
     const ends = [
       rogue.codeOf('host-a', 'copyMemory', { order: signed, port }),

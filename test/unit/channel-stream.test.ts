@@ -266,8 +266,8 @@ describe('a peer with the right keys that follows no rules', () => {
     return { ends, outgoing: await connecting, destination };
   }
 
-  async function againstDestination() {
-    const ends = await newEnds();
+  async function againstDestination(silenceLimitMs?: number) {
+    const ends = await newEnds(silenceLimitMs);
     const listener = await listenFor(ends.destination);
     const source = await HandWrittenPeer.asSource(listener.address.port, ends.source);
     await source.next(TYPE.CONFIRM);
@@ -288,6 +288,17 @@ describe('a peer with the right keys that follows no rules', () => {
     misbehave(source, ends);
     expect(await receiving).toBe('CHANNEL_FRAME_INVALID');
     expect((await source.next(TYPE.ABORT)).toString()).toContain('invalid frame');
+  });
+
+  it('destination: a frame that never ends breaks the channel, also where the source is never silent', async () => {
+    const { incoming, source } = await againstDestination(400);
+    const receiving = failureOf(incoming.receiveImage(new Sink()));
+    // As a length that was changed on its way: the source goes on with KEEPALIVEs, which are taken for the rest of it.
+    source.send(TYPE.MANIFEST, Buffer.alloc(10), 60_000);
+    const alive = setInterval(() => source.send(TYPE.KEEPALIVE), 50);
+    const failure = await receiving;
+    clearInterval(alive);
+    expect([failure.code, failure.message]).toEqual(['CHANNEL_FRAME_INVALID', expect.stringContaining('a frame did not end in 1.6 s')]);
   });
 
   it('destination: a second manifest after the first cannot change what was received', async () => {

@@ -75,7 +75,7 @@ function newMove(limits: Partial<CopyLimits> = {}, requiresApproval = false) {
     vm: vmDocument(),
     address: { host: '127.0.0.1', port: 1 },
     peer: { evidence: samples.destinationEvidence } as unknown as AppraisedPeer,
-    secrets: { sessionKey: Buffer.alloc(32), vtpmMigrationKey: Buffer.alloc(32), epoch: Epoch.parse(2), previousVerdict: null, vtpmIdentity: manifestOf().vtpmIdentity },
+    secrets: { sessionKey: Buffer.alloc(32), vtpmMigrationKey: Buffer.alloc(32), epoch: Epoch.parse(2), previousVerdict: null, vtpmIdentity: manifestOf().vtpmIdentity, disks: [] },
   });
   const turn = () => new Promise(setImmediate);
   return { move, order, session, done, turn, imageOpens, pauses, relinquishes, sent, breaks, inRound: (round: number, throttlePercent: number | null = null) => (progress = { ...progress, round, throttlePercent }) };

@@ -108,7 +108,7 @@ export async function openSinkHost({ installed, operator, folder, image }: SinkH
       limits: DEFAULT_LIMITS, requiresApproval: false, by: operator.name, notAfter: new Date(Date.now() + 3_600_000).toISOString(),
     });
     const signed = await signEnvelope(order, operator.signer);
-    const secrets: MoveSecrets = { sessionKey: Buffer.alloc(32, moves), vtpmMigrationKey: Buffer.alloc(32), epoch: Epoch.parse(2), vtpmIdentity: VTPM, previousVerdict: null };
+    const secrets: MoveSecrets = { sessionKey: Buffer.alloc(32, moves), vtpmMigrationKey: Buffer.alloc(32), epoch: Epoch.parse(2), vtpmIdentity: VTPM, disks: [], previousVerdict: null };
     const [ofSource, ofDestination] = [await channels.createIdentity(), await channels.createIdentity()];
     const common = { migrationId: order.migrationId, sessionKey: secrets.sessionKey, silenceLimitMs: SILENCE_LIMIT_MS };
     const sourceTerms: ChannelTerms = { ...common, identity: ofSource, peerSpkiSha256: ofDestination.spkiSha256 };
