@@ -47,3 +47,14 @@ export function refusing<A extends readonly unknown[]>(validate: (...args: A) =>
 export function isRefusal(error: unknown): boolean {
   return error instanceof ActivityFailure && error.cause instanceof ApplicationFailure && error.cause.nonRetryable === true;
 }
+
+/** Both results, or the reasons of all that failed. */
+export async function allOrReasons<A, B>(pair: readonly [Promise<A>, Promise<B>]): Promise<[A, B]> {
+  const [a, b] = await Promise.allSettled(pair);
+  if (a.status === 'fulfilled' && b.status === 'fulfilled') return [a.value, b.value];
+  const errors = [a, b].flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []));
+  if (errors.length === 1) throw errors[0];
+  const [first, ...rest] = errors.flatMap((error) => failuresOf(error, ''));
+  if (first?.code === 'ABORTED') throw errors[0];
+  throw new KororaError([first ?? failure('INTERNAL', { problem: 'no reason given' }), ...rest]);
+}

@@ -22,7 +22,7 @@ import type { MigrationResult } from '../domain/status.js';
 import { VmDocument } from '../domain/vm.js';
 import { ABORTABLE, Account } from './account.js';
 import { Controls } from './controls.js';
-import { failuresOf, refusing, toApplicationFailure } from './failures.js';
+import { allOrReasons, failuresOf, refusing, toApplicationFailure } from './failures.js';
 import { callsOf } from './hosts.js';
 import { abortUpdate, statusQuery } from './messages.js';
 import { controlOptions } from './options.js';
@@ -296,15 +296,4 @@ function openInput(input: MigrationInput): { readonly opened: OpenedDocument<'ko
   } catch (error) {
     throw toApplicationFailure(failuresOf(error, ''));
   }
-}
-
-/** Both results, or the reasons of all that failed. */
-async function allOrReasons<A, B>(pair: readonly [Promise<A>, Promise<B>]): Promise<[A, B]> {
-  const [a, b] = await Promise.allSettled(pair);
-  if (a.status === 'fulfilled' && b.status === 'fulfilled') return [a.value, b.value];
-  const errors = [a, b].flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []));
-  if (errors.length === 1) throw errors[0];
-  const [first, ...rest] = errors.flatMap((error) => failuresOf(error, ''));
-  if (first?.code === 'ABORTED') throw errors[0];
-  throw new KororaError([first ?? failure('INTERNAL', { problem: 'no reason given' }), ...rest]);
 }

@@ -1,6 +1,6 @@
 /** One flip, one move to the sink: was it done, was the move refused, and by a code that such a flip can have. */
 import { describeFlip, type Flip, type InsideFlip, type StreamSizes, flipInside, flipOnWire, flipped, isOnWire } from './flips.js';
-import { GIVEN_UP, type SinkHost, type SinkOutcome } from './sink-host.js';
+import type { SinkHost, SinkOutcome } from './sink-host.js';
 import { RecordWalk } from './tls-records.js';
 import { type Direction, passing, recording } from './wire.js';
 
@@ -28,9 +28,9 @@ export const FLIP_CODES: Readonly<Record<Flip['part'], readonly string[]>> = {
   'records to source': ['CHANNEL_PEER_UNKNOWN', 'CHANNEL_KEY_UNCONFIRMED', 'CHANNEL_LOST', 'CHANNEL_UNREACHABLE', 'CHANNEL_SILENT'],
   'tail and manifest': ['CHANNEL_LOST', 'CHANNEL_SILENT'],
   confirmation: ['CHANNEL_KEY_UNCONFIRMED', 'CHANNEL_FRAME_INVALID'],
-  'frame headers': ['CHANNEL_FRAME_INVALID', 'CHANNEL_LOST', 'STREAM_DIGEST_MISMATCH', 'STREAM_LENGTH_MISMATCH', GIVEN_UP],
+  'frame headers': ['CHANNEL_FRAME_INVALID', 'CHANNEL_LOST', 'STREAM_DIGEST_MISMATCH', 'STREAM_LENGTH_MISMATCH'],
   image: ['STREAM_DIGEST_MISMATCH'],
-  'manifest header': ['CHANNEL_FRAME_INVALID', 'CHANNEL_LOST', GIVEN_UP],
+  'manifest header': ['CHANNEL_FRAME_INVALID', 'CHANNEL_LOST'],
   manifest: ['CHANNEL_FRAME_INVALID', 'MANIFEST_MISMATCH', 'STREAM_LENGTH_MISMATCH', 'STREAM_DIGEST_MISMATCH'],
 };
 
