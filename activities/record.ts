@@ -8,13 +8,13 @@ import { Evidence } from '../domain/evidence.js';
 import type { Sha256Hex } from '../domain/ids.js';
 
 export function createRecording({ evidenceDir }: { readonly evidenceDir: string }) {
-  /** Writes `<evidenceDir>/<vmId>-<migrationId>.json`, atomically; a second call writes the same file again. */
+  /** Writes `<evidenceDir>/<vmId>-<migrationId>.json`, atomically, for its owner alone; a second call writes the same file again. */
   async function recordEvidence({ evidence: value }: { readonly evidence: Evidence }): Promise<{ readonly path: string; readonly digest: Sha256Hex }> {
     const evidence = parseDocument(Evidence, value, 'EVIDENCE_INVALID');
     const { vmId, migrationId } = openSigned('korora/order', evidence.order).document;
     const path = join(evidenceDir, `${vmId}-${migrationId}.json`);
-    await mkdir(evidenceDir, { recursive: true, mode: 0o750 });
-    const file = await open(`${path}.new`, 'w', 0o640);
+    await mkdir(evidenceDir, { recursive: true, mode: 0o700 });
+    const file = await open(`${path}.new`, 'w', 0o600);
     try {
       await file.writeFile(`${JSON.stringify(evidence, null, 2)}\n`);
       await file.sync();

@@ -4,10 +4,10 @@
  */
 import { z } from 'zod';
 import type { Failure } from './failures.js';
-import { Base64, Hex, HostId, MigrationId, Role, Sha256Hex } from './ids.js';
+import { Base64, Hex, HostId, MigrationId, Role, Sha256Hex, recordOf } from './ids.js';
 
 /** PCR index → value, SHA-256 bank. Keys are decimal without leading zeros. */
-export const PcrValues = z.record(z.string().regex(/^(?:[0-9]|1[0-9]|2[0-3])$/, 'a PCR index, 0 to 23'), Sha256Hex);
+export const PcrValues = recordOf(z.string().regex(/^(?:[0-9]|1[0-9]|2[0-3])$/, 'a PCR index, 0 to 23'), Sha256Hex);
 export type PcrValues = Readonly<z.infer<typeof PcrValues>>;
 
 /** TPMS_ATTEST and the TPMT_SIGNATURE over it (Part 2 §10.12.12, §11.3.4), base64. */

@@ -34,7 +34,11 @@ export function parseJson(text: string, refusal: (problem: string, cause: unknow
   }
 }
 
-/** "disks.0.path: an absolute path…; memoryBytes: …" */
+/** A refusal travels through Temporal and onto terminals; whoever wrote the document chose the names in it. */
+const MAX_PROBLEM_CHARACTERS = 2000;
+
+/** "disks.0.path: an absolute path…; memoryBytes: …", its end cut off where it is very long. */
 export function describeIssues(error: z.ZodError): string {
-  return error.issues.map((issue) => `${issue.path.map(String).join('.') || 'document'}: ${issue.message}`).join('; ');
+  const problem = error.issues.map((issue) => `${issue.path.map(String).join('.') || 'document'}: ${issue.message}`).join('; ');
+  return problem.length > MAX_PROBLEM_CHARACTERS ? `${problem.slice(0, MAX_PROBLEM_CHARACTERS)}…` : problem;
 }

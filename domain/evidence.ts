@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { HostEvidence } from './attestation.js';
 import { Envelope } from './envelope.js';
-import { HostId } from './ids.js';
+import { HostId, recordOf } from './ids.js';
 import { Manifest, ReceiptStatement, VerdictStatement } from './manifest.js';
 import { VmDocument } from './vm.js';
 
@@ -77,7 +77,7 @@ export const Evidence = z.strictObject({
     startedAtMs: z.number(),
     endedAtMs: z.number(),
     /** Phase → ms since the start when it was reached. */
-    phases: z.record(z.string(), z.number()),
+    phases: recordOf(z.string(), z.number()),
     source: SourceTimings.nullable(),
     destination: DestinationTimings.nullable(),
   }),

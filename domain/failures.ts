@@ -212,6 +212,7 @@ export const FAILURES = {
   TPM_COMMAND_FAILED: row.again('{command} failed on {host}: {problem}', 'Look at the TPM of {host}.'),
   HYPERVISOR_COMMAND_FAILED: row.again('{command} failed on {host}: {problem}', 'See the hypervisor log of the VM on {host}.'),
   HOST_COMMAND_FAILED: row.again('{command} failed on {host}: {problem}', 'Look at {host}: disk space, permissions, installed packages.'),
+  FOLDER_NOT_PRIVATE: row.never('folder {folder} of {host} is open to others: {problem}', 'Find out who has used it, then make it the worker’s own with mode 0700.'),
   WORKER_ALREADY_RUNS: row.never('a worker of {host} already runs (process {pid})', 'Stop it first: one worker at a time drives a host.'),
   INTERNAL: row.again('unexpected: {problem}', 'This is a defect of Kororā; the stack is in the worker log.'),
 } as const satisfies Record<string, FailureRow>;

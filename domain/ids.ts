@@ -46,6 +46,17 @@ export const ROLES = ['source', 'destination'] as const;
 export const Role = z.enum(ROLES);
 export type Role = z.infer<typeof Role>;
 
+/**
+ * Zod's record, but for a member named `__proto__`: that one drops it unseen, and a document would be read as another than the one that
+ * was signed.
+ */
+export function recordOf<K extends z.core.$ZodRecordKey, V extends z.ZodType>(key: K, value: V) {
+  return z.preprocess((members, context) => {
+    if (typeof members === 'object' && members !== null && Object.hasOwn(members, '__proto__')) context.addIssue({ code: 'custom', message: 'no member is named __proto__' });
+    return members;
+  }, z.record(key, value));
+}
+
 export function assertNever(value: never): never {
   throw new Error(`unexpected value ${JSON.stringify(value)}`);
 }

@@ -9,7 +9,7 @@ import { digestOf } from './canonical.js';
 import { parseDocumentOf } from './documents.js';
 import { Envelope, type PublicKey, keyIdOf, readEnvelope, signersOf } from './envelope.js';
 import { refuse } from './failures.js';
-import { Hex, HostId, NetworkAddress, Sha256Hex } from './ids.js';
+import { Hex, HostId, NetworkAddress, Sha256Hex, recordOf } from './ids.js';
 import { Operator } from './operators.js';
 
 const ClassName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,46}$/, 'lower-case letters, digits and hyphens');
@@ -63,7 +63,7 @@ export const TrustBundle = z
     serial: z.int().min(1),
     expiresAt: z.iso.datetime(),
     hosts: z.array(HostEntry).min(1),
-    classes: z.record(ClassName, HostClass),
+    classes: recordOf(ClassName, HostClass),
     operators: z.array(Operator).max(1000),
     parameters: z.strictObject({
       nonceLifetimeMs: z.int().min(1000).max(600_000),

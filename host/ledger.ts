@@ -14,7 +14,7 @@ import { z } from 'zod';
 import { digestOf } from '../domain/canonical.js';
 import { parseDocumentOf, parseJson } from '../domain/documents.js';
 import { refuse } from '../domain/failures.js';
-import { type Sha256Hex, VmId } from '../domain/ids.js';
+import { type Sha256Hex, VmId, recordOf } from '../domain/ids.js';
 import type { MonotonicCounter } from '../tpm/port.js';
 import type { HostAccess } from './port.js';
 
@@ -25,7 +25,7 @@ const LedgerDocument = z.strictObject({
   /** Of the TPM, when this was written. */
   counter: Count,
   /** Of each VM whose record is known to be the last. */
-  generations: z.record(VmId, Count),
+  generations: recordOf(VmId, Count),
   /** Begun, and not known to be finished. */
   intent: z.strictObject({ vmId: VmId, generation: Count }).nullable(),
   /** What was found, where records that `generations` does not name are not to be believed: those that are missing, too. */
@@ -134,7 +134,8 @@ export function createLedger(
 }
 
 function problemIn({ generations, doubt }: LedgerDocument, vmId: VmId, generation: number): string | null {
-  const known = generations[vmId];
+  // A VM may be named `constructor`.
+  const known = Object.hasOwn(generations, vmId) ? generations[vmId] : undefined;
   if (known === generation) return null;
   if (known !== undefined) return generation === 0 ? 'it is missing' : `it is of generation ${generation}, the last one is of ${known}`;
   if (doubt !== null) return doubt;

@@ -34,6 +34,7 @@ export function createLocalHost(hostId: HostId): HostAccess {
 
     readFile: (path) => attempt(`read ${path}`, () => orNull(readFile(path))),
     writeFileDurably: (path, content) => attempt(`write ${path}`, () => writeDurably(path, content)),
+    makePrivate: (path) => attempt(`set the mode of ${path}`, async () => void (await orNull(chmod(path, 0o600)))),
     ensureDirectory: (path) => attempt(`create ${path}`, () => createDirectory(path)),
     remove: (path) => attempt(`remove ${path}`, () => rm(path, { recursive: true, force: true })),
     list: (path) => attempt(`list ${path}`, async () => ((await orNull(readdir(path))) ?? []).sort()),

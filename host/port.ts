@@ -48,6 +48,8 @@ export interface HostAccess {
   readFile(path: string): Promise<Buffer | null>;
   /** Atomic and durable: write aside, fsync, rename, fsync the folder. Mode 0600. */
   writeFileDurably(path: string, content: Buffer | string): Promise<void>;
+  /** Mode 0600, of a file or a socket that a command made; no error if it is not there. */
+  makePrivate(path: string): Promise<void>;
   /** Mode 0700; parents too; no error if it is there. */
   ensureDirectory(path: string): Promise<void>;
   /** File or tree; no error if it is not there. */

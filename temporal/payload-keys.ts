@@ -4,6 +4,7 @@
  */
 import { type KeyObject, createSecretKey } from 'node:crypto';
 import { open } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { problemOf, refuse } from '../domain/failures.js';
 
 export interface PayloadKey {
@@ -18,6 +19,8 @@ export type PayloadKeys = readonly [encrypts: PayloadKey, ...others: PayloadKey[
 const KEY_BYTES = 32;
 const LINE = /^([A-Za-z0-9._-]{1,64})[ \t]+([A-Za-z0-9+/]{43}=)$/;
 const OF_OTHERS = 0o077;
+/** In the folder that systemd makes for one unit alone, the bits of the group stand for an access list that names the unit's user (systemd 254 and later). */
+const OF_OTHERS_IN_CREDENTIALS = 0o037;
 
 /** PAYLOAD_KEY_INVALID; what it says of a line is its number, never its text. */
 export async function readPayloadKeys(file: string): Promise<PayloadKeys> {
@@ -32,7 +35,8 @@ async function readPrivately(file: string): Promise<string> {
   const handle = await open(file);
   try {
     const { mode } = await handle.stat();
-    if ((mode & OF_OTHERS) !== 0) throw new Error(`its mode is ${(mode & 0o777).toString(8)}: others than its owner may use it`);
+    const ofOthers = dirname(file) === process.env['CREDENTIALS_DIRECTORY'] ? OF_OTHERS_IN_CREDENTIALS : OF_OTHERS;
+    if ((mode & ofOthers) !== 0) throw new Error(`its mode is ${(mode & 0o777).toString(8)}: others than its owner may use it`);
     return await handle.readFile('utf8');
   } finally {
     await handle.close();

@@ -91,7 +91,7 @@ function fingerprintOf({ raw }: X509Certificate): string {
   return createHash('sha256').update(raw).digest('hex');
 }
 
-/** "CN=…, O=…" of a name that Node gives line by line. */
-function oneLine(name: string): string {
-  return name.split('\n').join(', ');
+/** "CN=…, O=…" of a name that Node gives line by line. An EK certificate need have no subject; Node gives none then, which the types do not say. */
+function oneLine(name: string | undefined): string {
+  return name === undefined ? 'a certificate without a name' : name.split('\n').join(', ');
 }

@@ -156,7 +156,7 @@ export function createHostTpm({ access, hostId, tcti, stateDir }: HostTpmOptions
 
   return {
     ownershipCounter: createNvCounter(tools, hostId),
-    newestBundle: createNvMemory(tools),
+    newestBundle: createNvMemory(tools, hostId),
 
     removeLeftovers: () =>
       tools.exclusive(async () => {

@@ -37,12 +37,17 @@ export function createNvCounter(tools: TpmTools, hostId: string): MonotonicCount
 }
 
 /** TPM2_NV_Write (Part 3 §31.7). */
-export function createNvMemory(tools: TpmTools): NvMemory {
+export function createNvMemory(tools: TpmTools, hostId: string): NvMemory {
+  const { index, bytes } = NEWEST_BUNDLE;
+  const read = async (): Promise<Buffer | null> => {
+    const content = await readIndex(tools, index);
+    if (content === null || content.length === bytes) return content;
+    throw refuse('TPM_COMMAND_FAILED', { command: 'tpm2_nvread', host: hostId, problem: `${index} holds ${content.length} bytes instead of ${bytes}: something else made it` });
+  };
   return {
-    read: () => tools.exclusive(() => readIndex(tools, NEWEST_BUNDLE.index)),
+    read: () => tools.exclusive(read),
     write: (content) =>
       tools.exclusive(async () => {
-        const { index, bytes } = NEWEST_BUNDLE;
         if (content.length !== bytes) throw new RangeError(`${content.length} bytes instead of ${bytes}`);
         await orDefined(tools, NEWEST_BUNDLE, () => tools.attempt('tpm2_nvwrite', [...OWNER, index, '-i', '-', '-Q'], content));
       }),

@@ -41,6 +41,10 @@ export async function manufactureSwtpm(
   // swtpm_setup takes its key as hex only, swtpm itself takes the same key in binary.
   const secretInputs = spec.stateKey ? [Buffer.from(spec.stateKey.toString('hex'))] : [];
   await runOrRefuse(access, hostId, 'swtpm_setup', args, { secretInputs, timeoutMs: MANUFACTURE_TIMEOUT_MS });
+  // The keys of the CA among them: swtpm_localca gives its files to the group, whatever the umask.
+  for (const folder of [host.caDir, spec.certificateDir]) {
+    for (const name of await access.list(folder)) await access.makePrivate(join(folder, name));
+  }
 }
 
 /**

@@ -71,10 +71,18 @@ export function createTpmTools({ access, hostId, tcti, stateDir }: TpmToolsOptio
     return ['flock', '--no-fork', join(stateDir, 'tpm.lock'), ...command];
   };
 
+  /** Contexts that tpm2-tools save are for their group, too, whatever the umask. */
+  const makeFilesPrivate = async (args: readonly string[]) => {
+    for (const file of args.filter((arg) => arg.startsWith(`${stateDir}/`))) await access.makePrivate(file);
+  };
+
   const once = async (tool: string, args: readonly string[], input?: Buffer): Promise<ToolOutcome | 'unreachable' | 'disturbed'> => {
     const [command = tool, ...commandArgs] = await locked(commandOf(tool, ['-T', tcti, ...args]));
     const result = await access.run(command, commandArgs, { timeoutMs: TIMEOUT_MS, ...(input ? { input } : {}) });
-    if (result.exitCode === 0) return { ok: true, stdout: result.stdout };
+    if (result.exitCode === 0) {
+      await makeFilesPrivate(args);
+      return { ok: true, stdout: result.stdout };
+    }
     const stderr = result.stderr.toString();
     if (/tcti/i.test(stderr)) {
       if (/Could not load tcti/.test(stderr)) return 'unreachable';

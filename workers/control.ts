@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from '@temporalio/worker';
 import { type ControlActivities, createControlActivities } from '../activities/index.js';
 import { forWorkflows } from '../temporal/payload-codec.js';
+import { keepFilesPrivate } from './privacy.js';
 import { connectWorker, runWorker } from './temporal.js';
 
 export interface ControlOptions {
@@ -12,6 +13,7 @@ export interface ControlOptions {
 
 /** `wrap` stands around the activities: for whoever starts a worker from a program, as HostWrapper does. */
 export async function runControlWorker({ taskQueue, evidenceDir }: ControlOptions, wrap?: (built: ControlActivities) => ControlActivities): Promise<void> {
+  keepFilesPrivate();
   const activities = createControlActivities({ evidenceDir });
   const place = await connectWorker();
   const { dataConverter } = place;

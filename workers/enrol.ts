@@ -5,6 +5,7 @@ import type { PublicKey } from '../domain/envelope.js';
 import { createLocalHost } from '../host/local.js';
 import { createEndorsement } from '../tpm/endorsement.js';
 import type { HostConfig } from './config.js';
+import { keepFilesPrivate } from './privacy.js';
 import { createOwnership, createTpm } from './services.js';
 import { createTrust } from './trust.js';
 
@@ -37,6 +38,7 @@ export async function enrolHost(config: HostConfig, { signers, hostClass, pcrs }
  * EK_CERTIFICATE_MISSING, EK_CERTIFICATE_INVALID, EK_DIFFERS, ACTIVATION_REFUSED.
  */
 export async function answerChallenge(config: HostConfig, { pcrs, credential }: Challenge): Promise<Answer> {
+  keepFilesPrivate();
   const { tpm, endorsement } = tpmOf(config);
   await tpm.ensureAttestationKey();
   const secret = await endorsement.activate(Buffer.from(credential, 'base64'));
@@ -46,6 +48,7 @@ export async function answerChallenge(config: HostConfig, { pcrs, credential }: 
 
 /** SIGNER_PINNED where others are pinned and are not to be replaced. */
 export async function pinSigners(config: HostConfig, signers: readonly PublicKey[], isReplacement: boolean): Promise<void> {
+  keepFilesPrivate();
   const access = createLocalHost(config.hostId);
   await createTrust(access, config, createTpm(access, config).newestBundle).pin(signers, isReplacement);
 }

@@ -7,6 +7,7 @@ import { createSettlement } from '../activities/settle.js';
 import { hostQueue } from '../domain/steps.js';
 import type { HostConfig } from './config.js';
 import { lockHost } from './lock.js';
+import { assertPrivate, keepFilesPrivate } from './privacy.js';
 import { buildHostServices } from './services.js';
 import { connectWorker, runWorker } from './temporal.js';
 
@@ -23,10 +24,12 @@ export interface HostWrapper {
 }
 
 export async function runHostWorker(config: HostConfig, wrapper?: HostWrapper): Promise<void> {
+  keepFilesPrivate();
   const parts = buildHostServices(config);
   const built = wrapper?.services(parts) ?? parts;
   await built.access.ensureDirectory(config.stateDir);
   await built.access.ensureDirectory(config.runDir);
+  await assertPrivate(config.hostId, [config.stateDir, config.runDir]);
   const lock = await lockHost(config.hostId, `${config.runDir}/worker.sock`);
   try {
     await built.tpm.removeLeftovers();

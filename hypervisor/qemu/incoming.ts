@@ -14,7 +14,7 @@ import type { IncomingImage } from '../port.js';
 import { socketSink } from '../socket-sink.js';
 import { runFiles } from './command-line.js';
 import { announce, announceNothingOnLoad } from './network.js';
-import { logTail, openCopyConnection, saying, type QemuHost } from './process.js';
+import { logTail, makeFilesPrivate, openCopyConnection, saying, type QemuHost } from './process.js';
 import { queryRunState, setCapabilities } from './qapi.js';
 import { QmpError } from './qmp.js';
 
@@ -29,6 +29,7 @@ export async function openIncoming(host: QemuHost, vmId: VmId, runDir: string): 
     await setCapabilities(qmp, CAPABILITIES);
     await announceNothingOnLoad(qmp);
     await qmp.execute('migrate-incoming', { uri: `unix:${path}` });
+    await makeFilesPrivate(host, runDir);
     return host.access.connectUnixSocket(path);
   }).catch((error: unknown) => {
     qmp.close();

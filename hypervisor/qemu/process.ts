@@ -47,7 +47,7 @@ export async function launch(host: QemuHost, { vmId, networks }: VmDocument, run
   try {
     await saying(host, 'start', () => makeTaps(host, vmId, networks));
     const { exitCode, stderr } = await access.run(host.binary, args, { timeoutMs: START_TIMEOUT_MS });
-    if (exitCode === 0) return;
+    if (exitCode === 0) return await makeFilesPrivate(host, runDir);
     throw commandFailed(host, 'start', new QmpError([stderr.toString().trim(), await logTail(host, runDir)].filter(Boolean).join('; ') || `exit code ${exitCode}`));
   } catch (error) {
     await removeTaps(host, vmId).catch(() => undefined);
@@ -113,6 +113,11 @@ export async function saying<T>(host: QemuHost, operation: string, action: () =>
 
 export function commandFailed({ hostId }: QemuHost, operation: string, cause: unknown): KororaError {
   return refuse('HYPERVISOR_COMMAND_FAILED', { command: `QEMU ${operation}`, host: hostId, problem: problemOf(cause) }, cause);
+}
+
+/** QEMU that goes into the background lets its group read what it makes (umask 027, os_daemonize in os-posix.c). */
+export async function makeFilesPrivate({ access }: QemuHost, runDir: string): Promise<void> {
+  for (const path of Object.values(runFiles(runDir))) await access.makePrivate(path);
 }
 
 function staleFiles(files: RunFiles): readonly string[] {

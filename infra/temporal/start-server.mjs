@@ -135,6 +135,8 @@ function startFailure(why, logFile) {
 }
 
 async function main() {
+  // Its database has every payload that no key encrypts.
+  process.umask(0o077);
   const { values } = parseArgs({
     options: {
       binary: { type: 'string' },

@@ -37,7 +37,7 @@ export const TESTBED_PCRS = [0, 2, 4, 7, 14] as const;
 const HOST_CLASS = 'testbed';
 /** The built command, also where this file runs from source under the test runner. */
 const KORORA = fileURLToPath(new URL(import.meta.url.includes('/dist/') ? '../../cli/main.js' : '../../dist/cli/main.js', import.meta.url));
-const KORORA_WORKERS: NonNullable<TestbedOptions['workerCommands']> = {
+export const KORORA_WORKERS: NonNullable<TestbedOptions['workerCommands']> = {
   host: (configFile) => [KORORA, 'worker', 'host', '--config', configFile],
   control: (evidenceDir) => [KORORA, 'worker', 'control', '--evidence-dir', evidenceDir],
 };
@@ -120,7 +120,7 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
   const { root } = options;
   await endWrittenDown(join(root, 'processes.json'));
   await rm(root, { recursive: true, force: true });
-  for (const folder of ['run', 'shared', 'evidence', 'logs']) await mkdir(join(root, folder), { recursive: true, mode: 0o755 });
+  for (const folder of ['run', 'shared', 'evidence', 'logs']) await mkdir(join(root, folder), { recursive: true, mode: 0o700 });
   const trustFile = join(root, 'trust.json');
 
   const [server, a, b] = await allOf([

@@ -3,13 +3,13 @@
  * the history and the guest say of it. Guards promises P1–P6 on the happy path.
  */
 import { spawnSync } from 'node:child_process';
-import { readFile, writeFile } from 'node:fs/promises';
+import { lstat, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Evidence } from '../../domain/evidence.js';
 import { DEFAULT_LIMITS } from '../../domain/progress.js';
 import { countsIn, firstGap, unsealsIn } from '../../infra/testbed/guest-console.js';
-import type { Testbed } from '../../infra/testbed/testbed.js';
+import { KORORA_WORKERS, type Testbed } from '../../infra/testbed/testbed.js';
 import { KororaError } from '../../domain/failures.js';
 import { readPublicKey } from '../../cli/keys.js';
 import { type EvidenceReport, type StartedMigration, chainProblems, verifyEvidence } from '../../client/index.js';
@@ -19,8 +19,12 @@ import { consoleOn, evidenceOf, failedMove, moveTo, openTestbed, startGuest, unt
 const SLOW = { bandwidthBytesPerSecond: 16 * 1024 * 1024 };
 let testbed: Testbed;
 
+/** Started with a umask that keeps nothing private. */
+const OPEN = ['bash', '-c', 'umask 0; exec "$@"', 'bash'];
+
 beforeAll(async () => {
-  testbed = await openTestbed();
+  const { host, control } = KORORA_WORKERS;
+  testbed = await openTestbed(() => ({ workerCommands: { host: (file) => [...OPEN, ...host(file)], control: (folder) => [...OPEN, ...control(folder)] } }));
 });
 afterAll(() => testbed?.stop());
 
@@ -136,6 +140,34 @@ describe('a VM that moves to host-b and back', () => {
     }
     const scheduledInPause = events?.filter((e) => e.activityTaskScheduledEventAttributes && atMs(e.eventTime) > (source?.pausedAtMs ?? 0) && atMs(e.eventTime) < (source?.verdictAtMs ?? 0));
     expect(scheduledInPause).toEqual([]);
+  });
+});
+
+describe('what a host and the control worker keep', () => {
+  /** Paths, with their kind and mode, that group or others could do anything with. */
+  async function openIn(path: string): Promise<string[]> {
+    const found = await lstat(path).catch(() => null);
+    if (!found) return [];
+    const names = found.isDirectory() ? await readdir(path) : [];
+    const kind = found.isSocket() ? 'socket' : found.isDirectory() ? 'folder' : 'file';
+    seen.add(kind);
+    return [...((found.mode & 0o077) === 0 ? [] : [`${kind} ${path}: ${(found.mode & 0o777).toString(8)}`]), ...(await Promise.all(names.map((name) => openIn(join(path, name))))).flat()];
+  }
+  const seen = new Set<string>();
+
+  it('is for its owner alone while a VM runs and another moves, whatever umask the workers were started with', async () => {
+    const [running, moving] = [await startGuest(testbed, 'private', 'host-a'), await startGuest(testbed, 'moving', 'host-a', { dirtyMibPerSecond: 8 })];
+    const { runId } = await testbed.client.migrate({ vmId: 'moving', destination: 'host-b', limits: SLOW });
+    await untilCopying(testbed, 'moving');
+    const look = async () => (await Promise.all(Object.values(testbed.hosts).flatMap(({ config: { stateDir, runDir } }) => [openIn(stateDir), openIn(runDir)]))).flat();
+    // What a tool has just written may be made private when it ends.
+    const [first, second] = [await look(), await look()];
+    expect(second.filter((path) => first.includes(path))).toEqual([]);
+    expect([...seen].sort()).toEqual(['file', 'folder', 'socket']);
+    await testbed.client.abort('moving', 'it was looked at');
+    const { result } = await failedMove(testbed.client.result('moving', runId));
+    expect(await openIn(result?.evidencePath ?? '')).toEqual([]);
+    await Promise.all([running.console.close(), moving.console.close()]);
   });
 });
 

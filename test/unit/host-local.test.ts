@@ -1,5 +1,5 @@
 /** host/local.ts on real files, processes and sockets. */
-import { mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
@@ -71,6 +71,10 @@ describe('files', () => {
     await host.writeFileDurably(path, Buffer.from('two'));
     expect((await host.readFile(path))?.toString()).toBe('two');
     expect(await modeOf(path)).toBe(0o600);
+    await chmod(path, 0o666);
+    await host.makePrivate(path);
+    expect(await modeOf(path)).toBe(0o600);
+    await host.makePrivate(join(dir, 'none'));
     expect((await readdir(dir)).filter((name) => name.includes('record'))).toEqual(['record']);
   });
 

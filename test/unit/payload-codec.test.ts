@@ -7,7 +7,7 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ApplicationFailure, type Payload, type SerializationContext, defaultPayloadConverter } from '@temporalio/common';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { KororaError } from '../../domain/failures.js';
 import { refusedIn } from '../../domain/refused-payload.js';
 import { createPayloadCodec, forWorkflows } from '../../temporal/payload-codec.js';
@@ -178,6 +178,17 @@ describe('a file of payload keys', () => {
     ['its mode is 604: others than its owner may use it', `a ${secret}`, 0o604],
   ])('is refused: %s', async (problem, text, mode) => {
     expect(await refusalOf(await keyFile(`bad-${randomBytes(4).toString('hex')}`, text, mode))).toContain(problem);
+  });
+
+  it('may have an access list for its unit, where systemd has put it, and is for no others there', async () => {
+    vi.stubEnv('CREDENTIALS_DIRECTORY', folder);
+    try {
+      expect((await readPayloadKeys(await keyFile('credential', `a ${secret}`, 0o440)))[0].id).toBe('a');
+      expect(await refusalOf(await keyFile('credential', `a ${secret}`, 0o444))).toContain('its mode is 444');
+      expect(await refusalOf(await keyFile('credential', `a ${secret}`, 0o660))).toContain('its mode is 660');
+    } finally {
+      vi.unstubAllEnvs();
+    }
   });
 
   it('is refused where it is missing', async () => {

@@ -210,6 +210,13 @@ describe('a worker that dies', () => {
   });
 });
 
+it('a VM has the records of its own name, also where every object has a member of that name', async () => {
+  const vmId = VmId.parse('constructor');
+  expect((await opened().read(vmId)).state).toBe('none');
+  await opened().apply(vmId, CREATE);
+  expect((await opened().read(vmId)).state).toBe('owner');
+});
+
 describe('the counter', () => {
   it('goes on above its last value where it was deleted and made again', async () => {
     const before = await tpm.ownershipCounter.raise();
