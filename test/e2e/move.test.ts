@@ -12,7 +12,7 @@ import { countsIn, firstGap, unsealsIn } from '../../infra/testbed/guest-console
 import { KORORA_WORKERS, type Testbed } from '../../infra/testbed/testbed.js';
 import { KororaError } from '../../domain/failures.js';
 import { readPublicKey } from '../../cli/keys.js';
-import { type EvidenceReport, type StartedMigration, chainProblems, verifyEvidence } from '../../client/index.js';
+import { type EvidenceReport, type StartedMigration, chainProblems, tryEvidence, verifyEvidence } from '../../client/index.js';
 import { everyChange } from '../support/tamper.js';
 import { consoleOn, evidenceOf, failedMove, moveTo, openTestbed, startGuest, untilCopying } from './support.js';
 
@@ -95,6 +95,13 @@ describe('a VM that moves to host-b and back', () => {
     expect((await verified(back)).problems).toEqual([]);
     expect([chainProblems([there, back]), chainProblems([back, there])]).toEqual([[], []]);
     expect(chainProblems([there, back, there])).toEqual([expect.stringContaining('VM pilgrim: the move to epoch 2 does not follow the one to epoch 2')]);
+  });
+
+  it('leaves evidence by which a trust bundle can be tried', () => {
+    const { bundle } = testbed.bundle;
+    expect(tryEvidence(bundle, there).map(({ hostId, by, failures }) => [hostId, by, failures])).toEqual(['host-a', 'host-b'].map((host) => [host, started.migrationId, []]));
+    const suspended = { ...bundle, hosts: bundle.hosts.map((host) => ({ ...host, status: host.hostId === 'host-b' ? ('suspended' as const) : host.status })) };
+    expect(tryEvidence(suspended, there).map(({ failures }) => failures.map(({ code }) => code))).toEqual([[], ['HOST_NOT_ACTIVE']]);
   });
 
   it('leaves evidence in which no field can be changed unnoticed', async () => {

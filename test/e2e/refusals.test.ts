@@ -9,6 +9,7 @@ import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { readSigner } from '../../cli/keys.js';
+import { createKororaClient } from '../../client/index.js';
 import { signEnvelope } from '../../domain/envelope.js';
 import type { FailureCode } from '../../domain/failures.js';
 import type { TrustBundle } from '../../domain/trust-bundle.js';
@@ -175,6 +176,33 @@ describe('the destination', () => {
   it('that is right again: the move succeeds', async () => {
     await onB({});
     expect((await moveTo(testbed, VM, 'host-b')).outcome).toMatchObject({ kind: 'moved', runsOn: 'host-b' });
+  });
+});
+
+describe('a trust bundle that is about to be signed', () => {
+  const trial = async (bundle: TrustBundle) => {
+    const client = createKororaClient({ client: testbed.temporal, bundle: { bundle, digest: '' as never } });
+    return (await client.tryBundle()).map(({ hostId, referenceSet, failures }) => [hostId, referenceSet, failures.map(({ code, message }) => `${code}: ${message}`)]);
+  };
+
+  it('is tried by quotes that the hosts make for it: who would pass, and which rule fails on which PCR', async () => {
+    const { bundle } = testbed.bundle;
+    const [name = ''] = Object.keys(bundle.classes);
+    const hostClass = bundle.classes[name];
+    const ids = hostClass?.referenceSets.map(({ id }) => id) ?? [];
+    expect((await trial(bundle)).map(([host, set, failures]) => [host, ids.includes(set as string), failures])).toEqual([['host-a', true, []], ['host-b', true, []]]);
+
+    // Values that no host has, of one PCR less, which the hosts are asked for; their installed bundle has it still.
+    const pcrs = hostClass?.pcrs.filter((pcr) => pcr !== 14) ?? [];
+    const referenceSets = hostClass?.referenceSets.map((set) => ({ ...set, pcrValues: Object.fromEntries(pcrs.map((pcr) => [pcr, pcr === 7 ? 'ab'.repeat(32) : set.pcrValues[pcr]])) })) ?? [];
+    const refused = await trial({ ...bundle, classes: { [name]: { ...hostClass, pcrs, referenceSets } as never } });
+    expect(refused).toEqual(['host-a', 'host-b'].map((host) => [host, null, [expect.stringContaining(`PCR_NOT_REFERENCE: PCR 7 of ${host} is `)]]));
+  });
+
+  it('a host that is silent is named', async () => {
+    await testbed.hosts['host-b'].worker.stop();
+    expect((await trial(testbed.bundle.bundle)).map(([host, , failures]) => [host, failures])).toEqual([['host-a', []], ['host-b', [expect.stringContaining('HOST_UNREACHABLE')]]]);
+    await testbed.restartWorker('host-b');
   });
 });
 
