@@ -24,14 +24,14 @@ export function firstBundle(admitted: readonly AdmittedHost[], operators: readon
  */
 export function withHosts(bundle: TrustBundle, admitted: readonly AdmittedHost[], statusInKnownClass: 'active' | 'pending'): TrustBundle {
   const classes: Record<string, HostClass> = { ...bundle.classes };
-  for (const { host, pcrValues } of admitted) {
+  for (const { host, pcrValues, events } of admitted) {
     const sets = classes[host.class]?.referenceSets ?? [];
     const isKnown = sets.some((set) => JSON.stringify(set.pcrValues) === JSON.stringify(pcrValues));
     const status = bundle.classes[host.class] ? statusInKnownClass : 'active';
     classes[host.class] = {
       pcrs: Object.keys(pcrValues).map(Number),
       firmwareVersions: classes[host.class]?.firmwareVersions ?? null,
-      referenceSets: isKnown ? sets : [...sets, { id: `${host.hostId}-in-bundle-${bundle.serial}`, status, pcrValues }],
+      referenceSets: isKnown ? sets : [...sets, { id: `${host.hostId}-in-bundle-${bundle.serial}`, status, pcrValues, events: events && [...events] }],
     };
   }
   const hosts = admitted.map(({ host }) => host);

@@ -3,6 +3,7 @@
  * and checked in tpm/; the rules they must meet are in appraisal.ts.
  */
 import { z } from 'zod';
+import { EventLog } from './boot-events.js';
 import { Base64, Hex, HostId, MigrationId, Role, Sha256Hex } from './ids.js';
 
 /** PCR index → value, SHA-256 bank. Keys are decimal without leading zeros. */
@@ -78,5 +79,7 @@ export const HostEvidence = z.strictObject({
   quote: SignedAttestation,
   pcrValues: PcrValues,
   wrappingKey: WrappingKeyEvidence.nullable(),
+  /** For people, where the values match no reference set of the host's own bundle; null elsewhere. Nothing signs it, and nothing is decided by it. */
+  eventLog: EventLog.nullable(),
 });
 export type HostEvidence = Readonly<z.infer<typeof HostEvidence>>;

@@ -1,8 +1,10 @@
 /** The EvidenceVerifier port over verify.ts and wrap.ts; a peer's unreadable bytes become EVIDENCE_MALFORMED. */
 import { type ParsedQuote, appraise } from '../domain/appraisal.js';
 import type { SignedAttestation } from '../domain/attestation.js';
+import type { ShownLog } from '../domain/boot-events.js';
 import { digestOf } from '../domain/canonical.js';
 import { problemOf, refuse } from '../domain/failures.js';
+import { parseEventLog } from './event-log.js';
 import { endorsementNameOf, pcrDigestOf } from './marshal.js';
 import type { EvidenceSpec, EvidenceVerifier } from './port.js';
 import { StructureError } from './structures.js';
@@ -16,9 +18,10 @@ export function createEvidenceVerifier(): EvidenceVerifier {
       const result = verifyQuoteOver(spec);
       return result.ok ? null : result.problem;
     },
+    readEventLog,
     appraise(spec) {
       const { host, hostClass, evidence, isNonceFresh, role, migrationId, orderDigest, verifierNonce } = spec;
-      const { binding, quote, pcrValues, wrappingKey } = evidence;
+      const { binding, quote, pcrValues, wrappingKey, eventLog } = evidence;
       return appraise({
         host,
         hostClass,
@@ -32,10 +35,21 @@ export function createEvidenceVerifier(): EvidenceVerifier {
         isNonceFresh,
         wrappingKeyProblem: wrappingKeyProblem(spec),
         earlierCounters: wrappingKey ? countersOf(wrappingKey.certification) : null,
+        log: readEventLog(eventLog),
       });
     },
     wrapSecrets,
   };
+}
+
+function readEventLog(eventLog: string | null): ShownLog {
+  if (eventLog === null) return null;
+  try {
+    return parseEventLog(Buffer.from(eventLog, 'base64'));
+  } catch (error) {
+    if (error instanceof StructureError) return { problem: problemOf(error) };
+    throw error;
+  }
 }
 
 function readQuote(signed: SignedAttestation, host: string): ParsedQuote {

@@ -7,6 +7,7 @@
  */
 import type { AppraisalResult, ParsedQuote } from '../domain/appraisal.js';
 import type { AttestationKeyPublic, Binding, HostEvidence, PcrValues, SignedAttestation, WrappedSecrets, WrappingKeyEvidence } from '../domain/attestation.js';
+import type { ShownLog } from '../domain/boot-events.js';
 import type { HostClass, HostEntry } from '../domain/trust-bundle.js';
 
 export interface HostTpm {
@@ -92,6 +93,8 @@ export interface EvidenceVerifier {
   parseQuote(signed: SignedAttestation, host: string): ParsedQuote;
   /** Null where this is a quote by `ak` over exactly these bytes; else what is wrong. */
   quoteProblem(spec: { readonly ak: AttestationKeyPublic; readonly signed: SignedAttestation; readonly qualifyingData: Buffer }): string | null;
+  /** A boot event log, base64, as far as it can be read. */
+  readEventLog(eventLog: string | null): ShownLog;
   /** All rules of domain/appraisal.ts, over what these bytes say. EVIDENCE_MALFORMED. */
   appraise(spec: EvidenceSpec): AppraisalResult;
   /** Encrypts to a verified wrapping key; `context` must be given again to open it. */

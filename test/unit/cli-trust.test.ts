@@ -61,7 +61,7 @@ function enrolmentOf(hostId: string, changes: Partial<Enrolment> & { readonly cl
   const { class: hostClass = 'rack', ...others } = changes;
   const attestationKey = { publicArea: publicArea.toString('base64'), name: nameOf(publicArea) };
   return {
-    kind: 'korora/enrolment', version: 1, pcrValues: { '0': digest(1), '7': digest(2) }, ekCertificate: null, ...others,
+    kind: 'korora/enrolment', version: 1, pcrValues: { '0': digest(1), '7': digest(2) }, ekCertificate: null, eventLog: null, ...others,
     host: { hostId: HostId.parse(hostId), class: hostClass, status: 'active', address: { host: 'h', port: 7711 }, attestationKey },
   };
 }
@@ -84,8 +84,8 @@ describe('korora trust init', () => {
       pcrs: [0, 7],
       firmwareVersions: null,
       referenceSets: [
-        { id: 'host-a-in-bundle-1', status: 'active', pcrValues: a.pcrValues },
-        { id: 'host-b-in-bundle-1', status: 'active', pcrValues: b.pcrValues },
+        { id: 'host-a-in-bundle-1', status: 'active', pcrValues: a.pcrValues, events: null },
+        { id: 'host-b-in-bundle-1', status: 'active', pcrValues: b.pcrValues, events: null },
       ],
     });
   });

@@ -38,6 +38,7 @@ const good: AppraisalInput = {
   isNonceFresh: true,
   wrappingKeyProblem: null,
   earlierCounters: { clock: '12345', resetCount: 3, restartCount: 1 },
+  log: null,
 };
 
 const withQuote = (changes: Partial<ParsedQuote>): Partial<AppraisalInput> => ({ quote: { ...quote, ...changes } });
@@ -110,7 +111,7 @@ describe('one broken rule', () => {
     ['a quote without PCRs', withQuote({ pcrSelection: [] }), 'PCR_SELECTION_WRONG: the quote of host-b selects PCRs , the policy asks for sha256:0,4,7'],
     ['values that are not those signed', { reportedPcrDigest: digest(8) }, 'PCR_DIGEST_MISMATCH: the PCR values that host-b reports are not those that its TPM signed'],
     ['a value more than the policy asks for', reporting({ ...evidence.pcrValues, '9': digest(9) }), 'PCR_DIGEST_MISMATCH: the PCR values that host-b reports are not those that its TPM signed'],
-    ['one other PCR', reporting({ ...evidence.pcrValues, '4': digest(9) }), `PCR_NOT_REFERENCE: PCR 4 of host-b is ${digest(9)}; set kernel-6.1 allows ${digest(0x14)}`],
+    ['one other PCR', reporting({ ...evidence.pcrValues, '4': digest(9) }), `PCR_NOT_REFERENCE: PCR 4 of host-b is ${digest(9)}; set kernel-6.1 allows ${digest(0x14)}; no event log was shown`],
     ['a wrapping key that the TPM does not hold', { wrappingKeyProblem: 'it is not fixed' }, 'WRAPPING_KEY_INVALID: the wrapping key of host-b is not one that its TPM holds under the attested PCRs: it is not fixed'],
     ['a suspended host', { host: hostEntryOf({ hostId: DESTINATION, status: 'suspended' }) }, 'HOST_NOT_ACTIVE: host host-b has status suspended in the trust bundle'],
     ['a revoked host', { host: hostEntryOf({ hostId: DESTINATION, status: 'revoked' }) }, 'HOST_NOT_ACTIVE: host host-b has status revoked in the trust bundle'],
@@ -151,7 +152,7 @@ describe('a policy', () => {
   const matching = (status: ReferenceSet['status']): ReferenceSet => ({ ...active, id: status, status });
 
   it('without PCRs refuses everything', () => {
-    const nothing: HostClass = { pcrs: [], firmwareVersions: null, referenceSets: [{ id: 'empty', status: 'active', pcrValues: {} }] };
+    const nothing: HostClass = { pcrs: [], firmwareVersions: null, referenceSets: [{ id: 'empty', status: 'active', pcrValues: {}, events: null }] };
     expect(codes({ hostClass: nothing, ...withQuote({ pcrSelection: [{ hashAlgorithm: 'sha256', pcrs: [] }] }), ...reporting({}) })).toEqual(['POLICY_EMPTY']);
   });
 
@@ -166,14 +167,14 @@ describe('a policy', () => {
   it('does not count sets that are not active beside one that is', () => {
     const other = { ...active, pcrValues: { ...active.pcrValues, '7': digest(9) } };
     expect(told(withSets(matching('pending'), matching('obsolete'), matching('revoked'), other))).toEqual([
-      `PCR_NOT_REFERENCE: PCR 7 of host-b is ${digest(0x17)}; set kernel-6.1 allows ${digest(9)}`,
+      `PCR_NOT_REFERENCE: PCR 7 of host-b is ${digest(0x17)}; set kernel-6.1 allows ${digest(9)}; no event log was shown`,
     ]);
   });
 
   it('shows the active set that differs least', () => {
     const far = { ...active, id: 'far', pcrValues: { '0': digest(1), '4': digest(2), '7': digest(0x17) } };
     const near = { ...active, id: 'near', pcrValues: { ...active.pcrValues, '0': digest(3) } };
-    const text = [`PCR_NOT_REFERENCE: PCR 0 of host-b is ${digest(0x10)}; set near allows ${digest(3)}`];
+    const text = [`PCR_NOT_REFERENCE: PCR 0 of host-b is ${digest(0x10)}; set near allows ${digest(3)}; no event log was shown`];
     expect(told(withSets(far, near))).toEqual(text);
     expect(told(withSets(near, far))).toEqual(text);
   });
@@ -182,7 +183,7 @@ describe('a policy', () => {
     const values = { '0': digest(0x10), '4': digest(0x14) };
     expect(told(reporting(values))).toEqual([
       'PCR_DIGEST_MISMATCH: the PCR values that host-b reports are not those that its TPM signed',
-      `PCR_NOT_REFERENCE: PCR 7 of host-b is absent; set kernel-6.1 allows ${digest(0x17)}`,
+      `PCR_NOT_REFERENCE: PCR 7 of host-b is absent; set kernel-6.1 allows ${digest(0x17)}; no event log was shown`,
     ]);
   });
 
