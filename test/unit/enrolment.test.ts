@@ -284,6 +284,6 @@ describe('a TPM', () => {
     await expect(challengeHost(enrolment, b.cas)).rejects.toMatchObject({ code: 'EK_CERTIFICATE_MISSING' });
     await expect(answerChallenge(b.config, challenge)).rejects.toMatchObject({ code: 'EK_CERTIFICATE_MISSING' });
     for (const unproven of [[], ['host-a']]) expect(() => admitHosts([enrolment], unproven)).toThrow(/^EK_CERTIFICATE_MISSING: .*host-b/);
-    expect(admitHosts([enrolment], ['host-b'])).toEqual([{ host: { ...enrolment.host, identity: { proof: 'none' } }, pcrValues: enrolment.pcrValues }]);
+    expect(admitHosts([enrolment], ['host-b'])).toEqual([{ host: { ...enrolment.host, identity: { proof: 'none' } }, pcrValues: enrolment.pcrValues, events: null }]);
   });
 });
