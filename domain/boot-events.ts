@@ -110,6 +110,6 @@ function told({ type, what, isDataMeasured, digest }: BootEvent): string {
 
 /** A foreign text as it may stand on a terminal and in Markdown: what is no letter, digit or harmless sign becomes "?", and nothing becomes a link. */
 export function plainText(text: string): string {
-  const plain = text.replace(/[^A-Za-z0-9 ._:\-\\/,=+()]|:(?=\/\/)/g, '?');
+  const plain = text.replace(/[^A-Za-z0-9 ._:\-\\/,=+()]|:(?=\/\/)|(?<=www)\./gi, '?');
   return plain.length > WHAT_MAX ? `${plain.slice(0, WHAT_MAX - 3)}...` : plain;
 }

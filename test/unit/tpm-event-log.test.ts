@@ -110,6 +110,7 @@ describe('a made log', () => {
     ['control characters', action(4, 'a\x1b[31mb\nc\x07'), '10 bytes', true],
     ['controls in the name of a variable', variable('a\x1b[2J\n\u202eb', Buffer.alloc(1)), 'variable a??2J??b = 00', true],
     ['markup', action(4, '<b>`x`</b> [y](https://z) **'), '?b??x??/b? ?y?(https?//z) ??', true],
+    ['what Markdown makes a link', action(4, 'www.z.org Www.z.org ftp://z a:b'), 'www?z.org Www?z.org ftp?//z a:b', true],
     ['a long text', action(4, 'a'.repeat(4000)), `${'a'.repeat(97)}...`, true],
   ])('tells %s in harmless words', (_, made, what, isDataMeasured) => {
     const [event] = parseEventLog(eventLog([made])).events;
