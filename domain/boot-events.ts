@@ -69,9 +69,9 @@ export interface Difference {
 
 /** In words, for a PCR whose value is not that of the reference. */
 export function explainDifference({ pcr, value, log, reference }: Difference): string {
-  if (log === null) return 'no event log was shown';
-  if ('problem' in log) return `its event log cannot be read: ${log.problem}`;
-  if (replay(log, pcr) !== value) return 'its event log does not add up to this value';
+  if (log === null) return 'the host showed no event log';
+  if ('problem' in log) return `the host’s event log cannot be read: ${log.problem}`;
+  if (replay(log, pcr) !== value) return 'the host’s event log does not add up to its value';
   const { events } = reference;
   const isKept = events !== null && STARTUP_LOCALITIES.some((startupLocality) => replay({ startupLocality, events }, pcr) === reference.value);
   if (!isKept) return 'no event log is kept for the reference';
@@ -90,7 +90,7 @@ function differencesOf(pcr: number, own: readonly BootEvent[], kept: readonly Bo
   }
   const at = own.findIndex(({ digest }, i) => digest !== kept[i]?.digest);
   if (at >= 0) return `the events of PCR ${pcr} are those of the reference, from event ${at + 1} on in another order`;
-  return `the events of PCR ${pcr} are those of the reference; its TPM was started at another locality`;
+  return `the events of PCR ${pcr} are those of the reference; the host’s TPM was started at another locality`;
 }
 
 /** What `others` has less often; `at`: counted from 1. */

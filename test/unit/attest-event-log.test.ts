@@ -98,14 +98,14 @@ describe('a host whose values differ', () => {
   });
 
   it.each<[string, Buffer | null | 'unreadable']>([['has none', null], ['may not be read', 'unreadable']])('is refused without an explanation where its log %s', async (_, log) => {
-    expect(await judged(asIs, OTHER, log)).toEqual([expect.stringMatching(/; no event log was shown$/)]);
+    expect(await judged(asIs, OTHER, log)).toEqual([expect.stringMatching(/; the host showed no event log$/)]);
   });
 
   it.each<[string, Buffer, RegExp]>([
-    ['that of the right boot', rightLog, /; its event log does not add up to this value$/],
-    ['one that is cut', otherLog.subarray(0, -1), /; its event log cannot be read: event at byte \d+: \d+ bytes wanted, \d+ left$/],
-    ['one that lacks its last event', eventLog(bootOf('\\EFI\\shim.efi', '\\EFI\\evil.efi').slice(0, -1)), /; its event log does not add up to this value$/],
-    ['no log', Buffer.from('no log'), /; its event log cannot be read: eventType at byte 4: 4 bytes wanted, 2 left$/],
+    ['that of the right boot', rightLog, /; the host’s event log does not add up to its value$/],
+    ['one that is cut', otherLog.subarray(0, -1), /; the host’s event log cannot be read: event at byte \d+: \d+ bytes wanted, \d+ left$/],
+    ['one that lacks its last event', eventLog(bootOf('\\EFI\\shim.efi', '\\EFI\\evil.efi').slice(0, -1)), /; the host’s event log does not add up to its value$/],
+    ['no log', Buffer.from('no log'), /; the host’s event log cannot be read: eventType at byte 4: 4 bytes wanted, 2 left$/],
     ['its own, and an event behind it that extends nothing', Buffer.concat([otherLog, eventLog([{ pcr: 4, type: 3, data: Buffer.from('all is well') }]).subarray(eventLog([]).length)]), NEW],
   ])('is refused whatever log is put in the place of its own: %s', async (_, log, text) => {
     expect(await judged(showing(log), OTHER, otherLog)).toEqual([expect.stringMatching(text)]);
@@ -121,8 +121,10 @@ describe('a host whose values differ', () => {
       ownership: { list: () => Promise.resolve([]), doubt: () => Promise.resolve(null), ledgerDigest: () => Promise.resolve(null) }, findings: [] } as Partial<Record<keyof HostServices, unknown>> as unknown as HostServices;
     const survey = await createVmActivities(parts).surveyHost();
     expect(survey.reachable && [survey.pcrProblem, ...survey.failures.map(({ code, message }) => `${code}: ${message}`)]).toEqual(['no active reference set matches', expect.stringMatching(NEW)]);
+    readings = 0;
     const right = await createVmActivities({ ...parts, ...partsOfB(RIGHT, otherLog) }).surveyHost();
     expect(right).toMatchObject({ pcrProblem: null, failures: [] });
+    expect(readings).toBe(0);
   });
 });
 

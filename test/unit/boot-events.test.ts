@@ -50,7 +50,7 @@ describe('a difference is told', () => {
 
   it('as another locality of the start', () => {
     const log = logOf([startupLocality(3), ...bootOf(SHIM, GRUB)]);
-    expect(told(log, { value: replay(log, 0) }, 0)).toBe('the events of PCR 0 are those of the reference; its TPM was started at another locality');
+    expect(told(log, { value: replay(log, 0) }, 0)).toBe('the events of PCR 0 are those of the reference; the host’s TPM was started at another locality');
   });
 
   it('in full for four events, and by the number of the others', () => {
@@ -72,7 +72,7 @@ describe('a difference is told', () => {
     const between = (pcr: number) => explainDifference({ pcr, value: off.pcrValues[pcr], log: off.log, reference: { value: on.pcrValues[pcr], events: eventsBehind(on.log, on.pcrValues) } });
     expect(between(7)).toMatch(/^event 1 of PCR 7 is new: EV_EFI_VARIABLE_DRIVER_CONFIG, variable SecureBoot = 00 \(measured; .*; event 1 of the reference is missing: EV_EFI_VARIABLE_DRIVER_CONFIG, variable SecureBoot = 01 \(measured; .*; and 6 more$/);
     expect(between(4)).toMatch(/^event 1 of PCR 4 is new: EV_EFI_BOOT_SERVICES_APPLICATION, image kernel \(by the log’s word; SHA-256 \w{16}…\)$/);
-    expect(between(10)).toBe('its event log does not add up to this value');
+    expect(between(10)).toBe('the host’s event log does not add up to its value');
   });
 });
 
@@ -80,17 +80,17 @@ describe('nothing is told', () => {
   const log = booted([calling, shim, evil, grub]);
 
   it('where no log is shown, or none that can be read', () => {
-    expect(told(log, { shown: null })).toBe('no event log was shown');
-    expect(told(log, { shown: { problem: 'signature at byte 32: no' } })).toBe('its event log cannot be read: signature at byte 32: no');
+    expect(told(log, { shown: null })).toBe('the host showed no event log');
+    expect(told(log, { shown: { problem: 'signature at byte 32: no' } })).toBe('the host’s event log cannot be read: signature at byte 32: no');
   });
 
   it('by a log that does not add up: one event less, one more, another order, another digest, that of another boot', () => {
     const { events } = log;
     const forged = events.map((event) => (event.what.includes('evil') ? { ...event, digest: 'ab'.repeat(32) } : event));
     for (const shown of [events.slice(0, -1), [...events, ...events.slice(-1)], [...events].reverse(), forged, reference.events]) {
-      expect(told(log, { shown: { startupLocality: 0, events: shown } })).toBe('its event log does not add up to this value');
+      expect(told(log, { shown: { startupLocality: 0, events: shown } })).toBe('the host’s event log does not add up to its value');
     }
-    expect(explainDifference({ pcr: 4, value: undefined, log, reference: { value: replay(reference, 4), events: reference.events } })).toBe('its event log does not add up to this value');
+    expect(explainDifference({ pcr: 4, value: undefined, log, reference: { value: replay(reference, 4), events: reference.events } })).toBe('the host’s event log does not add up to its value');
   });
 
   it('where no log is kept that adds up to the reference', () => {

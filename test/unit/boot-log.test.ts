@@ -42,12 +42,13 @@ afterAll(() => testbed?.stop());
 const enrol = (of: HostConfig) => enrolHost(of, { signers: [POLICY_SIGNER.publicKey], hostClass: 'rack', pcrs: [0, 4, 7] });
 
 describe('a log is read', () => {
-  /** Where it was looked for. */
+  /** Where it was looked for, never for more than a log may have. */
   const asked = async (changes: object) => {
-    const paths: string[] = [];
-    const recording = { readFile: (path: string) => Promise.resolve(paths.push(path)).then(() => null) } as Partial<HostAccess> as HostAccess;
+    const asked: [string, number | undefined][] = [];
+    const recording = { readFile: (...question: [string, number?]) => Promise.resolve(asked.push([question[0], question[1]])).then(() => null) } as Partial<HostAccess> as HostAccess;
     await readEventLog(recording, await configured({ eventLog: undefined, ...changes }));
-    return paths;
+    expect(asked.map(([, atMostBytes]) => atMostBytes)).toEqual(asked.map(() => 256 * 1024));
+    return asked.map(([path]) => path);
   };
 
   it('where Linux has it, of a TPM that is a device; elsewhere only where the configuration says', async () => {
