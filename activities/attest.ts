@@ -3,14 +3,16 @@
  * an ephemeral TLS key; quotes its PCRs over the binding of both; appraises the other.
  */
 import { randomBytes } from 'node:crypto';
+import { matchingSet } from '../domain/appraisal.js';
 import { type Binding, HostEvidence, SessionOffer, type WrappingKeyEvidence } from '../domain/attestation.js';
 import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
 import { KororaError, refuse } from '../domain/failures.js';
 import type { Role, Sha256Hex } from '../domain/ids.js';
 import type { Envelope } from '../domain/envelope.js';
-import { type TrustBundle, hostIn } from '../domain/trust-bundle.js';
+import { type HostClass, type TrustBundle, hostIn } from '../domain/trust-bundle.js';
 import { admit } from './admission.js';
+import { shownEventLog } from './event-log.js';
 import type { WrappingKeyHandle } from '../tpm/port.js';
 import type { HostServices } from './services.js';
 import { type Session, sessionOf } from './session.js';
@@ -60,8 +62,10 @@ export function createAttestation(services: HostServices, { gatherAhead }: { rea
     const peer = parseDocument(SessionOffer, offer, 'EVIDENCE_INVALID');
     const wrappingKey = role === 'destination' ? (await wrappingKeyOf(session, installed.bundle)).evidence : null;
     const binding = bindingOf(session, peer.nonce, role, session.identity.spkiSha256, wrappingKey);
-    const { pcrValues, ...quote } = await tpm.quote(policyPcrs(installed.bundle), Buffer.from(digestOf(binding), 'hex'));
-    return { hostId, binding, quote, pcrValues, wrappingKey };
+    const policy = policyOf(installed.bundle);
+    const { pcrValues, ...quote } = await tpm.quote(policy.pcrs, Buffer.from(digestOf(binding), 'hex'));
+    const eventLog = matchingSet(policy, pcrValues) ? null : await shownEventLog(services);
+    return { hostId, binding, quote, pcrValues, wrappingKey, eventLog };
   }
 
   /** All rules of domain/appraisal.ts that the peer's evidence breaks, at once. Returns the reference set that matched. */
@@ -113,17 +117,17 @@ export function createAttestation(services: HostServices, { gatherAhead }: { rea
 
   /** One a session; a TPM that failed is asked again by the next caller. */
   function wrappingKeyOf(session: Session, bundle: TrustBundle): Promise<WrappingKeyHandle> {
-    return (session.wrappingKey ??= tpm.createWrappingKey(policyPcrs(bundle)).catch((error: unknown) => {
+    return (session.wrappingKey ??= tpm.createWrappingKey(policyOf(bundle).pcrs).catch((error: unknown) => {
       session.wrappingKey = null;
       throw error;
     }));
   }
 
-  function policyPcrs(bundle: TrustBundle): readonly number[] {
+  function policyOf(bundle: TrustBundle): HostClass {
     const { class: className } = hostIn(bundle, hostId);
-    const pcrs = bundle.classes[className]?.pcrs ?? [];
-    if (pcrs.length === 0) throw refuse('POLICY_EMPTY', { class: className });
-    return pcrs;
+    const hostClass = bundle.classes[className];
+    if (!hostClass || hostClass.pcrs.length === 0) throw refuse('POLICY_EMPTY', { class: className });
+    return hostClass;
   }
 
   return { openSession, quoteHost, appraisePeer, closeSession };

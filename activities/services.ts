@@ -25,6 +25,8 @@ export interface HostServices {
   readonly findings: readonly Finding[];
   /** The bundle that is installed on this host now. BUNDLE_INVALID. */
   readonly installedBundle: () => Promise<InstalledBundle>;
+  /** The boot event log as the firmware wrote it; null where the host has none. HOST_COMMAND_FAILED. */
+  readonly eventLog: () => Promise<Buffer | null>;
   /** Where the channel listens (port 0: one that is free). Where peers reach it is in the bundle. */
   readonly channelListen: NetworkAddress;
 }

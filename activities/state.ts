@@ -2,15 +2,18 @@
 import { type HostState, StateQuestion, type StateStatement } from '../domain/attestation.js';
 import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
+import { shownEventLog } from './event-log.js';
 import type { HostServices } from './services.js';
 
-export function createStateActivities({ hostId, tpm }: HostServices) {
+export function createStateActivities(services: HostServices) {
+  const { hostId, tpm } = services;
+
   async function showState(question: StateQuestion): Promise<HostState> {
     const { nonce, pcrs } = parseDocument(StateQuestion, question, 'ORDER_INVALID');
     const statement: StateStatement = { protocol: 'korora/1', purpose: 'state', hostId, nonce };
     await tpm.ensureAttestationKey();
     const { pcrValues, ...quote } = await tpm.quote(pcrs, Buffer.from(digestOf(statement), 'hex'));
-    return { statement, quote, pcrValues };
+    return { statement, quote, pcrValues, eventLog: await shownEventLog(services) };
   }
 
   return { showState };

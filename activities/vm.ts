@@ -1,5 +1,6 @@
 /** VMs on one host outside of moves: start one here, and say what is here. */
 import { randomBytes } from 'node:crypto';
+import { matchingSet, pcrDifferences } from '../domain/appraisal.js';
 import type { PcrValues } from '../domain/attestation.js';
 import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
@@ -10,6 +11,7 @@ import { mayRun } from '../domain/ownership.js';
 import { hypervisorRules, networkRules } from '../domain/preflight.js';
 import { admitWord } from './admission.js';
 import { createBoot } from './boot.js';
+import { shownEventLog } from './event-log.js';
 import { networkFacts } from './networks.js';
 import { sealKeys } from './vtpm-keys.js';
 import type { HostSurvey, VmSurvey } from '../domain/status.js';
@@ -19,7 +21,7 @@ import type { InstalledVm } from '../host/vm-store.js';
 import type { HostServices } from './services.js';
 
 export function createVmActivities(services: HostServices) {
-  const { hostId, access, tpm, vtpms, hypervisor, ownership, vms } = services;
+  const { hostId, access, tpm, verifier, vtpms, hypervisor, ownership, vms } = services;
   const boot = createBoot(services);
 
   /**
@@ -114,7 +116,7 @@ export function createVmActivities(services: HostServices) {
     const [facts, swtpm, pcrValues, memory, vmIds] = await Promise.all([
       ask(() => hypervisor.facts(), null),
       vtpms.version(),
-      ask(async (): Promise<PcrValues> => (hostClass ? tpm.readPcrs(hostClass.pcrs) : {}), {}),
+      ask(async (): Promise<PcrValues | null> => hostClass && tpm.readPcrs(hostClass.pcrs), null),
       access.availableMemoryBytes(),
       ownership.list(),
     ]);
@@ -122,16 +124,15 @@ export function createVmActivities(services: HostServices) {
     if (doubt !== null) failures.push(failure('RECORDS_IN_DOUBT', { host: hostId, problem: doubt }));
     const surveyed = await Promise.all(vmIds.map((vmId) => ask(() => surveyVm(vmId), null)));
     const stale = doubt === null ? surveyed.flatMap((vm) => (vm?.recordProblem ? [failure('RECORD_STALE', { vm: vm.vmId, host: hostId, problem: vm.recordProblem })] : [])) : [];
-    const isReference = hostClass?.referenceSets.some(
-      (set) => set.status === 'active' && hostClass.pcrs.every((pcr) => set.pcrValues[pcr] === pcrValues[pcr]),
-    );
+    const isReference = hostClass && pcrValues && matchingSet(hostClass, pcrValues);
+    if (hostClass && pcrValues && !isReference) failures.push(...pcrDifferences(hostId, hostClass, pcrValues, verifier.readEventLog(await shownEventLog(services))));
     return {
       hostId,
       reachable: true,
       bundleDigest: installed?.digest ?? null,
       hypervisor: facts ? `${facts.kind} ${facts.version} ${facts.accelerator}` : 'none',
       swtpm: swtpm ?? 'none',
-      pcrValues,
+      pcrValues: pcrValues ?? {},
       pcrProblem: hostClass ? (isReference ? null : 'no active reference set matches') : 'no policy',
       availableMemoryBytes: memory,
       vms: surveyed.filter((vm) => vm !== null),

@@ -1,6 +1,6 @@
 /** Trust bundles made from admitted hosts: a first one, and one with further hosts. Signs nothing and asks nobody. */
 import { ACTIONS, type Operator } from '../domain/operators.js';
-import type { HostClass, TrustBundle } from '../domain/trust-bundle.js';
+import type { HostClass, ReferenceSet, TrustBundle } from '../domain/trust-bundle.js';
 import type { AdmittedHost } from '../workers/admit.js';
 
 /** The hosts' PCR values are the reference. Not valid without a host. */
@@ -20,18 +20,19 @@ export function firstBundle(admitted: readonly AdmittedHost[], operators: readon
 
 /**
  * A host that was there is replaced. Each distinct set of values becomes a reference set named after the host and the bundle it came with: active
- * in a class that is new, with this status in one that the bundle has.
+ * in a class that is new, with this status in one that the bundle has. A set that is known and has no events gets those of the host.
  */
 export function withHosts(bundle: TrustBundle, admitted: readonly AdmittedHost[], statusInKnownClass: 'active' | 'pending'): TrustBundle {
   const classes: Record<string, HostClass> = { ...bundle.classes };
-  for (const { host, pcrValues } of admitted) {
+  for (const { host, pcrValues, events } of admitted) {
     const sets = classes[host.class]?.referenceSets ?? [];
-    const isKnown = sets.some((set) => JSON.stringify(set.pcrValues) === JSON.stringify(pcrValues));
+    const isSame = (set: ReferenceSet) => JSON.stringify(set.pcrValues) === JSON.stringify(pcrValues);
+    const kept = events && [...events];
     const status = bundle.classes[host.class] ? statusInKnownClass : 'active';
     classes[host.class] = {
       pcrs: Object.keys(pcrValues).map(Number),
       firmwareVersions: classes[host.class]?.firmwareVersions ?? null,
-      referenceSets: isKnown ? sets : [...sets, { id: `${host.hostId}-in-bundle-${bundle.serial}`, status, pcrValues }],
+      referenceSets: sets.some(isSame) ? sets.map((set) => (isSame(set) ? { ...set, events: set.events ?? kept } : set)) : [...sets, { id: `${host.hostId}-in-bundle-${bundle.serial}`, status, pcrValues, events: kept }],
     };
   }
   const hosts = admitted.map(({ host }) => host);

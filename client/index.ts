@@ -14,7 +14,7 @@ import type { Finding, Hold, HostSurvey, MigrationResult, MigrationStatus, VmSur
 import { CONTROL_QUEUE } from '../domain/steps.js';
 import { type InstalledBundle, hostIn } from '../domain/trust-bundle.js';
 import { VmDocument } from '../domain/vm.js';
-import type { quoteHosts, reconcileVm, reinstateHost, secureMigration, startVm as startVmWorkflow, surveyHosts } from '../workflows/index.js';
+import type { quoteHost, reconcileVm, reinstateHost, secureMigration, startVm as startVmWorkflow, surveyHosts } from '../workflows/index.js';
 import type { Reconciliation } from '../workflows/reconcile.js';
 import { authorOf } from './author.js';
 import { fromTemporal } from './errors.js';
@@ -88,6 +88,9 @@ export interface KororaClient {
 /** How long an operator's word that a host is off holds; the source acts on it within seconds, or once its own worker is back. */
 const FENCE_LIFETIME_MS = 3_600_000;
 
+/** Of a trial of a bundle, which may have thousands. */
+const HOSTS_AT_ONCE = 16;
+
 export const workflowIdOf = (vmId: string): string => `migrate-${vmId}`;
 
 export function createKororaClient({ client, bundle, signer, taskQueue = CONTROL_QUEUE }: KororaClientOptions): KororaClient {
@@ -147,16 +150,21 @@ export function createKororaClient({ client, bundle, signer, taskQueue = CONTROL
       return (await hosts()).flatMap((host) => (host.reachable ? host.vms : []));
     },
     async tryBundle() {
-      const questions = questionsOf(bundle.bundle);
-      const replies = await translating('', () =>
-        client.workflow.execute<typeof quoteHosts>('quoteHosts', {
-          taskQueue,
-          workflowId: `trial-${crypto.randomUUID()}`,
-          args: [{ questions }],
-          staticSummary: 'Asks hosts for quotes, to try a trust bundle',
-        }),
-      );
-      return questions.map((question, i) => tryReply(bundle.bundle, question, replies[i]));
+      const askOne = async (question: ReturnType<typeof questionsOf>[number]) => {
+        const reply = await translating('', () =>
+          client.workflow.execute<typeof quoteHost>('quoteHost', {
+            taskQueue,
+            workflowId: `quote-${question.hostId}-${crypto.randomUUID()}`,
+            args: [question],
+            staticSummary: `Asks ${question.hostId} for a quote, to try a trust bundle`,
+          }),
+        );
+        return tryReply(bundle.bundle, question, reply);
+      };
+      const trials: HostTrial[] = [];
+      const questions = [...questionsOf(bundle.bundle)];
+      while (questions.length > 0) trials.push(...(await Promise.all(questions.splice(0, HOSTS_AT_ONCE).map(askOne))));
+      return trials;
     },
     async startVm(value, host) {
       const vm = parseDocument(VmDocument, value, 'VM_DOCUMENT_INVALID');

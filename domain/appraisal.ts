@@ -3,6 +3,7 @@
  * peer's evidence, every rule that it breaks. Pure; signatures and digests are computed in tpm/.
  */
 import type { Binding, HostEvidence, PcrValues } from './attestation.js';
+import { type ShownLog, explainDifference } from './boot-events.js';
 import { type Failure, failure } from './failures.js';
 import type { HostClass, HostEntry, ReferenceSet } from './trust-bundle.js';
 
@@ -50,10 +51,12 @@ export interface AppraisalInput {
   readonly wrappingKeyProblem: string | null;
   /** Counters in the wrapping key's certification: an earlier statement of the same TPM in this move. */
   readonly earlierCounters: TpmCounters | null;
+  /** The event log in the evidence. It explains a refusal, and changes none: no rule reads it. */
+  readonly log: ShownLog;
 }
 
 /** What is known of a host's state without a move: no binding, no nonce of a peer, no earlier statement. */
-export type StateInput = Pick<AppraisalInput, 'host' | 'hostClass' | 'quote' | 'isSignatureValid' | 'expectedSigner' | 'bindingDigest' | 'reportedPcrDigest'> & {
+export type StateInput = Pick<AppraisalInput, 'host' | 'hostClass' | 'quote' | 'isSignatureValid' | 'expectedSigner' | 'bindingDigest' | 'reportedPcrDigest' | 'log'> & {
   readonly evidence: Pick<HostEvidence, 'pcrValues'>;
 };
 
@@ -79,42 +82,31 @@ export const TPM_ST_ATTEST_QUOTE = '8018';
 /** All rules, all reasons at once. An empty policy refuses. */
 export function appraise(input: AppraisalInput): AppraisalResult {
   const { host, evidence } = input;
-  const matching = matchingSet(input);
   const failures = [
     ...policyRules(input),
     ...quoteRules(input),
     ...counterRules(input),
     ...bindingRules(input),
     ...qualifyingDataRule(input),
-    ...pcrRules(input, matching),
+    ...pcrRules(input),
     ...(input.wrappingKeyProblem === null ? [] : [failure('WRAPPING_KEY_INVALID', { host: host.hostId, problem: input.wrappingKeyProblem })]),
   ];
   const [first, ...rest] = failures;
   if (first) return { ok: false, failures: [first, ...rest] };
-  return { ok: true, peer: { host, evidence, referenceSet: matching?.id ?? '' } as AppraisedPeer };
+  return { ok: true, peer: { host, evidence, referenceSet: matchingSet(input.hostClass, evidence.pcrValues)?.id ?? '' } as AppraisedPeer };
 }
 
 /** The rules about the state of a host alone, for a trial: it lets nobody do anything, and makes no AppraisedPeer. */
 export function appraiseState(input: StateInput): { readonly referenceSet: string | null; readonly failures: readonly Failure[] } {
-  const matching = matchingSet(input);
   return {
-    referenceSet: matching?.id ?? null,
-    failures: [...policyRules(input), ...quoteRules(input), ...qualifyingDataRule(input), ...pcrRules(input, matching)],
+    referenceSet: matchingSet(input.hostClass, input.evidence.pcrValues)?.id ?? null,
+    failures: [...policyRules(input), ...quoteRules(input), ...qualifyingDataRule(input), ...pcrRules(input)],
   };
 }
 
-function activeSets({ hostClass }: StateInput): readonly ReferenceSet[] {
-  return hostClass.referenceSets.filter((set) => set.status === 'active');
-}
-
-function matchingSet(input: StateInput): ReferenceSet | undefined {
-  return activeSets(input).find((set) => differences(set, input.evidence.pcrValues, input.hostClass.pcrs).length === 0);
-}
-
-function policyRules(input: StateInput): Failure[] {
-  const { host, hostClass } = input;
+function policyRules({ host, hostClass }: StateInput): Failure[] {
   const failures: Failure[] = [];
-  if (hostClass.pcrs.length === 0 || activeSets(input).length === 0) failures.push(failure('POLICY_EMPTY', { class: host.class }));
+  if (hostClass.pcrs.length === 0 || activeSets(hostClass).length === 0) failures.push(failure('POLICY_EMPTY', { class: host.class }));
   if (host.status !== 'active') failures.push(failure('HOST_NOT_ACTIVE', { host: host.hostId, status: host.status }));
   return failures;
 }
@@ -163,7 +155,7 @@ function qualifyingDataRule({ host, quote, bindingDigest }: StateInput): Failure
   return quote.extraData === bindingDigest ? [] : [failure('QUALIFYING_DATA_MISMATCH', { host: host.hostId, actual: quote.extraData, expected: bindingDigest })];
 }
 
-function pcrRules(input: StateInput, matching: ReferenceSet | undefined): Failure[] {
+function pcrRules(input: StateInput): Failure[] {
   const { host, hostClass, quote, evidence } = input;
   const hostId = host.hostId;
   const failures: Failure[] = [];
@@ -173,19 +165,30 @@ function pcrRules(input: StateInput, matching: ReferenceSet | undefined): Failur
   if (ascending(Object.keys(evidence.pcrValues).map(Number)) !== expected || quote.pcrDigest !== input.reportedPcrDigest) {
     failures.push(failure('PCR_DIGEST_MISMATCH', { host: hostId }));
   }
-  if (!matching) failures.push(...nearestDifferences(hostId, activeSets(input), evidence.pcrValues, hostClass.pcrs));
-  return failures;
+  return [...failures, ...pcrDifferences(hostId, hostClass, evidence.pcrValues, input.log)];
 }
 
-/** Against the active set that differs in the fewest PCRs: the one a person would compare with. */
-function nearestDifferences(host: string, active: readonly ReferenceSet[], values: PcrValues, pcrs: readonly number[]): Failure[] {
-  const [nearest] = active
-    .map((set) => ({ set, pcrs: differences(set, values, pcrs) }))
+/** The active set whose values these are. */
+export function matchingSet(hostClass: HostClass, values: PcrValues): ReferenceSet | undefined {
+  return activeSets(hostClass).find((set) => differences(set, values, hostClass.pcrs).length === 0);
+}
+
+/** None where an active set matches; else against the one that differs in the fewest PCRs: the one a person would compare with. */
+export function pcrDifferences(host: string, hostClass: HostClass, values: PcrValues, log: ShownLog): Failure[] {
+  const [nearest] = activeSets(hostClass)
+    .map((set) => ({ set, pcrs: differences(set, values, hostClass.pcrs) }))
     .sort((a, b) => a.pcrs.length - b.pcrs.length);
   if (!nearest) return [];
-  return nearest.pcrs.map((pcr) =>
-    failure('PCR_NOT_REFERENCE', { host, pcr, set: nearest.set.id, actual: values[pcr] ?? 'absent', expected: nearest.set.pcrValues[pcr] ?? 'nothing' }),
-  );
+  const { id, pcrValues, events } = nearest.set;
+  return nearest.pcrs.map((pcr) => {
+    const [value, expected] = [values[pcr], pcrValues[pcr]];
+    const explanation = explainDifference({ pcr, value, log, reference: { value: expected, events } });
+    return failure('PCR_NOT_REFERENCE', { host, pcr, set: id, actual: value ?? 'absent', expected: expected ?? 'nothing', explanation });
+  });
+}
+
+function activeSets({ referenceSets }: HostClass): readonly ReferenceSet[] {
+  return referenceSets.filter((set) => set.status === 'active');
 }
 
 function differences(set: ReferenceSet, values: PcrValues, pcrs: readonly number[]): number[] {

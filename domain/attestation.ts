@@ -3,6 +3,7 @@
  * and checked in tpm/; the rules they must meet are in appraisal.ts.
  */
 import { z } from 'zod';
+import { EventLog } from './boot-events.js';
 import type { Failure } from './failures.js';
 import { Base64, Hex, HostId, MigrationId, Role, Sha256Hex, recordOf } from './ids.js';
 
@@ -84,6 +85,8 @@ export const HostState = z.strictObject({
   statement: StateStatement,
   quote: SignedAttestation,
   pcrValues: PcrValues,
+  /** As in HostEvidence, always where the host has one. */
+  eventLog: EventLog.nullable(),
 });
 export type HostState = Readonly<z.infer<typeof HostState>>;
 
@@ -106,5 +109,7 @@ export const HostEvidence = z.strictObject({
   quote: SignedAttestation,
   pcrValues: PcrValues,
   wrappingKey: WrappingKeyEvidence.nullable(),
+  /** For people, where the values match no reference set of the host's own bundle; null elsewhere. Nothing signs it, and nothing is decided by it. */
+  eventLog: EventLog.nullable(),
 });
 export type HostEvidence = Readonly<z.infer<typeof HostEvidence>>;

@@ -12,6 +12,7 @@
 import { base64 } from '@scure/base';
 import { z } from 'zod';
 import { PcrValues, SignedAttestation } from './attestation.js';
+import { EventLog } from './boot-events.js';
 import { digestOf } from './canonical.js';
 import { Base64, HostId, Sha256Hex } from './ids.js';
 import { HostEntry, ProvenIdentity } from './trust-bundle.js';
@@ -25,6 +26,8 @@ export const Enrolment = z.strictObject({
   pcrValues: PcrValues.refine((values) => Object.keys(values).length > 0, 'no PCR'),
   /** As its NV index holds it, base64: DER, maybe with bytes to spare after it; null where the TPM has none. */
   ekCertificate: Base64.max(16_384).nullable(),
+  /** Of the boot that these values come from; null where none was read. */
+  eventLog: EventLog.nullable(),
 });
 export type Enrolment = Readonly<z.infer<typeof Enrolment>>;
 

@@ -73,6 +73,10 @@ export const FAILURES = {
   ),
   EK_DIFFERS: row.never('the TPM of {host} makes another EK than the one in its EK certificate', 'Look at the TPM of {host}: its certificate is of another TPM, or its EK is made from a template of its maker’s own.'),
   AK_UNFIT: row.never('the AK of {host} is no key that signs only what its TPM made: {problem}', 'Enrol {host} again with `korora host enrol`, which makes the right key; if it comes back so, treat the host as compromised.'),
+  EVENT_LOG_INVALID: row.never(
+    'the boot event log of {host} cannot be used: {problem}',
+    'Let the worker of {host} read the log as Linux gives it, or enrol {host} without one: `"eventLog": null` in its configuration.',
+  ),
   ACTIVATION_REFUSED: row.never(
     'the TPM of {host} does not open the challenge, which is for another AK or EK: {problem}',
     'Enrol {host} again and make a new challenge of that. If it is refused again, the enrolment was changed on its way.',
@@ -129,7 +133,7 @@ export const FAILURES = {
   BINDING_MISMATCH: row.never('the binding of {host} names another {field}: {actual}, expected {expected}', 'Treat the control plane as attacked; order the move again.'),
   PCR_SELECTION_WRONG: row.never('the quote of {host} selects PCRs {actual}, the policy asks for {expected}', 'Bring the worker of {host} to this version; its policy differs.'),
   PCR_DIGEST_MISMATCH: row.never('the PCR values that {host} reports are not those that its TPM signed', 'Treat {host} as compromised.'),
-  PCR_NOT_REFERENCE: row.never('PCR {pcr} of {host} is {actual}; set {set} allows {expected}', 'Find out what changed on {host}. If it is right, add its values as an active reference set.'),
+  PCR_NOT_REFERENCE: row.never('PCR {pcr} of {host} is {actual}; set {set} allows {expected}; {explanation}', 'Find out what changed on {host}. If it is right, add its values as an active reference set.'),
   CLOCK_NOT_SAFE: row.never('the TPM clock of {host} is not safe', 'Let the TPM of {host} run for a while after its unclean stop, or look at why it stopped.'),
   RESET_COUNT_CHANGED: row.never('{host} was restarted during the move ({counter} {before} to {after})', 'Order the move again.'),
   WRAPPING_KEY_INVALID: row.never('the wrapping key of {host} is not one that its TPM holds under the attested PCRs: {problem}', 'Treat {host} as compromised.'),

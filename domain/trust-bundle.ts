@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import { AttestationKeyPublic, PcrValues } from './attestation.js';
+import { BOOT_EVENTS_MAX, BootEvent } from './boot-events.js';
 import { digestOf } from './canonical.js';
 import { parseDocumentOf } from './documents.js';
 import { Envelope, type PublicKey, keyIdOf, readEnvelope, signersOf } from './envelope.js';
@@ -36,6 +37,8 @@ export const ReferenceSet = z.strictObject({
   id: z.string().regex(/^[!-~]{1,64}$/, 'printable ASCII without spaces, at most 64'),
   status: z.enum(['pending', 'active', 'obsolete', 'revoked']),
   pcrValues: PcrValues,
+  /** The boot behind the values, for people to compare another with: of those PCRs that its log adds up to. Null where no log was kept. */
+  events: z.array(BootEvent).max(BOOT_EVENTS_MAX).nullable(),
 });
 export type ReferenceSet = Readonly<z.infer<typeof ReferenceSet>>;
 

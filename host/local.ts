@@ -7,6 +7,7 @@
  */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { createReadStream } from 'node:fs';
 import { chmod, mkdir, mkdtemp, open, readFile, readdir, rename, rm, stat } from 'node:fs/promises';
 import { connect, createServer, type Socket } from 'node:net';
 import { constants } from 'node:os';
@@ -32,7 +33,7 @@ export function createLocalHost(hostId: HostId): HostAccess {
   return {
     run: (command, args, options = {}) => attempt(basename(command), () => runToEnd(command, args, options)),
 
-    readFile: (path) => attempt(`read ${path}`, () => orNull(readFile(path))),
+    readFile: (path, atMostBytes) => attempt(`read ${path}`, () => orNull(atMostBytes === undefined ? readFile(path) : readAtMost(path, atMostBytes))),
     writeFileDurably: (path, content) => attempt(`write ${path}`, () => writeDurably(path, content)),
     makePrivate: (path) => attempt(`set the mode of ${path}`, async () => void (await orNull(chmod(path, 0o600)))),
     ensureDirectory: (path) => attempt(`create ${path}`, () => createDirectory(path)),
@@ -103,6 +104,15 @@ function collect(stream: unknown): Buffer[] {
 function feed(stream: Writable | null, content: Buffer | undefined): void {
   stream?.on('error', () => undefined);
   stream?.end(content);
+}
+
+/** By what comes, not by the size: files of the kernel say 0. */
+async function readAtMost(path: string, atMostBytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of createReadStream(path, { end: atMostBytes })) chunks.push(chunk as Buffer);
+  const content = Buffer.concat(chunks);
+  if (content.length > atMostBytes) throw new Error(`more than ${atMostBytes} bytes`);
+  return content;
 }
 
 async function writeDurably(path: string, content: Buffer | string): Promise<void> {

@@ -44,8 +44,8 @@ export interface HostAccess {
   /** Runs to the end, whatever the exit code. Rejects with HOST_COMMAND_FAILED if it cannot start or times out. */
   run(command: string, args: readonly string[], options?: CommandOptions): Promise<CommandResult>;
 
-  /** Null where there is no such file. */
-  readFile(path: string): Promise<Buffer | null>;
+  /** Null where there is no such file. HOST_COMMAND_FAILED where it has more than `atMostBytes`, of which no more are read. */
+  readFile(path: string, atMostBytes?: number): Promise<Buffer | null>;
   /** Atomic and durable: write aside, fsync, rename, fsync the folder. Mode 0600. */
   writeFileDurably(path: string, content: Buffer | string): Promise<void>;
   /** Mode 0600, of a file or a socket that a command made; no error if it is not there. */

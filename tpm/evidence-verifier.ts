@@ -1,8 +1,10 @@
 /** The EvidenceVerifier port over verify.ts and wrap.ts; a peer's unreadable bytes become EVIDENCE_MALFORMED. */
 import { type ParsedQuote, type StateInput, appraise, appraiseState } from '../domain/appraisal.js';
 import type { SignedAttestation } from '../domain/attestation.js';
+import type { ShownLog } from '../domain/boot-events.js';
 import { digestOf } from '../domain/canonical.js';
 import { problemOf, refuse } from '../domain/failures.js';
+import { parseEventLog } from './event-log.js';
 import { endorsementNameOf, pcrDigestOf } from './marshal.js';
 import type { EvidenceSpec, EvidenceVerifier, StateSpec } from './port.js';
 import { StructureError } from './structures.js';
@@ -16,11 +18,12 @@ export function createEvidenceVerifier(): EvidenceVerifier {
       const result = verifyQuoteOver(spec);
       return result.ok ? null : result.problem;
     },
+    readEventLog,
     appraise(spec) {
       const { host, hostClass, evidence, isNonceFresh, role, migrationId, orderDigest, verifierNonce } = spec;
-      const { binding, quote, pcrValues, wrappingKey } = evidence;
+      const { binding, quote, pcrValues, wrappingKey, eventLog } = evidence;
       return appraise({
-        ...stateOf({ host, hostClass, quote, pcrValues, bindingDigest: digestOf(binding) }),
+        ...stateOf({ host, hostClass, quote, pcrValues, eventLog, bindingDigest: digestOf(binding) }),
         evidence,
         expectedBinding: { protocol: 'korora/1', purpose: 'attest', migrationId, orderDigest, role, verifierNonce, tlsSpkiSha256: binding.tlsSpkiSha256, wrappingKeyName: wrappingKey?.name ?? null },
         isNonceFresh,
@@ -33,7 +36,7 @@ export function createEvidenceVerifier(): EvidenceVerifier {
   };
 }
 
-function stateOf({ host, hostClass, quote, pcrValues, bindingDigest }: StateSpec): StateInput {
+function stateOf({ host, hostClass, quote, pcrValues, eventLog, bindingDigest }: StateSpec): StateInput {
   return {
     host,
     hostClass,
@@ -43,7 +46,18 @@ function stateOf({ host, hostClass, quote, pcrValues, bindingDigest }: StateSpec
     expectedSigner: endorsementNameOf(host.attestationKey.name),
     bindingDigest,
     reportedPcrDigest: pcrDigestOf(Object.keys(pcrValues).map(Number), pcrValues),
+    log: readEventLog(eventLog),
   };
+}
+
+function readEventLog(eventLog: string | null): ShownLog {
+  if (eventLog === null) return null;
+  try {
+    return parseEventLog(Buffer.from(eventLog, 'base64'));
+  } catch (error) {
+    if (error instanceof StructureError) return { problem: problemOf(error) };
+    throw error;
+  }
 }
 
 function readQuote(signed: SignedAttestation, host: string): ParsedQuote {

@@ -7,6 +7,7 @@
  */
 import type { AppraisalResult, ParsedQuote, StateInput, appraiseState } from '../domain/appraisal.js';
 import type { AttestationKeyPublic, Binding, HostEvidence, HostState, PcrValues, SignedAttestation, WrappedSecrets, WrappingKeyEvidence } from '../domain/attestation.js';
+import type { ShownLog } from '../domain/boot-events.js';
 import type { HostClass, HostEntry } from '../domain/trust-bundle.js';
 
 export interface HostTpm {
@@ -87,7 +88,7 @@ export interface EvidenceSpec extends Pick<Binding, 'role' | 'migrationId' | 'or
 }
 
 /** A quote of a host's state, made for whatever `bindingDigest` is of. */
-export interface StateSpec extends Pick<HostState, 'quote' | 'pcrValues'>, Pick<StateInput, 'host' | 'hostClass' | 'bindingDigest'> {}
+export interface StateSpec extends Pick<HostState, 'quote' | 'pcrValues' | 'eventLog'>, Pick<StateInput, 'host' | 'hostClass' | 'bindingDigest'> {}
 
 /** Checks of evidence that need public keys only; no TPM is asked. Source: tpm/verify.ts, tpm/wrap.ts. */
 export interface EvidenceVerifier {
@@ -95,6 +96,8 @@ export interface EvidenceVerifier {
   parseQuote(signed: SignedAttestation, host: string): ParsedQuote;
   /** Null where this is a quote by `ak` over exactly these bytes; else what is wrong. */
   quoteProblem(spec: { readonly ak: AttestationKeyPublic; readonly signed: SignedAttestation; readonly qualifyingData: Buffer }): string | null;
+  /** A boot event log, base64, as far as it can be read. */
+  readEventLog(eventLog: string | null): ShownLog;
   /** All rules of domain/appraisal.ts, over what these bytes say. EVIDENCE_MALFORMED. */
   appraise(spec: EvidenceSpec): AppraisalResult;
   /** The rules about a host's state alone, over a quote of which `bindingDigest` is to be the qualifying data. EVIDENCE_MALFORMED. */

@@ -139,13 +139,16 @@ export function splitAttestation(
   });
 }
 
-class Reader {
+/** Big-endian, as TPM structures are; event-log.ts adds the other way. */
+export class Reader {
   offset = 0;
   constructor(private readonly source: Buffer) {}
 
+  get left(): number {
+    return this.source.length - this.offset;
+  }
   bytes(field: string, length: number): Buffer {
-    const rest = this.source.length - this.offset;
-    if (length > rest) throw new StructureError(field, this.offset, `${length} bytes wanted, ${rest} left`);
+    if (length > this.left) throw new StructureError(field, this.offset, `${length} bytes wanted, ${this.left} left`);
     this.offset += length;
     return this.source.subarray(this.offset - length, this.offset);
   }
@@ -173,15 +176,14 @@ class Reader {
     return value;
   }
   rest(): Buffer {
-    return this.bytes('rest', this.source.length - this.offset);
+    return this.bytes('rest', this.left);
   }
   end(field: string): void {
-    const rest = this.source.length - this.offset;
-    if (rest !== 0) throw new StructureError(field, this.offset, `${rest} bytes too many`);
+    if (this.left !== 0) throw new StructureError(field, this.offset, `${this.left} bytes too many`);
   }
 }
 
-function whole<T>(bytes: Buffer, field: string, read: (reader: Reader) => T): T {
+export function whole<T>(bytes: Buffer, field: string, read: (reader: Reader) => T): T {
   const reader = new Reader(bytes);
   const value = read(reader);
   reader.end(field);

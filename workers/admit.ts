@@ -7,6 +7,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { PcrValues } from '../domain/attestation.js';
+import { type BootEvent, eventsBehind } from '../domain/boot-events.js';
 import { type AdmissionPaper, type Answer, type Challenge, type ChallengedHost, type Enrolment, answerDigestOf } from '../domain/enrolment.js';
 import { problemOf, refuse } from '../domain/failures.js';
 import { HostId } from '../domain/ids.js';
@@ -16,11 +17,14 @@ import { makeCredential } from '../tpm/credential.js';
 import { certificatesIn, verifyEkCertificate } from '../tpm/ek-certificate.js';
 import { pcrDigestOf } from '../tpm/marshal.js';
 import { checkAttestationKey, verifyQuoteOver } from '../tpm/verify.js';
+import { bootLogIn } from './boot-log.js';
 
 /** Proven, or to be believed by the operator's word; its `identity` says which. */
 export interface AdmittedHost {
   readonly host: HostEntry;
   readonly pcrValues: PcrValues;
+  /** Of the boot that these values come from, of those PCRs that its log adds up to; null without a log. */
+  readonly events: readonly BootEvent[] | null;
 }
 
 /** ENROLMENT_FILE_INVALID. */
@@ -66,7 +70,7 @@ export async function challengeHost(
 
 /**
  * The hosts of these papers: each one challenged that answered, and each one only enrolled that `unproven` names.
- * ANSWER_MISSING, ANSWER_WRONG, EK_CERTIFICATE_MISSING, AK_UNFIT.
+ * ANSWER_MISSING, ANSWER_WRONG, EK_CERTIFICATE_MISSING, AK_UNFIT, EVENT_LOG_INVALID.
  */
 export function admitHosts(papers: readonly AdmissionPaper[], unproven: readonly string[]): AdmittedHost[] {
   const answers = new Map(papers.flatMap((paper) => (paper.kind === 'korora/enrolment-answer' ? [[paper.hostId as string, paper]] : [])));
@@ -87,14 +91,18 @@ function admitProven({ enrolment, identity, answerDigest }: ChallengedHost, answ
   const [selected, ...others] = result.quote.pcrSelection;
   const isSelection = others.length === 0 && selected?.hashAlgorithm === 'sha256' && selected.pcrs.join() === pcrs.join();
   if (!isSelection || result.quote.pcrDigest !== pcrDigestOf(pcrs, pcrValues)) throw wrong('its PCRs are not those of the enrolment');
-  return { host: { ...host, identity }, pcrValues };
+  return { host: { ...host, identity }, pcrValues, events: eventsOf(enrolment) };
 }
 
 function admitUnproven(enrolment: Enrolment, unproven: readonly string[]): AdmittedHost {
   const { host, pcrValues, ekCertificate } = enrolment;
   if (!unproven.includes(host.hostId)) throw refuse(ekCertificate === null ? 'EK_CERTIFICATE_MISSING' : 'ANSWER_MISSING', { host: host.hostId });
   assertFit(enrolment);
-  return { host: { ...host, identity: { proof: 'none' } }, pcrValues };
+  return { host: { ...host, identity: { proof: 'none' } }, pcrValues, events: eventsOf(enrolment) };
+}
+
+function eventsOf({ host: { hostId }, pcrValues, eventLog }: Enrolment): readonly BootEvent[] | null {
+  return eventLog === null ? null : eventsBehind(bootLogIn(Buffer.from(eventLog, 'base64'), hostId), pcrValues);
 }
 
 function assertFit({ host }: Enrolment): void {

@@ -24,6 +24,8 @@ export const HostConfig = z.strictObject({
   trustBundle: AbsolutePath,
   /** As tpm2-tools take it: `device:/dev/tpmrm0`, `swtpm:host=127.0.0.1,port=2321`. */
   tcti: z.string().regex(/^(?:device:\/|swtpm:|mssim:|tabrmd:)/, 'a TCTI of tpm2-tools, such as device:/dev/tpmrm0'),
+  /** Where the boot event log is; null for none. Left out: where Linux has that of its first TPM, for one that is a device. */
+  eventLog: AbsolutePath.nullable().optional(),
   channel: z.strictObject({
     listen: NetworkAddress,
     /** Where peers reach the channel, for the trust bundle; the listening address where left out. Read at the enrolment. */
@@ -39,7 +41,7 @@ export async function loadHostConfig(file: string): Promise<HostConfig> {
   const absolute = (path: unknown) => (typeof path === 'string' && path !== '' ? resolve(base, path) : path);
   const located =
     typeof value === 'object' && value !== null
-      ? Object.fromEntries(Object.entries(value).map(([key, v]) => [key, ['stateDir', 'runDir', 'trustBundle'].includes(key) ? absolute(v) : v]))
+      ? Object.fromEntries(Object.entries(value).map(([key, v]) => [key, ['stateDir', 'runDir', 'trustBundle', 'eventLog'].includes(key) ? absolute(v) : v]))
       : value;
   return parseDocumentOf(HostConfig, located, 'HOST_CONFIG_INVALID', { file });
 }

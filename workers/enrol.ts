@@ -4,6 +4,7 @@ import { type Answer, type Challenge, Enrolment, answerDigestOf } from '../domai
 import type { PublicKey } from '../domain/envelope.js';
 import { createLocalHost } from '../host/local.js';
 import { createEndorsement } from '../tpm/endorsement.js';
+import { bootLogIn, readEventLog, unusable } from './boot-log.js';
 import type { HostConfig } from './config.js';
 import { keepFilesPrivate } from './privacy.js';
 import { createOwnership, createTpm } from './services.js';
@@ -16,13 +17,15 @@ export interface EnrolmentRequest {
   readonly pcrs: readonly number[];
 }
 
-/** Pins the signers, begins the ledger of its ownership records, and reads the AK, the EK certificate and the PCRs from the host's own TPM. SIGNER_PINNED. */
+/** Pins the signers, begins the ledger of its ownership records, and reads the AK, the EK certificate and the PCRs from the host's own TPM, and the log of its boot. SIGNER_PINNED, EVENT_LOG_INVALID. */
 export async function enrolHost(config: HostConfig, { signers, hostClass, pcrs }: EnrolmentRequest): Promise<Enrolment> {
   await pinSigners(config, signers, false);
   const { access, tpm, endorsement } = tpmOf(config);
   await createOwnership(access, config, tpm).begin();
   const attestationKey = await tpm.ensureAttestationKey();
   const [ekCertificate, pcrValues] = [await endorsement.certificate(), await tpm.readPcrs(pcrs)];
+  const eventLog = await readEventLog(access, config).catch((error: unknown) => Promise.reject(unusable(config.hostId, error)));
+  if (eventLog) bootLogIn(eventLog, config.hostId);
   const address = config.channel.advertise ?? config.channel.listen;
   return Enrolment.parse({
     kind: 'korora/enrolment',
@@ -30,6 +33,7 @@ export async function enrolHost(config: HostConfig, { signers, hostClass, pcrs }
     host: { hostId: config.hostId, class: hostClass, status: 'active', address, attestationKey },
     pcrValues,
     ekCertificate: ekCertificate?.toString('base64') ?? null,
+    eventLog: eventLog?.toString('base64') ?? null,
   } satisfies z.input<typeof Enrolment>);
 }
 

@@ -9,6 +9,7 @@ import { createVmStore } from '../host/vm-store.js';
 import { createHostTpm } from '../tpm/host-tpm.js';
 import type { HostTpm } from '../tpm/port.js';
 import { createEvidenceVerifier } from '../tpm/evidence-verifier.js';
+import { readEventLog } from './boot-log.js';
 import type { HostConfig } from './config.js';
 import { createDrivers } from './hypervisors.js';
 import { createTrust } from './trust.js';
@@ -28,6 +29,7 @@ export function buildHostServices(config: HostConfig): Omit<HostServices, 'findi
     vms: createVmStore(access, { vmsDir: vmsDirOf(config), runDir }),
     sessions: createSessions(),
     installedBundle: createTrust(access, config, tpm.newestBundle).installedBundle,
+    eventLog: () => readEventLog(access, config),
     channelListen: config.channel.listen,
   };
 }

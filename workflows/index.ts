@@ -1,5 +1,5 @@
 /** The workflows of a control worker. */
-export { quoteHosts } from './quote-hosts.js';
+export { quoteHost } from './quote-host.js';
 export { reconcileVm } from './reconcile.js';
 export { reinstateHost } from './reinstate.js';
 export { secureMigration } from './secure-migration.js';

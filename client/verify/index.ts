@@ -100,6 +100,7 @@ function checkAttestation({ evidence, order, installed, verifier, report }: Case
   const hostClass = host && installed.bundle.classes[host.class];
   if (!host || !hostClass) return report.fails(field, `the bundle has no host ${order[role]}, or not its class`);
   const { verifierNonce } = shown.binding;
+  if (shown.eventLog !== null) report.leaves(`${field}.eventLog`, 'nobody signed it: it explains PCR values as far as it adds up to them, and decides nothing');
   const result = verifier.appraise({ host, hostClass, evidence: shown, role, migrationId: order.migrationId, orderDigest: digestOf(order), verifierNonce, isNonceFresh: true });
   if (!result.ok) return result.failures.forEach(({ code, message }) => report.fails(field, `${code}: ${message}`));
   report.proves(field, `PCRs ${hostClass.pcrs.join(', ')} as in reference set ${result.peer.referenceSet}; its TLS key${role === 'destination' ? ' and wrapping key' : ''}`, akOf(host));

@@ -29,9 +29,8 @@ export function questionsOf({ hosts, classes }: TrustBundle): readonly (StateQue
     .map(({ hostId, class: name }) => ({ hostId, nonce: randomBytes(32).toString('hex'), pcrs: classes[name]?.pcrs ?? [] }));
 }
 
-export function tryReply(bundle: TrustBundle, { hostId, nonce }: Pick<ReturnType<typeof questionsOf>[number], 'hostId' | 'nonce'>, reply: StateReply | undefined): HostTrial {
+export function tryReply(bundle: TrustBundle, { hostId, nonce }: Pick<ReturnType<typeof questionsOf>[number], 'hostId' | 'nonce'>, reply: StateReply): HostTrial {
   const said = { hostId, by: 'live' };
-  if (reply === undefined) return { ...said, referenceSet: null, failures: [failure('HOST_UNREACHABLE', { host: hostId })] };
   if ('failures' in reply) return { ...said, referenceSet: null, failures: reply.failures };
   const parsed = HostState.safeParse(reply);
   if (!parsed.success) return { ...said, referenceSet: null, failures: [failure('EVIDENCE_MALFORMED', { host: hostId, problem: describeIssues(parsed.error) })] };
@@ -48,7 +47,7 @@ export function tryEvidence(bundle: TrustBundle, value: unknown): readonly HostT
   });
 }
 
-function tryState(bundle: TrustBundle, hostId: string, state: Pick<HostState, 'quote' | 'pcrValues'>, qualifyingDigest: Sha256Hex): Pick<HostTrial, 'referenceSet' | 'failures'> {
+function tryState(bundle: TrustBundle, hostId: string, state: Pick<HostState, 'quote' | 'pcrValues' | 'eventLog'>, qualifyingDigest: Sha256Hex): Pick<HostTrial, 'referenceSet' | 'failures'> {
   const host = bundle.hosts.find((entry) => entry.hostId === hostId);
   const hostClass = host && bundle.classes[host.class];
   if (!host || !hostClass) return { referenceSet: null, failures: [failure('HOST_UNKNOWN', { host: hostId })] };

@@ -54,12 +54,14 @@ const vm = {
   vtpm: { model: 'tpm-crb' },
 };
 
+const bootEvent = { pcr: 4, type: 'EV_EFI_BOOT_SERVICES_APPLICATION', digest: digest(0x34), what: 'image \\EFI\\BOOT\\BOOTX64.EFI', isDataMeasured: false };
+
 const hostClass = {
   pcrs: [0, 4, 7],
   firmwareVersions: ['2019102300163636'] as string[] | null,
   referenceSets: [
-    { id: 'kernel-6.1', status: 'active', pcrValues: { '0': digest(0x10), '4': digest(0x14), '7': digest(0x17) } },
-    { id: 'kernel-6.0', status: 'obsolete', pcrValues: { '0': digest(0x20), '4': digest(0x24), '7': digest(0x27) } },
+    { id: 'kernel-6.1', status: 'active', pcrValues: { '0': digest(0x10), '4': digest(0x14), '7': digest(0x17) }, events: [bootEvent] as object[] | null },
+    { id: 'kernel-6.0', status: 'obsolete', pcrValues: { '0': digest(0x20), '4': digest(0x24), '7': digest(0x27) }, events: null },
   ],
 };
 
@@ -79,6 +81,7 @@ const enrolment = {
   host: enrolledHost,
   pcrValues: { '0': digest(0x10), '4': digest(0x14), '7': digest(0x17) },
   ekCertificate: base64('EK certificate') as string | null,
+  eventLog: base64('event log') as string | null,
 };
 
 const anything = { actions: ['start', 'migrate', 'approve', 'fence', 'reinstate'], vms: ['*'], sources: ['*'], destinations: ['*'] };
@@ -137,6 +140,7 @@ const hostEvidence = (role: 'source' | 'destination') => ({
   quote: signed(`quote of the ${role}`),
   pcrValues: { '0': digest(0x10), '4': digest(0x14), '7': digest(0x17) },
   wrappingKey: role === 'source' ? null : wrappingKey,
+  eventLog: null as string | null,
 });
 
 const manifest = {

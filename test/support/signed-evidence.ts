@@ -62,7 +62,7 @@ function attested(role: Role, ak: SoftwareKey, orderDigest: string): HostEvidenc
   const binding: Binding = {
     protocol: 'korora/1', purpose: 'attest', migrationId: orderOf().migrationId, orderDigest, role, verifierNonce: digest(0xb1), tlsSpkiSha256: digest(0xa2), wrappingKeyName: wrappingKey?.name ?? null,
   };
-  return { hostId: role === 'source' ? SOURCE : DESTINATION, binding, quote: quoted(ak, binding), pcrValues: VALUES, wrappingKey };
+  return { hostId: role === 'source' ? SOURCE : DESTINATION, binding, quote: quoted(ak, binding), pcrValues: VALUES, wrappingKey, eventLog: null };
 }
 
 /**
@@ -70,12 +70,14 @@ function attested(role: Role, ak: SoftwareKey, orderDigest: string): HostEvidenc
  * envelopes, of which there may be more than the one that counts.
  */
 export function withoutUnproven(value: unknown): unknown {
-  const { order, timings, outcome, fences, approval, limitsChanges, ...rest } = value as Evidence;
+  const { order, attestation, timings, outcome, fences, approval, limitsChanges, ...rest } = value as Evidence;
   const unsigned = ({ payloadType, payload }: Envelope) => ({ payloadType, payload });
+  const withoutLog = (shown: HostEvidence | null) => shown && { ...shown, eventLog: null };
   const said = ({ envelope }: Evidence['fences'][number]) => unsigned(envelope);
   return {
     ...rest,
     order: unsigned(order),
+    attestation: { ...attestation, source: withoutLog(attestation.source), destination: withoutLog(attestation.destination) },
     fences: fences.map(said),
     approval: approval && said(approval),
     limitsChanges: limitsChanges.map(said),

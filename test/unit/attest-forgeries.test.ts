@@ -65,7 +65,7 @@ function evidence({ binding: bindingChanges, attest, clockInfo, quoted, reported
   const genuine = quoteBy(ak, { extraData: Buffer.from(digestOf(binding), 'hex'), pcrs, pcrDigest: Buffer.from(pcrDigestOf(pcrs, values), 'hex') });
   const attested = quoted?.bank === undefined || genuine.attested.kind !== 'quote' ? genuine.attested : { ...genuine.attested, pcrSelection: [{ hashAlgorithm: quoted.bank, pcrs }] };
   const quote = signer.sign({ ...genuine, attested, clockInfo: { ...genuine.clockInfo, ...clockInfo }, ...attest });
-  return { hostId: DESTINATION, binding, quote: signature ? { ...quote, signature: flipped(quote.signature) } : quote, pcrValues: reported ?? values, wrappingKey, ...changes };
+  return { hostId: DESTINATION, binding, quote: signature ? { ...quote, signature: flipped(quote.signature) } : quote, pcrValues: reported ?? values, wrappingKey, eventLog: null, ...changes };
 }
 
 function flipped(base64: string): string {

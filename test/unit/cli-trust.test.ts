@@ -11,13 +11,16 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { addHostCommands } from '../../cli/commands/host.js';
 import { addTrustCommands } from '../../cli/commands/trust.js';
 import { type NewKey, makeKey } from '../../cli/keys.js';
+import { replay } from '../../domain/boot-events.js';
 import type { Enrolment } from '../../domain/enrolment.js';
 import type { Failure } from '../../domain/failures.js';
 import { HostId } from '../../domain/ids.js';
 import { type TrustBundle, installBundle } from '../../domain/trust-bundle.js';
+import { parseEventLog } from '../../tpm/event-log.js';
 import { marshalEccPublic, nameOf } from '../../tpm/marshal.js';
 import { ALGORITHM, CURVE_P256, OBJECT_ATTRIBUTE } from '../../tpm/structures.js';
 import { digest, samples } from '../support/documents.js';
+import { bootOf, eventLog } from '../support/event-log.js';
 
 let folder: string;
 let policy: NewKey;
@@ -61,7 +64,7 @@ function enrolmentOf(hostId: string, changes: Partial<Enrolment> & { readonly cl
   const { class: hostClass = 'rack', ...others } = changes;
   const attestationKey = { publicArea: publicArea.toString('base64'), name: nameOf(publicArea) };
   return {
-    kind: 'korora/enrolment', version: 1, pcrValues: { '0': digest(1), '7': digest(2) }, ekCertificate: null, ...others,
+    kind: 'korora/enrolment', version: 1, pcrValues: { '0': digest(1), '7': digest(2) }, ekCertificate: null, eventLog: null, ...others,
     host: { hostId: HostId.parse(hostId), class: hostClass, status: 'active', address: { host: 'h', port: 7711 }, attestationKey },
   };
 }
@@ -84,8 +87,8 @@ describe('korora trust init', () => {
       pcrs: [0, 7],
       firmwareVersions: null,
       referenceSets: [
-        { id: 'host-a-in-bundle-1', status: 'active', pcrValues: a.pcrValues },
-        { id: 'host-b-in-bundle-1', status: 'active', pcrValues: b.pcrValues },
+        { id: 'host-a-in-bundle-1', status: 'active', pcrValues: a.pcrValues, events: null },
+        { id: 'host-b-in-bundle-1', status: 'active', pcrValues: b.pcrValues, events: null },
       ],
     });
   });
@@ -129,6 +132,23 @@ describe('korora trust admit', () => {
     const { hosts, classes } = await bundleIn('after.json');
     expect(hosts.map(({ hostId, attestationKey }) => [hostId, attestationKey.name === again.host.attestationKey.name])).toEqual([['host-b', false], ['host-a', true]]);
     expect(classes['rack']?.referenceSets).toHaveLength(1);
+  });
+
+  it('gives a reference set without events those of a host with its values, and changes none that has some', async () => {
+    const [with4, with4And7] = [bootOf('\\EFI\\shim.efi').filter(({ pcr }) => pcr === 4), bootOf('\\EFI\\shim.efi').filter(({ pcr }) => pcr !== 0)].map((events) => eventLog(events)) as [Buffer, Buffer];
+    const log = parseEventLog(with4And7);
+    const booted = (eventLogOf: Buffer | null) => enrolmentOf('host-a', { pcrValues: { '4': replay(log, 4), '7': replay(log, 7) }, eventLog: eventLogOf && eventLogOf.toString('base64') });
+    await init('before.json', [booted(null)], ['host-a']);
+    const admit = async (before: string, after: string, enrolment: Enrolment) => {
+      expect(await korora('--trust', path(before), 'trust', 'admit', await file('again', enrolment), '--without-ek-certificate', 'host-a', ...signing(after))).toEqual([]);
+      return (await bundleIn(after)).classes['rack']?.referenceSets;
+    };
+    const expected = [{ id: 'host-a-in-bundle-1', status: 'active', pcrValues: booted(null).pcrValues, events: log.events.filter(({ pcr }) => pcr === 4) }];
+    expect((await bundleIn('before.json')).classes['rack']?.referenceSets).toMatchObject([{ events: null }]);
+    expect(await admit('before.json', 'between.json', booted(with4))).toEqual(expected);
+    expect(await admit('between.json', 'after.json', booted(with4And7))).toEqual(expected);
+    const refused = await korora('--trust', path('after.json'), 'trust', 'admit', await file('again', booted(Buffer.from('no log'))), '--without-ek-certificate', 'host-a', ...signing('none.json'));
+    expect(refused).toMatchObject([{ code: 'EVENT_LOG_INVALID' }]);
   });
 
   it('takes no host with other PCRs than its class has', async () => {

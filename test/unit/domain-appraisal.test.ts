@@ -38,6 +38,7 @@ const good: AppraisalInput = {
   isNonceFresh: true,
   wrappingKeyProblem: null,
   earlierCounters: { clock: '12345', resetCount: 3, restartCount: 1 },
+  log: null,
 };
 
 const withQuote = (changes: Partial<ParsedQuote>): Partial<AppraisalInput> => ({ quote: { ...quote, ...changes } });
@@ -58,6 +59,11 @@ function codes(changes: Partial<AppraisalInput>): FailureCode[] {
 }
 
 describe('evidence that meets every rule', () => {
+  it('names the active set that matched, where others come before it', () => {
+    const result = appraise({ ...good, ...withSets({ ...active, id: 'other', pcrValues: obsolete.pcrValues }, active) });
+    expect(result.ok && result.peer.referenceSet).toBe('kernel-6.1');
+  });
+
   it('passes, and the peer is the host, its evidence and the set that matched', () => {
     const result = appraise(good);
     expect(result.ok && { ...result.peer }).toEqual({ host: good.host, evidence, referenceSet: 'kernel-6.1' });
@@ -110,7 +116,7 @@ describe('one broken rule', () => {
     ['a quote without PCRs', withQuote({ pcrSelection: [] }), 'PCR_SELECTION_WRONG: the quote of host-b selects PCRs , the policy asks for sha256:0,4,7'],
     ['values that are not those signed', { reportedPcrDigest: digest(8) }, 'PCR_DIGEST_MISMATCH: the PCR values that host-b reports are not those that its TPM signed'],
     ['a value more than the policy asks for', reporting({ ...evidence.pcrValues, '9': digest(9) }), 'PCR_DIGEST_MISMATCH: the PCR values that host-b reports are not those that its TPM signed'],
-    ['one other PCR', reporting({ ...evidence.pcrValues, '4': digest(9) }), `PCR_NOT_REFERENCE: PCR 4 of host-b is ${digest(9)}; set kernel-6.1 allows ${digest(0x14)}`],
+    ['one other PCR', reporting({ ...evidence.pcrValues, '4': digest(9) }), `PCR_NOT_REFERENCE: PCR 4 of host-b is ${digest(9)}; set kernel-6.1 allows ${digest(0x14)}; the host showed no event log`],
     ['a wrapping key that the TPM does not hold', { wrappingKeyProblem: 'it is not fixed' }, 'WRAPPING_KEY_INVALID: the wrapping key of host-b is not one that its TPM holds under the attested PCRs: it is not fixed'],
     ['a suspended host', { host: hostEntryOf({ hostId: DESTINATION, status: 'suspended' }) }, 'HOST_NOT_ACTIVE: host host-b has status suspended in the trust bundle'],
     ['a revoked host', { host: hostEntryOf({ hostId: DESTINATION, status: 'revoked' }) }, 'HOST_NOT_ACTIVE: host host-b has status revoked in the trust bundle'],
@@ -151,7 +157,7 @@ describe('a policy', () => {
   const matching = (status: ReferenceSet['status']): ReferenceSet => ({ ...active, id: status, status });
 
   it('without PCRs refuses everything', () => {
-    const nothing: HostClass = { pcrs: [], firmwareVersions: null, referenceSets: [{ id: 'empty', status: 'active', pcrValues: {} }] };
+    const nothing: HostClass = { pcrs: [], firmwareVersions: null, referenceSets: [{ id: 'empty', status: 'active', pcrValues: {}, events: null }] };
     expect(codes({ hostClass: nothing, ...withQuote({ pcrSelection: [{ hashAlgorithm: 'sha256', pcrs: [] }] }), ...reporting({}) })).toEqual(['POLICY_EMPTY']);
   });
 
@@ -166,14 +172,14 @@ describe('a policy', () => {
   it('does not count sets that are not active beside one that is', () => {
     const other = { ...active, pcrValues: { ...active.pcrValues, '7': digest(9) } };
     expect(told(withSets(matching('pending'), matching('obsolete'), matching('revoked'), other))).toEqual([
-      `PCR_NOT_REFERENCE: PCR 7 of host-b is ${digest(0x17)}; set kernel-6.1 allows ${digest(9)}`,
+      `PCR_NOT_REFERENCE: PCR 7 of host-b is ${digest(0x17)}; set kernel-6.1 allows ${digest(9)}; the host showed no event log`,
     ]);
   });
 
   it('shows the active set that differs least', () => {
     const far = { ...active, id: 'far', pcrValues: { '0': digest(1), '4': digest(2), '7': digest(0x17) } };
     const near = { ...active, id: 'near', pcrValues: { ...active.pcrValues, '0': digest(3) } };
-    const text = [`PCR_NOT_REFERENCE: PCR 0 of host-b is ${digest(0x10)}; set near allows ${digest(3)}`];
+    const text = [`PCR_NOT_REFERENCE: PCR 0 of host-b is ${digest(0x10)}; set near allows ${digest(3)}; the host showed no event log`];
     expect(told(withSets(far, near))).toEqual(text);
     expect(told(withSets(near, far))).toEqual(text);
   });
@@ -182,7 +188,7 @@ describe('a policy', () => {
     const values = { '0': digest(0x10), '4': digest(0x14) };
     expect(told(reporting(values))).toEqual([
       'PCR_DIGEST_MISMATCH: the PCR values that host-b reports are not those that its TPM signed',
-      `PCR_NOT_REFERENCE: PCR 7 of host-b is absent; set kernel-6.1 allows ${digest(0x17)}`,
+      `PCR_NOT_REFERENCE: PCR 7 of host-b is absent; set kernel-6.1 allows ${digest(0x17)}; the host showed no event log`,
     ]);
   });
 

@@ -8,6 +8,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { z } from 'zod';
 import { Binding, HostEvidence, SessionOffer, WrappedSecrets } from '../../domain/attestation.js';
+import { BOOT_EVENTS_MAX, BootEvent, EVENT_LOG_BYTES_MAX } from '../../domain/boot-events.js';
 import { canonicalJson, digestOf } from '../../domain/canonical.js';
 import { parseDocument } from '../../domain/documents.js';
 import { AdmissionPaper, Challenge, Enrolment } from '../../domain/enrolment.js';
@@ -25,6 +26,8 @@ import { ADA, POLICY_SIGNER, digest, migrationId, samples } from '../support/doc
 
 const settled = { migrationId: migrationId(0), epoch: 3, outcome: 'accepted', manifestDigest: digest(1), reason: 'none' };
 const record = { version: 2, vmId: 'web-1', hostId: 'host-a', generation: 4, settled: [settled] };
+const largestLog = Buffer.alloc(EVENT_LOG_BYTES_MAX).toString('base64');
+const bootEvent = samples.hostClass.referenceSets[0]?.events?.[0] ?? {};
 const moving = { epoch: 3, migrationId: migrationId(1), peer: 'host-b' };
 
 const DOCUMENTS: Record<string, readonly [z.ZodType, unknown]> = {
@@ -198,7 +201,19 @@ describe('a value out of its range', () => {
     ['nothing of epoch 1', OwnershipRecord, { ...record, state: 'none', epoch: 1 }, false],
     ['an enrolment without PCRs', Enrolment, { ...samples.enrolment, pcrValues: {} }, false],
     ['an enrolment without EK certificate', Enrolment, { ...samples.enrolment, ekCertificate: null }, true],
+    ['an enrolment without an event log', Enrolment, { ...samples.enrolment, eventLog: null }, true],
+    ['an enrolment with the largest event log', Enrolment, { ...samples.enrolment, eventLog: largestLog }, true],
+    ['an enrolment with a larger event log', Enrolment, { ...samples.enrolment, eventLog: `AAAA${largestLog}` }, false],
+    ['evidence with an event log', HostEvidence, { ...samples.sourceEvidence, eventLog: largestLog }, true],
+    ['evidence with a larger event log', HostEvidence, { ...samples.sourceEvidence, eventLog: `AAAA${largestLog}` }, false],
+    ['an event of PCR 24', BootEvent, { ...bootEvent, pcr: 24 }, false],
+    ['an event whose type is a number', BootEvent, { ...bootEvent, type: '0x8000ffff' }, true],
+    ['an event whose type is other text', BootEvent, { ...bootEvent, type: 'EV_ACTION, all is well' }, false],
+    ['an event with a control character', BootEvent, { ...bootEvent, what: 'a\x1b[2Jb' }, false],
+    ['an event with markup', BootEvent, { ...bootEvent, what: '`a`' }, false],
+    ['an event of many words', BootEvent, { ...bootEvent, what: 'a'.repeat(101) }, false],
     ['a challenge without PCRs', Challenge, { ...samples.challenge, pcrs: [] }, false],
+    ['a reference set of many events', HostClass, { ...samples.hostClass, referenceSets: [{ ...samples.hostClass.referenceSets[0], events: Array(BOOT_EVENTS_MAX + 1).fill(bootEvent) }] }, false],
     ['PCR 24', HostClass, { ...samples.hostClass, pcrs: [0, 4, 24] }, false],
     ['a PCR value for 07', HostEvidence, { ...samples.sourceEvidence, pcrValues: { '07': digest(1) } }, false],
   ])('%s', (_, schema, value, isValid) => {

@@ -72,7 +72,7 @@ describe('a host', () => {
     const certificate = Buffer.from(a.enrolment.ekCertificate ?? '', 'base64');
     const rootSha256 = a.cas.find((ca) => ca.checkIssued(ca))?.fingerprint256.replaceAll(':', '').toLowerCase();
     const identity = { proof: 'ek-certificate', ekCertificateSha256: createHash('sha256').update(certificate).digest('hex'), rootSha256 };
-    expect(admitted).toEqual({ host: { ...a.enrolment.host, identity }, pcrValues: a.enrolment.pcrValues });
+    expect(admitted).toEqual({ host: { ...a.enrolment.host, identity }, pcrValues: a.enrolment.pcrValues, events: null });
     expect(await a.testbed.tool('tpm2_nvread', '0x01c00016')).toEqual(certificate);
     expect(await whatIsLeft(a)).toEqual({ loaded: '', files: [] });
   });
@@ -284,6 +284,6 @@ describe('a TPM', () => {
     await expect(challengeHost(enrolment, b.cas)).rejects.toMatchObject({ code: 'EK_CERTIFICATE_MISSING' });
     await expect(answerChallenge(b.config, challenge)).rejects.toMatchObject({ code: 'EK_CERTIFICATE_MISSING' });
     for (const unproven of [[], ['host-a']]) expect(() => admitHosts([enrolment], unproven)).toThrow(/^EK_CERTIFICATE_MISSING: .*host-b/);
-    expect(admitHosts([enrolment], ['host-b'])).toEqual([{ host: { ...enrolment.host, identity: { proof: 'none' } }, pcrValues: enrolment.pcrValues }]);
+    expect(admitHosts([enrolment], ['host-b'])).toEqual([{ host: { ...enrolment.host, identity: { proof: 'none' } }, pcrValues: enrolment.pcrValues, events: null }]);
   });
 });

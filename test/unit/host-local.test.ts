@@ -78,6 +78,19 @@ describe('files', () => {
     expect((await readdir(dir)).filter((name) => name.includes('record'))).toEqual(['record']);
   });
 
+  it('reads no more of a file than it is to, also where the file says that it is empty', async () => {
+    const path = join(dir, 'of-100');
+    await writeFile(path, Buffer.alloc(100, 7));
+    expect(await host.readFile(path, 100)).toEqual(Buffer.alloc(100, 7));
+    await expect(host.readFile(path, 99)).rejects.toMatchObject({ code: 'HOST_COMMAND_FAILED', message: expect.stringContaining('more than 99 bytes') });
+    await expect(host.readFile('/dev/zero', 1000)).rejects.toMatchObject({ code: 'HOST_COMMAND_FAILED' });
+    expect((await host.stat('/proc/version'))?.sizeBytes).toBe(0);
+    expect(await host.readFile('/proc/version', 4096)).toEqual(await readFile('/proc/version'));
+    await expect(host.readFile('/proc/version', 5)).rejects.toMatchObject({ code: 'HOST_COMMAND_FAILED' });
+    expect(await host.readFile(join(dir, 'nothing'), 5)).toBeNull();
+    await expect(host.readFile(dir, 5)).rejects.toMatchObject({ code: 'HOST_COMMAND_FAILED' });
+  });
+
   it('keeps the old content and leaves nothing aside when the write fails', async () => {
     const folder = join(dir, 'taken');
     await host.ensureDirectory(join(folder, 'record', 'inside'));

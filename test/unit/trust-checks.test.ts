@@ -8,6 +8,7 @@ import type { StateReply } from '../../domain/attestation.js';
 import { diffBundles, successionProblem } from '../../domain/bundle-diff.js';
 import { lintBundle } from '../../domain/bundle-lint.js';
 import { digestOf } from '../../domain/canonical.js';
+import { failure } from '../../domain/failures.js';
 import { ACTIONS } from '../../domain/operators.js';
 import { TrustBundle } from '../../domain/trust-bundle.js';
 import { pcrDigestOf } from '../../tpm/marshal.js';
@@ -123,9 +124,9 @@ describe('korora trust dry-run', () => {
   function replyWith({ pcrValues = values as Record<string, string>, of = statement as object, by = ak } = {}): StateReply {
     const pcrs = Object.keys(pcrValues).map(Number);
     const quote = quoteBy(ak, { extraData: Buffer.from(digestOf(of), 'hex'), pcrs, pcrDigest: Buffer.from(pcrDigestOf(pcrs, pcrValues), 'hex') });
-    return { statement, quote: by.sign(quote), pcrValues };
+    return { statement, quote: by.sign(quote), pcrValues, eventLog: null };
   }
-  const codes = (reply: StateReply | undefined, under = bundle) => tryReply(under, question, reply).failures.map(({ code }) => code);
+  const codes = (reply: StateReply, under = bundle) => tryReply(under, question, reply).failures.map(({ code }) => code);
 
   it('asks each active host for the PCRs of its class, with a nonce of its own', () => {
     const suspended = bundleWith((draft) => { Object.assign(draft.hosts[0] ?? {}, { status: 'suspended' }); });
@@ -139,8 +140,8 @@ describe('korora trust dry-run', () => {
     expect(tryReply(bundle, question, replyWith())).toEqual({ hostId: 'host-b', by: 'live', referenceSet: 'kernel-6.1', failures: [] });
   });
 
-  it.each<[string, StateReply | undefined, readonly string[]]>([
-    ['no answer', undefined, ['HOST_UNREACHABLE']],
+  it.each<[string, StateReply, readonly string[]]>([
+    ['a host that does not answer', { failures: [failure('HOST_UNREACHABLE', { host: 'host-b' })] }, ['HOST_UNREACHABLE']],
     ['no state', { statement } as never, ['EVIDENCE_MALFORMED']],
     ['another value of a PCR', replyWith({ pcrValues: { ...values, '4': digest(0x15) } }), ['PCR_NOT_REFERENCE']],
     ['another selection', replyWith({ pcrValues: { '0': digest(0x10), '4': digest(0x14) } }), ['PCR_SELECTION_WRONG', 'PCR_DIGEST_MISMATCH', 'PCR_NOT_REFERENCE']],

@@ -95,7 +95,7 @@ export async function anotherHost(arena: Arena): Promise<readonly Trial[]> {
     };
     const { pcrValues, ...quote } = await tpm.quote(TESTBED_PCRS, Buffer.from(digestOf(binding), 'hex'));
     await wrappingKey.forget();
-    return { hostId: configs[as].hostId, binding, quote, pcrValues, wrappingKey: wrappingKey.evidence };
+    return { hostId: configs[as].hostId, binding, quote, pcrValues, wrappingKey: wrappingKey.evidence, eventLog: null };
   }
   const inPlaceOfB = (work: (now: Sessions) => Promise<readonly string[]>) => async () => withSessions(arena, await orderTo('host-b'), work);
   return [
