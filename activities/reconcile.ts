@@ -9,7 +9,8 @@
  *   none           traces of a VM never accepted      nothing, unless a rejection stands here: then they go
  *   owner          no process, a lone swtpm           swtpm ends; the VM may be started
  *   owner          paused                             nothing: a move that is being settled resumes it
- *   offering       a copy that no worker tends        it ends, the VM runs on, the offer is withdrawn
+ *   offering       a copy that no worker tends        it ends; where the VM runs, the offer is withdrawn
+ *                  its VM does not run                relinquished: only the destination knows whether it took the VM
  *   relinquished   running                            it is paused: only a proven verdict lets it run
  *   incoming       a waiting copy without its keys    rejected for good, the copy goes
  *   retired        a process, traces                  they go
@@ -21,7 +22,7 @@ import type { Finding } from '../domain/status.js';
 import type { HostServices } from './services.js';
 import type { Settlement } from './settle.js';
 
-export function createReconciliation(services: HostServices, { bringBack, discard }: Settlement) {
+export function createReconciliation(services: HostServices, { withdrawOrRelinquish, discard }: Settlement) {
   const { vtpms, hypervisor, ownership, vms } = services;
 
   /** One finding for each thing out of line, oldest VM name first. Never rejects: what cannot be looked at is a finding. */
@@ -50,9 +51,8 @@ export function createReconciliation(services: HostServices, { bringBack, discar
         if (status !== 'absent') return finding(`it is owned here and ${status}`, 'nothing: a move that is being settled resumes it; else look at its console log');
         return (await endLoneVtpm(vmId)) ? finding('it is owned here, its hypervisor is gone, its vTPM still ran', 'the vTPM was ended; the VM may be started') : null;
       case 'offering': {
-        const state = await bringBack(vmId, record.migrationId);
-        await ownership.apply(vmId, { type: 'withdraw', migrationId: record.migrationId });
-        return finding(`a move to ${record.peer} that no worker tends`, state === 'runs' ? 'the move is off, the VM runs on' : 'the move is off; the VM does not run, and may be started');
+        if (await withdrawOrRelinquish(record)) return finding(`a move to ${record.peer} that no worker tends`, 'the move is off, the VM runs on');
+        return finding(`it was on offer to ${record.peer}, and does not run`, 'nothing: whether it was handed over is not known here, and it stays stopped until the verdict is proven');
       }
       case 'relinquished': {
         // Its channel went with the worker that held it; a hypervisor runs a VM on whose copy ended so.

@@ -111,6 +111,18 @@ export function createSettlement(services: HostServices) {
     });
   }
 
+  /**
+   * Ends an offer of which this worker knows no more than its record: the VM runs on, and the offer is withdrawn; or, false, it does not run. Then it may have
+   * been handed over, by a record that an older one of the same generation has replaced since (docs/decisions/0013-generations-and-the-tpm.md): it counts as relinquished.
+   */
+  async function withdrawOrRelinquish({ vmId, migrationId }: MoveKey): Promise<boolean> {
+    const runDir = vms.runDirOf(vmId);
+    await hypervisor.ensureNotMoving(vmId, runDir);
+    const isRunning = (await hypervisor.status(vmId, runDir)) === 'running';
+    await ownership.apply(vmId, { type: isRunning ? 'withdraw' : 'relinquish', migrationId });
+    return isRunning;
+  }
+
   /** Undo of prepare, and the question of a source that waits: rejects unless it accepted; the answer is signed. */
   async function settleDestination({ move, epoch, reason }: { readonly move: MoveKey; readonly epoch: number; readonly reason: string }): Promise<DestinationSettlement> {
     return settle(parseDocument(MoveKey, move, 'ORDER_INVALID'), epoch, reason);
@@ -126,11 +138,10 @@ export function createSettlement(services: HostServices) {
     const epoch = record.epoch + 1;
     if (record.state === 'relinquished' && record.migrationId === migrationId) return { state: 'needs-verdict', epoch };
     if (record.state === 'retired' && record.migrationId === migrationId) return { state: 'retired', epoch };
-    const wasOffered = record.state === 'offering' && record.migrationId === migrationId;
-    const isThere = async () => (await hypervisor.status(vmId, vms.runDirOf(vmId))) !== 'absent';
-    const state = wasOffered ? await bringBack(vmId, migrationId) : (await isThere()) ? 'runs' : 'absent';
+    if (record.state === 'offering' && record.migrationId === migrationId) return { state: (await withdrawOrRelinquish(record)) ? 'runs' : 'needs-verdict', epoch };
+    const isThere = (await hypervisor.status(vmId, vms.runDirOf(vmId))) !== 'absent';
     await ownership.apply(vmId, { type: 'withdraw', migrationId });
-    return { state, epoch };
+    return { state: isThere ? 'runs' : 'absent', epoch };
   }
 
   /**
@@ -147,5 +158,5 @@ export function createSettlement(services: HostServices) {
     return { state: 'retired', epoch: record.epoch + 1 };
   }
 
-  return { decide, sign, settle, carryOut, discard, bringBack, settleDestination, settleSource, resolveSource };
+  return { decide, sign, settle, carryOut, discard, bringBack, withdrawOrRelinquish, settleDestination, settleSource, resolveSource };
 }

@@ -29,6 +29,8 @@ export const EXPLORATIONS = {
   'on to a third host, in turn': { hosts: 3, moves: [{ from: A, to: B }, { from: B, to: C }], isInTurn: true, faults: anything(A, B, C), text: 'A→B, then B→C; workers die, hosts lose power' },
   'elsewhere instead, in turn': { hosts: 3, moves: [{ from: A, to: B }, { from: A, to: C }], isInTurn: true, faults: anything(A, B, C), text: 'A→B, then A→C; workers die, hosts lose power' },
   'three moves, in turn': { hosts: 3, moves: [{ from: A, to: B }, { from: A, to: C }, { from: B, to: A }], isInTurn: true, faults: { workers: [A], power: [B] }, text: 'A→B, then A→C, then B→A; A’s worker dies, B loses power' },
+  'an older record': { hosts: 2, moves: [{ from: A, to: B }], faults: { ...anything(A, B), folder: [A] }, text: 'A→B; workers die, hosts lose power, A’s record of before the handover comes back' },
+  'an older record, on to a third host': { hosts: 3, moves: [{ from: A, to: B }, { from: B, to: C }], isInTurn: true, faults: { ...workersOf(A, B), folder: [A, B] }, text: 'A→B, then B→C; workers die, records of before the handover come back' },
 } as const satisfies Record<string, Exploration>;
 export type ExplorationName = keyof typeof EXPLORATIONS;
 

@@ -14,6 +14,8 @@ export interface Faults {
   readonly workers: readonly number[];
   /** Hosts that may lose power. */
   readonly power: readonly number[];
+  /** Hosts whose record of before the handover may come back with the folder that it is in. */
+  readonly folder?: readonly number[];
 }
 
 export function hostSteps(here: Here, h: number, faults: Faults): void {
@@ -26,6 +28,12 @@ export function hostSteps(here: Here, h: number, faults: Faults): void {
   const hasMemory = moves.some(({ from, to }, m) => (from === h && here.get(layout.sourceSession(m)) !== SESSION.none) || (to === h && here.get(layout.destinationSession(m)) !== SESSION.none));
   const isTended = moves.some(({ from, to }, m) => (from === h && here.get(layout.out(m)) !== OUT.none) || (to === h && here.get(layout.in(m)) !== IN.none));
   if (hasMemory && faults.workers.includes(h)) here.step('fault', h, 'its worker dies and starts again', -1, (d) => d.loseMemory(h));
+  if (record.state === 'relinquished' && faults.folder?.includes(h)) {
+    here.step('fault', h, 'its worker dies, and its record of before the handover is put back', record.move, (d) => {
+      d.loseMemory(h);
+      d.set(layout.record(h), records.offered(record));
+    });
+  }
   if (faults.power.includes(h)) {
     here.step('fault', h, 'loses power', -1, (d) => {
       d.loseMemory(h);
@@ -131,9 +139,9 @@ export function workflowSteps(here: Here, m: number): void {
   function settleSource(): void {
     if (here.get(layout.out(m)) !== OUT.none && mistake !== 'settle beside a running copy') return; // it waits until the copy has ended
     const process = here.get(layout.process(a));
-    const isOver = process === PROCESS.absent || isRunning(process);
-    if (isMine('offering') && !isOver) here.step('settling', a, 'is asked to settle, and lets the VM run on', m, (d) => d.run(a));
-    const mayWithdraw = (isMine('offering') && isOver) || source.state === 'owner' || mistake === 'withdraw what was relinquished';
+    const isLost = isMine('offering') && !isRunning(process) && mistake !== 'an offer whose VM does not run is withdrawn';
+    if (isLost) changes(a, 'is asked to settle, and cannot tell whether it gave the VM away', records.relinquish(m));
+    const mayWithdraw = (isMine('offering') && !isLost) || source.state === 'owner' || mistake === 'withdraw what was relinquished';
     if (mayWithdraw) changes(a, 'is asked to settle, and withdraws', records.withdraw(m));
   }
 

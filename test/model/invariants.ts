@@ -1,10 +1,10 @@
 /** What must hold in every world, and what each rule means; docs/exploration.md has the same list. */
 import type { Setting } from './draft.js';
-import { IN, PROCESS, STREAM, type World, isRunning } from './world.js';
+import { IN, OUT, PROCESS, STREAM, type World, isRunning } from './world.js';
 
 export const INVARIANTS = {
   'one-runs': 'at most one host’s vCPUs run',
-  'one-may-run': 'at most one record lets the VM run, but for hosts that were fenced: theirs have earlier epochs, and their VM does not run',
+  'one-may-run': 'at most one record lets the VM run, but for earlier epochs whose VM does not run, on hosts that were fenced and on hosts whose offer came back',
   'runs-by-record': 'vCPUs run only where the record lets them, or at a source whose copy broke before its manifest left',
   'verified-before-it-runs': 'vCPUs run at a destination only after its record says that it accepted',
   'settled-is-final': 'a settled move is never taken up again at its epoch or below, nor settled otherwise, and what was owned stays owned',
@@ -37,8 +37,9 @@ export function brokenIn(world: World, { layout, records, moves, only }: Setting
   for (let h = 0; h < layout.hosts; h++) {
     if (h === owner || !isLookedAt('one-may-run')) continue;
     const fact = records.factOf(get(layout.record(h)));
-    const isHarmless = get(layout.fenced) & (1 << h) && fact.epoch < ownerEpoch && get(layout.process(h)) === PROCESS.absent;
-    if (fact.mayRun && !isHarmless) return 'one-may-run';
+    const isFenced = get(layout.fenced) & (1 << h) && get(layout.process(h)) === PROCESS.absent;
+    const isOfferBack = fact.state === 'offering' && !isRunning(get(layout.process(h))) && get(layout.out(fact.move)) === OUT.none;
+    if (fact.mayRun && !((isFenced || isOfferBack) && fact.epoch < ownerEpoch)) return 'one-may-run';
   }
   for (let m = 0; m < moves.length; m++) {
     const said = get(layout.said(m));

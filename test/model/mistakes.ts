@@ -81,6 +81,7 @@ export const MISTAKES = {
   'fence a host that is on': { breaks: 'one-runs', in: 'one move' },
   'anyone resumes an offering VM': { breaks: 'one-runs', in: 'one move' },
   'settle beside a running copy': { breaks: 'runs-by-record', in: 'one move' },
+  'an offer whose VM does not run is withdrawn': { breaks: 'one-may-run', in: 'an older record' },
   'look, then resume': { breaks: 'one-runs', in: 'one move' },
   'look, then discard': { breaks: 'nothing-lost', in: 'twice the same way' },
   'prepare without a second look': { breaks: 'nothing-lost', in: 'twice the same way' },

@@ -70,6 +70,11 @@ export class Records {
     return next === REFUSED ? null : next;
   }
 
+  /** The record that a relinquished one took the place of, which is of the same generation. */
+  offered({ record }: Fact): number {
+    return this.numberOf({ ...record, state: 'offering' } as OwnershipRecord);
+  }
+
   factOf(record: number): Fact {
     return this.facts[record] as Fact;
   }
