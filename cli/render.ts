@@ -8,6 +8,9 @@ import type { BundleChange } from '../domain/bundle-diff.js';
 import type { LintFinding } from '../domain/bundle-lint.js';
 import type { RoundRecord } from '../domain/evidence.js';
 
+/** Of a value in a line: a boot event log has thousands of characters. */
+const VALUE_MAX = 300;
+
 export function renderFailures(failures: readonly Failure[]): string {
   return failures.map(({ code, message, remedy }) => `${code}: ${message}\n  → ${remedy}`).join('\n');
 }
@@ -77,9 +80,9 @@ export function renderFindings(file: string, findings: readonly LintFinding[]): 
 
 export function renderChanges(changes: readonly BundleChange[], problem: string | null): string {
   const rows = changes.map(({ at, before, after }) => {
-    if (before === undefined) return `+ ${at}  ${JSON.stringify(after)}`;
-    if (after === undefined) return `- ${at}  ${JSON.stringify(before)}`;
-    return `~ ${at}  ${JSON.stringify(before)} → ${JSON.stringify(after)}`;
+    if (before === undefined) return `+ ${at}  ${short(after)}`;
+    if (after === undefined) return `- ${at}  ${short(before)}`;
+    return `~ ${at}  ${short(before)} → ${short(after)}`;
   });
   return [...(changes.length === 0 ? ['no change'] : rows), ...(problem === null ? [] : [`REFUSED  ${problem}`])].join('\n');
 }
@@ -91,6 +94,12 @@ export function renderTrials(file: string, trials: readonly HostTrial[]): string
     return failures.length === 0 ? `  passes   ${whose}: reference set ${referenceSet ?? 'none'}` : [`  REFUSED  ${whose}:`, ...renderFailures(failures).split('\n')].join('\n             ');
   });
   return [`${file}: ${passing} of ${trials.length} would pass`, ...rows].join('\n');
+}
+
+/** All of it is in --json. */
+function short(value: unknown): string {
+  const text = JSON.stringify(value);
+  return text.length <= VALUE_MAX ? text : `${text.slice(0, VALUE_MAX)}… (${text.length} characters)`;
 }
 
 function counted(count: number, noun: string): string {

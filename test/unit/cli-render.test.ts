@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { type Screen, createViewPrinter } from '../../cli/follow.js';
-import { bytes, renderFailures, renderHosts, renderNextAction, renderPhase, renderResult, renderRound, renderVm, renderVms } from '../../cli/render.js';
+import { bytes, renderChanges, renderFailures, renderFindings, renderHosts, renderNextAction, renderPhase, renderResult, renderRound, renderTrials, renderVm, renderVms } from '../../cli/render.js';
 import type { MigrationView } from '../../client/index.js';
 import { failure } from '../../domain/failures.js';
 import { HostId } from '../../domain/ids.js';
@@ -66,6 +66,34 @@ describe('text for people', () => {
     expect(renderRound(round)).toBe('  round  2  sent   1.5 KiB  remaining   4.0 MiB  dirty 2.0 KiB/s');
     expect(renderRound({ ...round, round: 10, dirtyBytesPerSecond: null })).toBe('  round 10  sent   1.5 KiB  remaining   4.0 MiB');
     expect(renderRound({ ...round, throttlePercent: 40 })).toBe('  round  2  sent   1.5 KiB  remaining   4.0 MiB  dirty 2.0 KiB/s  guest slowed 40 %');
+  });
+
+  it('shows what lint finds, with the errors counted', () => {
+    expect(renderFindings('draft.json', [{ severity: 'error', at: 'hosts', problem: 'no host is active: nothing can move' }, { severity: 'warning', at: 'expiresAt', problem: 'it expires in 3 days' }])).toBe(
+      ['draft.json: 1 error, 1 warning', '  error    hosts: no host is active: nothing can move', '  warning  expiresAt: it expires in 3 days'].join('\n'),
+    );
+    expect(renderFindings('draft.json', [])).toBe('draft.json: 0 errors, 0 warnings');
+  });
+
+  it('shows changes of a bundle, long values in short, and why hosts would not take it', () => {
+    const changes = [{ at: 'serial', before: 7, after: 7.5 }, { at: 'hosts.a', after: { hostId: 'a' } }, { at: 'classes.rack.referenceSets.x.events', before: 'e'.repeat(400) }];
+    expect(renderChanges(changes, 'its serial is 7')).toBe(
+      ['~ serial  7 → 7.5', '+ hosts.a  {"hostId":"a"}', `- classes.rack.referenceSets.x.events  "${'e'.repeat(299)}… (402 characters)`, 'REFUSED  its serial is 7'].join('\n'),
+    );
+    expect(renderChanges([], null)).toBe('no change');
+  });
+
+  it('shows which hosts would pass, and why the others would not', () => {
+    const trials = [{ hostId: 'host-a', by: 'live', referenceSet: 'kernel-6.1', failures: [] }, { hostId: 'host-b', by: migrationId(1), referenceSet: null, failures: [failure('HOST_UNREACHABLE', { host: 'host-b' })] }];
+    expect(renderTrials('draft.json', trials)).toBe(
+      [
+        'draft.json: 1 of 2 would pass',
+        '  passes   host-a: reference set kernel-6.1',
+        `  REFUSED  host-b, in move ${migrationId(1)}:`,
+        '             HOST_UNREACHABLE: the worker of host-b does not answer',
+        '               → Start `korora worker host` on host-b, then order the move again.',
+      ].join('\n'),
+    );
   });
 
   it('shows a next action only where there is one', () => {
