@@ -88,6 +88,9 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
 
   async function copyUntilPaused(): Promise<PauseFacts> {
     await orStopped(stopCopyIsHere.promise);
+    // What is on offer ran here: an offer whose VM does not run any more may have been handed over (settle.ts).
+    const status = await hypervisor.status(vmId, runDir);
+    if (status !== 'running') throw refuse('VM_NOT_RUNNING', { host: session.order.source, vm: vmId, status });
     await ownership.apply(vmId, { type: 'offer', migrationId, destination, epoch: secrets.epoch });
     try {
       const terms = { migrationId, identity: session.identity, peerSpkiSha256: peer.evidence.binding.tlsSpkiSha256, sessionKey: secrets.sessionKey };

@@ -6,17 +6,25 @@ import { cp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { VmDocument } from '../../domain/vm.js';
+import { type Injector, startInjector, workersThatAsk } from '../../infra/testbed/faults/injector.js';
 import { type Testbed, pidsBelow } from '../../infra/testbed/testbed.js';
-import { type HostName, consoleOn, failedMove, moveTo, openTestbed, startGuest } from './support.js';
+import { type HostName, consoleOn, failedMove, moveTo, openTestbed, recordAt, startGuest } from './support.js';
 
 const VM = 'revenant';
 let testbed: Testbed;
 let vm: VmDocument;
 
+let injector: Injector;
 beforeEach(async () => {
-  testbed = await openTestbed();
+  testbed = await openTestbed(async (root) => {
+    injector = await startInjector(`${root}.sock`);
+    return { workerCommands: workersThatAsk(`${root}.sock`) };
+  });
 });
-afterEach(() => testbed?.stop());
+afterEach(async () => {
+  await testbed?.stop();
+  await injector?.close();
+});
 
 const stateOf = (host: HostName) => testbed.hosts[host].config.stateDir;
 const backupOf = (host: HostName) => join(testbed.root, `backup-of-${host}`);
@@ -31,10 +39,10 @@ async function backUp(host: HostName): Promise<void> {
   await cp(stateOf(host), backupOf(host), { recursive: true });
 }
 
-/** The host loses power, and comes up with the state folder of the backup. */
-async function comesBack(host: HostName): Promise<void> {
+/** The host loses power, or its worker dies alone, and it comes up with the state folder of the backup. */
+async function comesBack(host: HostName, hasLostPower = true): Promise<void> {
   await testbed.hosts[host].worker.kill();
-  for (const pid of await pidsBelow(testbed.hosts[host].config.runDir)) process.kill(pid, 'SIGKILL');
+  if (hasLostPower) for (const pid of await pidsBelow(testbed.hosts[host].config.runDir)) process.kill(pid, 'SIGKILL');
   await rm(stateOf(host), { recursive: true });
   await cp(backupOf(host), stateOf(host), { recursive: true });
   await testbed.restartWorker(host);
@@ -64,6 +72,32 @@ it('of the source: it starts nothing, hears of the owner, and is believed again 
   const after = await consoleOn(testbed, VM, 'host-a');
   await after.until((c) => c.unseals().length > 0, 'unsealing after it came back', 120_000);
   expect(after.unseals().at(-1)?.ek).toBe(guest.console.unseals()[0]?.ek);
+  await Promise.all([guest.console.close(), after.close()]);
+});
+
+it.each([['loses power', true], ['loses its worker, and its hypervisor holds the stopped VM', false]])('of the source, made while the VM was on offer, put back before the move was over by a host that %s: the verdict decides', async (_, hasLostPower) => {
+  const guest = await startGuest(testbed, VM, 'host-a');
+  let isBack = false;
+  const accident = injector.follow(async ({ kind, on, name, at }) => {
+    if (kind !== 'write' || on !== 'host-a') return 'pass';
+    if (name === 'offer' && at === 'after') await backUp('host-a');
+    if (name === 'learn-accepted' && at === 'before' && !isBack) {
+      isBack = true;
+      expect(recordAt(testbed, 'host-a', VM).state).toBe('relinquished');
+      await comesBack('host-a', hasLostPower);
+    }
+    return 'pass';
+  });
+  const { outcome } = await Promise.race([accident, moveTo(testbed, VM, 'host-b')]);
+
+  expect(isBack).toBe(true);
+  expect(outcome).toMatchObject({ kind: 'moved', runsOn: 'host-b' });
+  const survey = await surveyOf('host-a');
+  expect(survey?.reachable && survey.findings).toMatchObject([{ vmId: VM, found: 'it was on offer to host-b, and does not run' }]);
+  expect([await running(), recordAt(testbed, 'host-a', VM).state]).toEqual([['host-b'], 'retired']);
+  const after = await consoleOn(testbed, VM, 'host-b');
+  const last = guest.console.counts().at(-1) ?? 0;
+  await after.until((c) => (c.counts().at(-1) ?? 0) > last + 2, 'counting on at host-b');
   await Promise.all([guest.console.close(), after.close()]);
 });
 

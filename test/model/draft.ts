@@ -61,6 +61,7 @@ export class Draft {
     const before = this.get(place);
     const after = this.records.after(before, event);
     if (after === null) return false;
+    this.rememberAcceptance(event);
     if (after !== before) {
       this.set(place, after);
       this.remember(h, this.records.factOf(before), this.records.factOf(after));
@@ -164,6 +165,13 @@ export class Draft {
     if (!settled) return;
     if (settled.epoch === known.epoch && settled.isAccepted !== known.isAccepted) this.broke('settled-is-final');
     this.settle(h, m, settled);
+  }
+
+  private rememberAcceptance(event: number): void {
+    const m = this.records.acceptedBy(event);
+    if (m === null) return;
+    const source = this.fact((this.setting.moves[m] as Move).from);
+    if (source.state === 'offering' && source.move === m && this.get(this.layout.out(m)) !== OUT.none) this.broke('given-before-taken');
   }
 
   /** That a host refused a move for good counts, whether its record says so or not. */

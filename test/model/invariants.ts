@@ -7,6 +7,7 @@ export const INVARIANTS = {
   'one-may-run': 'at most one record lets the VM run, but for earlier epochs whose VM does not run, on hosts that were fenced and on hosts whose offer came back',
   'runs-by-record': 'vCPUs run only where the record lets them, or at a source whose copy broke before its manifest left',
   'verified-before-it-runs': 'vCPUs run at a destination only after its record says that it accepted',
+  'given-before-taken': 'a destination accepts only what is given up on its source’s disk, as long as the source works on the move',
   'settled-is-final': 'a settled move is never taken up again at its epoch or below, nor settled otherwise, and what was owned stays owned',
   'one-owner-an-epoch': 'no two hosts ever own one epoch, and no host takes up an epoch at or below one that it owned',
   'one-verdict': 'no move gets both verdicts signed for one epoch, as long as its source could believe one',

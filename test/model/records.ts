@@ -39,6 +39,8 @@ const UNKNOWN = -2;
 const stranger = HostId.parse('host-x');
 
 const IDS = [1, 2, 3].map(migrationId);
+/** By which an owner came to own what it claims: none of the moves that may still begin. */
+const CLAIMED = migrationId(9);
 export const idOf = (move: number): MigrationId => IDS[move] as MigrationId;
 
 export class Records {
@@ -95,6 +97,12 @@ export class Records {
     return what?.type === 'reject' ? { move: this.moves.findIndex((_, m) => idOf(m) === what.migrationId), epoch: what.epoch } : null;
   }
 
+  /** The move that the event accepts; null for none. */
+  acceptedBy(event: number): number | null {
+    const what = this.events[event];
+    return what?.type === 'accept' ? this.moves.findIndex((_, m) => idOf(m) === what.migrationId) : null;
+  }
+
   readonly create = (): number => this.event(0, () => ({ type: 'create' }));
   readonly offer = (m: number, epoch: number): number => this.event(place(1, m, epoch), () => ({ type: 'offer', migrationId: idOf(m), destination: hostAt(this.move(m).to), epoch }));
   readonly withdraw = (m: number): number => this.event(place(2, m, 0), () => ({ type: 'withdraw', migrationId: idOf(m) }));
@@ -112,8 +120,7 @@ export class Records {
   readonly claim = (host: number, epoch: number): number => this.event(place(11, host, epoch), () => ({ type: 'learn-claim', proven: { proof: 'quote', claim: this.claimBy(host, epoch) } }));
 
   private claimBy(host: number, epoch: number): Claim {
-    const move = Math.max(0, this.moves.findIndex(({ to, from }) => to === host || from === host));
-    return Claim.parse({ protocol: 'korora/1', purpose: 'claim', vmId: VM, hostId: hostAt(host), epoch, migrationId: idOf(move) });
+    return Claim.parse({ protocol: 'korora/1', purpose: 'claim', vmId: VM, hostId: hostAt(host), epoch, migrationId: CLAIMED });
   }
 
   private move(m: number): Move {

@@ -27,6 +27,7 @@ export function sourceSteps(here: Here, m: number): void {
       }
       here.step('settling', a, 'closes its session', m, (d) => d.endOut(m));
       if (session < SESSION.paired) return sealed(session);
+      if (process !== PROCESS.running && mistake !== 'a VM that does not run is offered') return;
       return here.step('onward', a, 'offers the VM', m, (d) => {
         if (mistake !== 'act before the record' && !d.write(a, records.offer(m, session - SESSION.paired))) return false;
         return d.set(outAt, OUT.offered);

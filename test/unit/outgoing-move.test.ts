@@ -17,7 +17,7 @@ import { settleable } from '../../domain/settleable.js';
 import type { PauseFacts } from '../../hypervisor/port.js';
 import { digest, manifestOf, orderOf, samples, verdictOf, vmDocument } from '../support/documents.js';
 
-function newMove(limits: Partial<CopyLimits> = {}, requiresApproval = false) {
+function newMove(limits: Partial<CopyLimits> = {}, requiresApproval = false, vmStatus = 'running') {
   const order = orderOf({ limits: { ...samples.order.limits, ...limits }, requiresApproval });
   /** What was done, in order. */
   const done: string[] = [];
@@ -50,6 +50,7 @@ function newMove(limits: Partial<CopyLimits> = {}, requiresApproval = false) {
   };
   const services = {
     hypervisor: {
+      status: async () => vmStatus,
       async openOutgoing(_: unknown, __: unknown, { downtimeLimitMs }: CopyLimits, { isHeld }: { readonly isHeld: boolean }) {
         done.push(`open image${isHeld ? ', held' : ''}, pause limit ${downtimeLimitMs}`);
         await imageOpens.promise;
@@ -98,6 +99,12 @@ describe('an outgoing move', () => {
       expect((await handover).verdict.verdict).toBe('accepted');
       expect(done.filter((what) => what !== 'release')).toEqual(['offer', 'open image, pause limit 10', 'relinquish', 'manifest', 'learn-verdict', 'close image', 'close channel']);
     }
+  });
+
+  it('offers nothing that does not run', async () => {
+    const { move, done } = newMove({}, false, 'paused');
+    await expect(move.finish()).rejects.toMatchObject({ code: 'VM_NOT_RUNNING' });
+    expect(done).toEqual([]);
   });
 
   it('plans a longer pause as memory rounds go by, up to the limit in force', async () => {
