@@ -1,6 +1,7 @@
 /** A move as its history tells it: which steps broke, and whether today's workflow code would do the same again. */
 import type { Client } from '@temporalio/client';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
+import { settleable } from '../../../domain/settleable.js';
 import { built } from './built.js';
 
 export interface StepRun {
@@ -46,19 +47,53 @@ export function msUntilResumed(steps: readonly StepRun[]): number | null {
 }
 const SETTLES_SOURCE = ['settleSource', 'resolveSource', 'fenceDestination'];
 
+type Case = { readonly history: History; readonly workflowId: string };
+
+interface Replays {
+  replay(one: Case): Promise<void>;
+  close(): Promise<void>;
+}
+
 let isQuiet = false;
+let replays: Replays | null = null;
 let lastReplay: Promise<unknown> = Promise.resolve();
 
-/**
- * Throws where it would not. One at a time: the SDK's runtime ends with the last of its workers, and a replay that
- * has asked for the runtime and has no worker yet is not counted.
- */
+/** Throws where it would not. One at a time, all by one worker, which stays until `closeReplays`: one for each history would leave its memory behind. */
 export function replay(history: History, workflowId: string): Promise<void> {
-  const replayed = lastReplay.then(async () => {
-    if (!isQuiet) Runtime.install({ logger: new DefaultLogger('ERROR', () => undefined) });
-    isQuiet = true;
-    await Worker.runReplayHistory({ workflowBundle: { codePath: built('workflows/bundle.js') } }, history, workflowId);
-  });
+  const replayed = lastReplay.then(() => (replays ??= openReplays()).replay({ history, workflowId }));
   lastReplay = replayed.catch(() => undefined);
   return replayed;
+}
+
+export async function closeReplays(): Promise<void> {
+  await lastReplay;
+  await replays?.close();
+  replays = null;
+}
+
+function openReplays(): Replays {
+  if (!isQuiet) Runtime.install({ logger: new DefaultLogger('ERROR', () => undefined) });
+  isQuiet = true;
+  let given = settleable<Case | null>();
+  async function* cases() {
+    for (;;) {
+      const one = await given.promise;
+      given = settleable();
+      if (one === null) return;
+      yield one;
+    }
+  }
+  const results = Worker.runReplayHistories({ workflowBundle: { codePath: built('workflows/bundle.js') } }, cases());
+  return {
+    async replay(one) {
+      given.resolve(one);
+      const { value, done } = await results.next();
+      if (done) throw new Error('the worker that replays has ended');
+      if (value.error) throw value.error;
+    },
+    async close() {
+      given.resolve(null);
+      await results.next();
+    },
+  };
 }

@@ -1,4 +1,5 @@
 /** Several rigs as one: a trial takes the first that is free, in the order of asking. */
+import { closeReplays } from './history.js';
 import { type Rig, type RigParts, createRig } from './rig.js';
 
 export function createRigs(parts: RigParts, count: number): Rig {
@@ -21,6 +22,7 @@ export function createRigs(parts: RigParts, count: number): Rig {
     },
     async close() {
       await Promise.all(rigs.map((rig) => rig.close()));
+      await closeReplays();
     },
   };
 }
