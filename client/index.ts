@@ -3,6 +3,7 @@
  * Temporal only; hosts are reached through their workers.
  */
 import { type Client, WorkflowIdConflictPolicy, WorkflowIdReusePolicy, type WorkflowHandle } from '@temporalio/client';
+import type { HostQuestion } from '../domain/attestation.js';
 import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
 import type { Envelope, Signer } from '../domain/envelope.js';
@@ -150,7 +151,7 @@ export function createKororaClient({ client, bundle, signer, taskQueue = CONTROL
       return (await hosts()).flatMap((host) => (host.reachable ? host.vms : []));
     },
     async tryBundle() {
-      const askOne = async (question: ReturnType<typeof questionsOf>[number]) => {
+      const askOne = async (question: HostQuestion) => {
         const reply = await translating('', () =>
           client.workflow.execute<typeof quoteHost>('quoteHost', {
             taskQueue,

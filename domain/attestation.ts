@@ -80,6 +80,11 @@ export type StateStatement = Readonly<z.infer<typeof StateStatement>>;
 export const StateQuestion = z.strictObject({ nonce: Nonce, pcrs: z.array(z.int().min(0).max(23)).min(1).max(24) });
 export type StateQuestion = Readonly<z.infer<typeof StateQuestion>>;
 
+/** As it is put to one host. */
+export interface HostQuestion extends StateQuestion {
+  readonly hostId: HostId;
+}
+
 /** A quote over a StateStatement, with the PCR values it digests. */
 export const HostState = z.strictObject({
   statement: StateStatement,

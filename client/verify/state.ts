@@ -3,12 +3,12 @@
  * nobody do anything; what a move asks beyond the state of a host (binding, nonces, keys) is not tried.
  */
 import { randomBytes } from 'node:crypto';
-import { HostState, type StateQuestion, type StateReply, type StateStatement } from '../../domain/attestation.js';
+import { type HostQuestion, HostState, type StateReply, type StateStatement } from '../../domain/attestation.js';
 import { digestOf } from '../../domain/canonical.js';
 import { describeIssues, parseDocument } from '../../domain/documents.js';
 import { Evidence } from '../../domain/evidence.js';
 import { type Failure, KororaError, failure } from '../../domain/failures.js';
-import { type HostId, ROLES, type Sha256Hex } from '../../domain/ids.js';
+import { ROLES, type Sha256Hex } from '../../domain/ids.js';
 import type { TrustBundle } from '../../domain/trust-bundle.js';
 import { createEvidenceVerifier } from '../../tpm/evidence-verifier.js';
 
@@ -23,13 +23,13 @@ export interface HostTrial {
 }
 
 /** One for each active host, with a new nonce. */
-export function questionsOf({ hosts, classes }: TrustBundle): readonly (StateQuestion & { readonly hostId: HostId })[] {
+export function questionsOf({ hosts, classes }: TrustBundle): readonly HostQuestion[] {
   return hosts
     .filter(({ status }) => status === 'active')
     .map(({ hostId, class: name }) => ({ hostId, nonce: randomBytes(32).toString('hex'), pcrs: classes[name]?.pcrs ?? [] }));
 }
 
-export function tryReply(bundle: TrustBundle, { hostId, nonce }: Pick<ReturnType<typeof questionsOf>[number], 'hostId' | 'nonce'>, reply: StateReply): HostTrial {
+export function tryReply(bundle: TrustBundle, { hostId, nonce }: Pick<HostQuestion, 'hostId' | 'nonce'>, reply: StateReply): HostTrial {
   const said = { hostId, by: 'live' };
   if ('failures' in reply) return { ...said, referenceSet: null, failures: reply.failures };
   const parsed = HostState.safeParse(reply);

@@ -6,9 +6,9 @@ import { cp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { VmDocument } from '../../domain/vm.js';
-import { type Injector, startInjector, workersThatAsk } from '../../infra/testbed/faults/injector.js';
+import type { Injector } from '../../infra/testbed/faults/injector.js';
 import { type Testbed, pidsBelow } from '../../infra/testbed/testbed.js';
-import { type HostName, consoleOn, failedMove, moveTo, openTestbed, recordAt, startGuest } from './support.js';
+import { type HostName, consoleOn, failedMove, moveTo, openAskingTestbed, recordAt, startGuest } from './support.js';
 
 const VM = 'revenant';
 let testbed: Testbed;
@@ -16,10 +16,7 @@ let vm: VmDocument;
 
 let injector: Injector;
 beforeEach(async () => {
-  testbed = await openTestbed(async (root) => {
-    injector = await startInjector(`${root}.sock`);
-    return { workerCommands: workersThatAsk(`${root}.sock`) };
-  });
+  ({ testbed, injector } = await openAskingTestbed());
 });
 afterEach(async () => {
   await testbed?.stop();

@@ -5,19 +5,16 @@
  */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { VmId } from '../../domain/ids.js';
-import { type Injector, startInjector, workersThatAsk } from '../../infra/testbed/faults/injector.js';
+import type { Injector } from '../../infra/testbed/faults/injector.js';
 import { HOSTS, resultOf } from '../../infra/testbed/faults/move.js';
 import { processesOf } from '../../infra/testbed/faults/vm-processes.js';
 import { type Testbed, pidsBelow } from '../../infra/testbed/testbed.js';
-import { type HostName, consoleOn, evidenceOf, failedMove, moveTo, openTestbed, recordAt, startGuest } from './support.js';
+import { type HostName, consoleOn, evidenceOf, failedMove, moveTo, openAskingTestbed, recordAt, startGuest } from './support.js';
 
 let testbed: Testbed;
 let injector: Injector;
 beforeAll(async () => {
-  testbed = await openTestbed(async (root) => {
-    injector = await startInjector(`${root}.sock`);
-    return { workerCommands: workersThatAsk(`${root}.sock`) };
-  });
+  ({ testbed, injector } = await openAskingTestbed());
 });
 afterAll(async () => {
   await testbed?.stop();

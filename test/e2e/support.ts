@@ -9,6 +9,7 @@ import type { HostSurvey, MigrationResult, MigrationStatus } from '../../domain/
 import { MigrationFailedError } from '../../client/index.js';
 import { Evidence } from '../../domain/evidence.js';
 import { type GuestConsole, openGuestConsole } from '../../infra/testbed/guest-console.js';
+import { type Injector, startInjector, workersThatAsk } from '../../infra/testbed/faults/injector.js';
 import { type Testbed, type TestbedOptions, startTestbed } from '../../infra/testbed/testbed.js';
 
 export type HostName = 'host-a' | 'host-b';
@@ -38,6 +39,16 @@ export async function openTestbed(options: (root: string) => Partial<TestbedOpti
       await rm(root, { recursive: true, force: true });
     },
   });
+}
+
+/** Its workers ask the injector at every point; which ends after the testbed. */
+export async function openAskingTestbed(): Promise<{ readonly testbed: Testbed; readonly injector: Injector }> {
+  let injector!: Injector;
+  const testbed = await openTestbed(async (root) => {
+    injector = await startInjector(`${root}.sock`);
+    return { workerCommands: workersThatAsk(`${root}.sock`) };
+  });
+  return { testbed, injector };
 }
 
 /** The guest runs on `host`, counts, and has unsealed once. */
