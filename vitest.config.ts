@@ -6,7 +6,7 @@ export default defineConfig({
   test: {
     projects: [
       {
-        test: { name: 'unit', include: ['test/unit/**/*.test.ts', 'test/replay/**/*.test.ts'], testTimeout: 2 * ONE_MINUTE, hookTimeout: 2 * ONE_MINUTE, maxWorkers: 2 },
+        test: { name: 'unit', include: ['test/unit/**/*.test.ts', 'test/replay/**/*.test.ts'], setupFiles: ['test/support/tell-errors.ts'], testTimeout: 2 * ONE_MINUTE, hookTimeout: 2 * ONE_MINUTE, maxWorkers: 2 },
       },
       {
         // Each file has two hosts, their VMs and a Temporal server of its own: one at a time. Concurrent tests in a file have rigs.

@@ -5,11 +5,12 @@
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Client } from '@temporalio/client';
+import { problemOf } from '../../domain/failures.js';
 
 const LOG_LINES = 15;
 
 export async function diagnose({ root, temporal }: { readonly root: string; readonly temporal: Client }): Promise<string> {
-  const runs = await openRuns(temporal).catch((error: unknown) => [`Temporal does not answer: ${String(error)}`]);
+  const runs = await openRuns(temporal).catch((error: unknown) => [`Temporal does not answer: ${problemOf(error instanceof Error ? (error.cause ?? error) : error)}`]);
   return [...runs, ...(await logEnds(root))].join('\n');
 }
 

@@ -1,15 +1,28 @@
-/** Ports of this machine: free ones, and servers that take one. */
+/**
+ * Ports of this machine. One that a server is to have again after it died is none that the kernel gives to whoever asks for any (from
+ * 32768 on, net.ipv4.ip_local_port_range): somebody else could have it meanwhile, even a client that tries to reach that very server.
+ */
 import { type Server, createServer } from 'node:net';
+
+/** The range from which free ports are taken: above the well-known ones, below those of clients. */
+const [FROM_PORT, TO_PORT] = [12_000, 32_000];
+
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = somePort();
+    if (await isFree(port)) return port;
+  }
+}
 
 /** A port that is free together with the next one. */
 export async function freePortPair(): Promise<number> {
   for (;;) {
-    const port = await listenOnce(0);
-    if (port < 65535 && (await listenOnce(port + 1).catch(() => 0)) !== 0) return port;
+    const port = await freePort();
+    if (await isFree(port + 1)) return port;
   }
 }
 
-/** Resolves with the port that it listens on; 0 takes a free one. */
+/** Resolves with the port that it listens on; 0 takes one that the kernel chooses. */
 export function listenOn(server: Server, host = '127.0.0.1', port = 0): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', reject).listen(port, host, () => {
@@ -19,9 +32,16 @@ export function listenOn(server: Server, host = '127.0.0.1', port = 0): Promise<
   });
 }
 
-async function listenOnce(port: number): Promise<number> {
+function somePort(): number {
+  return FROM_PORT + Math.floor(Math.random() * (TO_PORT - FROM_PORT));
+}
+
+async function isFree(port: number): Promise<boolean> {
   const server = createServer();
-  const listened = await listenOn(server, '127.0.0.1', port);
-  await new Promise((resolve) => server.close(resolve));
-  return listened;
+  const isListening = await listenOn(server, '127.0.0.1', port).then(
+    () => true,
+    () => false,
+  );
+  if (isListening) await new Promise((resolve) => server.close(resolve));
+  return isListening;
 }

@@ -15,6 +15,7 @@ import { connectClient } from '../../cli/context.js';
 import { type NewKey, makeKey, readSigner } from '../../cli/keys.js';
 import { type KororaClient, createKororaClient } from '../../client/index.js';
 import { type Signer, signEnvelope } from '../../domain/envelope.js';
+import { problemOf } from '../../domain/failures.js';
 import { HostId, type NetworkAddress, VmId } from '../../domain/ids.js';
 import { type InstalledBundle, type TrustBundle, installBundle } from '../../domain/trust-bundle.js';
 import type { VmDocument } from '../../domain/vm.js';
@@ -24,13 +25,13 @@ import { readTemporalPlace } from '../../temporal/place.js';
 import { ensureTestbedTpm, ensureTestbedTpmStopped, testbedCaFiles } from '../../tpm/testbed-tpm.js';
 import { type HostConfig, loadHostConfig } from '../../workers/config.js';
 import { createDrivers } from '../../workers/hypervisors.js';
-import { startTemporalServer, type TemporalServer, type TemporalServerOptions } from '../temporal/start-server.mjs';
+import { startTemporalServer, type TemporalServer } from '../temporal/start-server.mjs';
 import { admitTestbedHost } from './enrolment.js';
 import { type GuestOptions, guestDocument } from './guest-document.js';
 import { type TestbedProcess, endWrittenDown, leaveRunning, pidsBelow, startProcess, writeDown } from './processes.js';
 import type { HostPlace } from './namespaces.js';
 import { inNetwork, withOwnMounts } from './own-mounts.js';
-import { freePortPair } from './ports.js';
+import { freePort, freePortPair } from './ports.js';
 
 export { pidsBelow };
 export const TESTBED_PCRS = [0, 2, 4, 7, 14] as const;
@@ -58,7 +59,6 @@ export interface TestbedOptions {
   readonly temporalTap?: (server: { readonly address: string }) => Promise<Readonly<Record<string, string>>>;
   /** Puts each host into a network of its own (namespaces.ts), whose `channelTap` then goes here too; left out, all are on loopback. */
   readonly places?: Readonly<Record<'host-a' | 'host-b', HostPlace>>;
-  readonly uiPort?: number;
   /** Command lines of other programs in the place of `korora worker host` and `korora worker control`. */
   readonly workerCommands?: { readonly host: (configFile: string) => readonly string[]; readonly control: (evidenceDir: string) => readonly string[] };
 }
@@ -122,9 +122,10 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
   await rm(root, { recursive: true, force: true });
   for (const folder of ['run', 'shared', 'evidence', 'logs']) await mkdir(join(root, folder), { recursive: true, mode: 0o700 });
   const trustFile = join(root, 'trust.json');
+  const temporalPorts = { port: await freePort(), uiPort: await freePort() };
 
   const [server, a, b] = await allOf([
-    ending(startServer(options.uiPort ? { uiPort: options.uiPort } : {})),
+    ending(startServer()),
     setUpHost('host-a'),
     setUpHost('host-b'),
   ]);
@@ -138,8 +139,7 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
 
   const environment = { TEMPORAL_ADDRESS: server.address, ...(await options.temporalTap?.(server)), KORORA_TRUST: trustFile, KORORA_KEY: keys.operator.privateFile };
   const configs = { 'host-a': a, 'host-b': b };
-  const temporalPort = Number(server.address.split(':').at(-1));
-  const reached = { 'host-a': await options.places?.['host-a'].reach(temporalPort), 'host-b': await options.places?.['host-b'].reach(temporalPort) };
+  const reached = { 'host-a': await options.places?.['host-a'].reach(temporalPorts.port), 'host-b': await options.places?.['host-b'].reach(temporalPorts.port) };
   const commands = options.workerCommands ?? KORORA_WORKERS;
   const startWorker = (hostId: 'host-a' | 'host-b', mounts = {}) => startKorora(hostId, commands.host(configs[hostId].configFile), mounts, hostId);
   const startControl = () => startKorora('control', commands.control(join(root, 'evidence')));
@@ -164,10 +164,9 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
       testbed.control = await startControl();
     },
     async replaceServer() {
-      const [port, uiPort] = [testbed.server.address, testbed.server.uiUrl].map((address) => Number(address?.split(':').at(-1)));
       process.kill(testbed.server.pid, 'SIGKILL');
       await testbed.server.stop();
-      testbed.server = await startServer({ port, uiPort });
+      testbed.server = await startServer();
     },
     guest: (vmId, guestOptions) => guestDocument(options, vmId, guestOptions),
     async extendPcr(hostId, pcr) {
@@ -214,8 +213,15 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
     return installBundle(envelope, 'the testbed', [policy.publicKey]);
   }
 
-  function startServer(ports: Pick<TemporalServerOptions, 'port' | 'uiPort'>): Promise<TemporalServer> {
-    return startTemporalServer({ binary: options.temporalBinary, databaseFile: join(root, 'temporal.db'), logFile: join(root, 'logs/temporal.log'), ...ports });
+  /** Again where it ends at its start, as a supervisor would: it takes more ports than these, and another process may be faster. */
+  async function startServer(attempts = 3): Promise<TemporalServer> {
+    try {
+      return await startTemporalServer({ binary: options.temporalBinary, databaseFile: join(root, 'temporal.db'), logFile: join(root, 'logs/temporal.log'), ...temporalPorts });
+    } catch (error) {
+      console.error(problemOf(error));
+      if (attempts === 1) throw error;
+      return startServer(attempts - 1);
+    }
   }
 
   async function ending<T extends { stop(): Promise<void> }>(starting: Promise<T>): Promise<T> {
@@ -232,7 +238,7 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
     return join(root, hostId, 'tpm');
   }
 
-  /** Another process may take a free port before swtpm does. */
+  /** Another testbed may take a free port before swtpm does. */
   async function startTpm(hostId: string, attempts = 5): Promise<{ readonly tcti: string; readonly tpmPort: number }> {
     const tpmPort = await freePortPair();
     try {
@@ -250,7 +256,7 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
     const place = options.places?.[hostId];
     await Promise.all([place?.reach(tpmPort), place?.reach(tpmPort + 1)]);
     const reachedTcti = place ? `swtpm:host=${place.gateway},port=${tpmPort}` : tcti;
-    const listen = { host: place?.address ?? '127.0.0.1', port: options.channelTap ? await freePortPair() : 0 };
+    const listen = { host: place?.address ?? '127.0.0.1', port: options.channelTap ? await freePort() : 0 };
     const advertise = await options.channelTap?.({ hostId, listen });
     const configFile = join(root, hostId, 'host.json');
     const document = {

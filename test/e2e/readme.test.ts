@@ -20,8 +20,9 @@ beforeAll(async () => {
   root = await newRoot();
   const readme = await readFile(`${project}/README.md`, 'utf8');
   const section = /## A move, step by step\n(.*?)\n## /s.exec(readme)?.[1] ?? '';
-  let text = section.replaceAll('/tmp/korora-try', root);
-  for (const port of ['7233', '8233', '2321', '2331']) text = text.replaceAll(port, String(await freePortPair()));
+  const ports = new Map<string, number>();
+  for (const port of ['7233', '8233', '2321', '2331']) ports.set(port, await freePortPair());
+  const text = section.replaceAll('/tmp/korora-try', root).replaceAll(new RegExp([...ports.keys()].join('|'), 'g'), (port) => String(ports.get(port)));
   [preamble = '', ...blocks] = [...text.matchAll(/```sh\n(.*?)```/gs)].map((match) => match[1] ?? '');
   await mkdir(`${root}/logs`, { recursive: true });
 });

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { relative } from 'node:path';
 
+const [LINES, LINE_LENGTH] = [8, 300];
 const [, , failedBefore, ...files] = process.argv;
 const total = { passed: 0, failed: 0, skipped: 0 };
 for (const file of files) {
@@ -9,7 +10,7 @@ for (const file of files) {
   total.passed += numPassedTests;
   total.skipped += numPendingTests;
   for (const { name, status, assertionResults } of testResults) {
-    const failed = assertionResults.filter((r) => r.status === 'failed').map((r) => `${r.fullName}${firstLineOf(r.failureMessages)}`);
+    const failed = assertionResults.filter((r) => r.status === 'failed').map((r) => `${r.fullName}${shortened(r.failureMessages)}`);
     // A file can fail without a test of its own.
     if (status === 'failed' && failed.length === 0) failed.push(assertionResults.length === 0 ? 'does not load' : 'what stands around its tests');
     total.failed += failed.length;
@@ -20,7 +21,8 @@ if (failedBefore !== '0' && total.failed === 0) total.failed = 1;
 console.log(`${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ''}`);
 process.exit(total.failed > 0 || total.passed === 0 ? 1 : 0);
 
-function firstLineOf(messages) {
-  const line = (messages?.[0] ?? '').split('\n')[0];
-  return line ? `: ${line}` : '';
+/** Of the first: what a reader of this page alone needs, such as the seed of a property. */
+function shortened(messages) {
+  const lines = (messages?.[0] ?? '').split('\n').filter((line) => line.trim() !== '' && !/^ +at /.test(line));
+  return lines.slice(0, LINES).map((line) => `\n    ${line.slice(0, LINE_LENGTH)}`).join('');
 }

@@ -59,7 +59,8 @@ export const jsonEdits = fc.array(jsonEdit, { minLength: 1, maxLength: 3 });
 /** A document such as JSON.parse gives one: `__proto__` is a member like any other. */
 export function editJson(original: unknown, edits: readonly JsonEdit[]): unknown {
   const root = { document: JSON.parse(JSON.stringify(original)) as unknown };
-  for (const edit of edits) apply(root, edit);
+  // Each with a value of its own: an edit may be of what another has put there.
+  for (const edit of edits) apply(root, structuredClone(edit));
   return root.document;
 }
 

@@ -11,7 +11,7 @@ import { type HostConfig, loadHostConfig } from '../../../workers/config.js';
 import { createDrivers } from '../../../workers/hypervisors.js';
 import { admitTestbedHost } from '../enrolment.js';
 import { built } from '../faults/built.js';
-import { freePortPair } from '../ports.js';
+import { freePort, freePortPair } from '../ports.js';
 import { startProcess } from '../processes.js';
 import { TESTBED_PCRS, type Testbed } from '../testbed.js';
 
@@ -31,7 +31,7 @@ export async function addThirdHost(testbed: Testbed, vmId: VmId, policyKey: Publ
   const tpm = { access, hostId, stateDir: join(folder, 'tpm'), port };
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const { tcti } = await ensureTestbedTpm(tpm);
-  const listen = { host: '127.0.0.1', port: await freePortPair() };
+  const listen = { host: '127.0.0.1', port: await freePort() };
   const configFile = join(folder, 'host.json');
   const document = {
     kind: 'korora/host', version: 1, hostId, access: 'local', hypervisor: 'qemu', stateDir: 'state', runDir: join(testbed.root, 'run', hostId), trustBundle: '../trust.json', tcti,

@@ -89,13 +89,13 @@ export function moveOf(testbed: Testbed, networks: Readonly<Record<HostName, Cha
   };
 }
 
-/** As `client.result`, across Temporal servers that are replaced meanwhile. */
-export async function resultOf({ client }: Testbed, vmId: string, runId: string): Promise<MigrationResult> {
+/** As `client.result`, across Temporal servers that are replaced meanwhile, until it is given up. */
+export async function resultOf({ client }: Testbed, vmId: string, runId: string, isGivenUp = () => false): Promise<MigrationResult> {
   for (;;) {
     try {
       return await client.result(vmId, runId);
     } catch (error) {
-      if (!(error instanceof KororaError) || error.code !== 'TEMPORAL_UNREACHABLE') throw error;
+      if (!(error instanceof KororaError) || error.code !== 'TEMPORAL_UNREACHABLE' || isGivenUp()) throw error;
     }
   }
 }

@@ -37,6 +37,10 @@ export function deaths(count: number, seed: number): readonly Death[] {
 export function deathOf({ who, afterPoints, delayMs }: Death, move: Move) {
   let reached = 0;
   let dying: Promise<void> | null = null;
+  let fail: (error: unknown) => void = () => undefined;
+  /** Rejects where it cannot be done, or what died does not come back. */
+  const failed = new Promise<never>((_, reject) => (fail = reject));
+  failed.catch(() => undefined); // seen by whoever waits for it
   const die = async () => {
     await delay(delayMs);
     await (who === 'temporal' ? move.killTemporal() : move.killWorkers());
@@ -45,10 +49,10 @@ export function deathOf({ who, afterPoints, delayMs }: Death, move: Move) {
     if (NOT_OF_A_MOVE.includes(name)) return 'pass';
     if (reached === afterPoints) {
       dying = die();
-      dying.catch(() => undefined); // told by over()
+      dying.catch(fail);
     }
     reached += 1;
     return 'pass';
   };
-  return { script, hasHappened: () => dying !== null, over: async () => void (await dying) };
+  return { script, hasHappened: () => dying !== null, over: async () => void (await dying), failed };
 }

@@ -107,6 +107,7 @@ interface Stage {
   due: string | null;
   /** Of the last move: settles when its workflow has ended. */
   moving: Promise<unknown>;
+  isGivenUp: boolean;
   close(): Promise<void>;
 }
 
@@ -136,7 +137,7 @@ async function openStage(parts: RigParts): Promise<Stage> {
   try {
     await testbed.client.startVm(vm, 'host-a');
     const unsealed = await firstUnsealing(guest, 'host-a');
-    return { testbed, injector, networks, guest, baseline: await baselineOf(testbed.hosts), owner: 'host-a', state: { lastCount: 0, unsealed }, due: null, moving: Promise.resolve(), close };
+    return { testbed, injector, networks, guest, baseline: await baselineOf(testbed.hosts), owner: 'host-a', state: { lastCount: 0, unsealed }, due: null, moving: Promise.resolve(), isGivenUp: false, close };
   } catch (error) {
     await close();
     throw error;
@@ -165,7 +166,7 @@ async function runTrial(stage: Stage, trial: Trial): Promise<Ended> {
   const death = trial.kind === 'orchestrator' ? deathOf(trial, move) : null;
   const fault = trial.kind === 'orchestrator' ? null : scriptOf(trial, move);
   const accident = injector.follow(death?.script ?? fault?.script ?? null);
-  const { result, codes, runId } = await Promise.race([accident, moveAndWait(stage, move.destination)]);
+  const { result, codes, runId } = await Promise.race([accident, ...(death ? [death.failed] : []), moveAndWait(stage, move.destination)]);
   void injector.follow(null);
   await Promise.race([accident, Promise.all([death?.over(), fault?.over()])]);
 
@@ -237,10 +238,11 @@ function moveAndWait(stage: Stage, destination: HostName): Promise<EndedMove> {
   return moving;
 }
 
-async function startAndWait({ testbed, guest: { vmId } }: Stage, destination: HostName): Promise<EndedMove> {
+async function startAndWait(stage: Stage, destination: HostName): Promise<EndedMove> {
+  const { testbed, guest: { vmId } } = stage;
   const { runId } = await testbed.client.migrate({ vmId, destination });
   try {
-    return { result: await resultOf(testbed, vmId, runId), codes: [], runId };
+    return { result: await resultOf(testbed, vmId, runId, () => stage.isGivenUp), codes: [], runId };
   } catch (error) {
     if (!(error instanceof MigrationFailedError) || !error.result) throw error;
     return { result: error.result, codes: error.failures.map((f) => f.code), runId };
@@ -254,6 +256,7 @@ async function replayProblems(history: Parameters<typeof replay>[0], workflowId:
 /** Ends what still waits on the testbed before the testbed ends: a client that is cut off in mid-call throws where nobody can catch it. */
 async function giveUp(stage: Stage, trial: Promise<unknown> | null): Promise<void> {
   const workflowId = workflowIdOf(stage.guest.vmId);
+  stage.isGivenUp = true;
   await stage.testbed.temporal.workflow.getHandle(workflowId).terminate('the cell failed').catch(() => undefined); // it may have ended
   await within(GIVE_UP_LIMIT_MS, Promise.allSettled([trial, stage.moving]), `${workflowId} is still waited for`).catch((error: unknown) => console.error(problemOf(error)));
   await stage.close();
