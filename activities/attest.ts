@@ -10,7 +10,7 @@ import { parseDocument } from '../domain/documents.js';
 import { KororaError, refuse } from '../domain/failures.js';
 import type { Role, Sha256Hex } from '../domain/ids.js';
 import type { Envelope } from '../domain/envelope.js';
-import { type HostClass, type TrustBundle, hostIn } from '../domain/trust-bundle.js';
+import { type HostClass, type TrustBundle, classOf, hostIn } from '../domain/trust-bundle.js';
 import { admit } from './admission.js';
 import { shownEventLog } from './event-log.js';
 import type { WrappingKeyHandle } from '../tpm/port.js';
@@ -101,11 +101,9 @@ export function createAttestation(services: HostServices, { gatherAhead }: { rea
     const { verifier } = services;
     const peerRole = session.role === 'source' ? 'destination' : 'source';
     const host = hostIn(bundle, session.order[peerRole]);
-    const hostClass = bundle.classes[host.class];
-    if (!hostClass) throw refuse('POLICY_EMPTY', { class: host.class });
     return verifier.appraise({
       host,
-      hostClass,
+      hostClass: classOf(bundle, host),
       evidence,
       role: peerRole,
       migrationId: session.order.migrationId,
@@ -124,10 +122,7 @@ export function createAttestation(services: HostServices, { gatherAhead }: { rea
   }
 
   function policyOf(bundle: TrustBundle): HostClass {
-    const { class: className } = hostIn(bundle, hostId);
-    const hostClass = bundle.classes[className];
-    if (!hostClass || hostClass.pcrs.length === 0) throw refuse('POLICY_EMPTY', { class: className });
-    return hostClass;
+    return classOf(bundle, hostIn(bundle, hostId));
   }
 
   return { openSession, quoteHost, appraisePeer, closeSession };

@@ -5,7 +5,7 @@
 import type { SignedAttestation } from '../domain/attestation.js';
 import { digestOf } from '../domain/canonical.js';
 import type { HostId } from '../domain/ids.js';
-import { hostIn } from '../domain/trust-bundle.js';
+import { classOf, hostIn } from '../domain/trust-bundle.js';
 import type { HostServices } from './services.js';
 
 export interface Statements {
@@ -19,7 +19,7 @@ export function createStatements({ hostId, tpm, verifier, installedBundle }: Hos
   return {
     async sign(document) {
       const { bundle } = await installedBundle();
-      const pcrs = bundle.classes[hostIn(bundle, hostId).class]?.pcrs ?? [];
+      const { pcrs } = classOf(bundle, hostIn(bundle, hostId));
       const { attest, signature } = await tpm.quote(pcrs, Buffer.from(digestOf(document), 'hex'));
       return { attest, signature };
     },

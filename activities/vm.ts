@@ -15,7 +15,7 @@ import { shownEventLog } from './event-log.js';
 import { networkFacts } from './networks.js';
 import { sealKeys } from './vtpm-keys.js';
 import type { HostSurvey, VmSurvey } from '../domain/status.js';
-import { hostIn } from '../domain/trust-bundle.js';
+import { classOf, hostIn } from '../domain/trust-bundle.js';
 import { VmDocument } from '../domain/vm.js';
 import type { InstalledVm } from '../host/vm-store.js';
 import type { HostServices } from './services.js';
@@ -112,7 +112,7 @@ export function createVmActivities(services: HostServices) {
       }
     };
     const installed = await ask(() => services.installedBundle(), null);
-    const hostClass = installed && (await ask(async () => installed.bundle.classes[hostIn(installed.bundle, hostId).class] ?? null, null));
+    const hostClass = installed && (await ask(async () => classOf(installed.bundle, hostIn(installed.bundle, hostId)), null));
     const [facts, swtpm, pcrValues, memory, vmIds] = await Promise.all([
       ask(() => hypervisor.facts(), null),
       vtpms.version(),

@@ -108,6 +108,13 @@ export function hostIn(bundle: TrustBundle, hostId: string): HostEntry {
   return entry;
 }
 
+/** A bundle that was read has it. POLICY_EMPTY of any other. */
+export function classOf({ classes }: TrustBundle, { class: name }: HostEntry): HostClass {
+  const hostClass = classes[name];
+  if (!hostClass) throw refuse('POLICY_EMPTY', { class: name });
+  return hostClass;
+}
+
 function isUnique(values: readonly unknown[]): boolean {
   return new Set(values).size === values.length;
 }

@@ -15,7 +15,7 @@ import { Evidence, type SaidRecord } from '../../domain/evidence.js';
 import { KororaError } from '../../domain/failures.js';
 import { ROLES, type Role, assertNever } from '../../domain/ids.js';
 import type { Order } from '../../domain/order.js';
-import { type HostEntry, type InstalledBundle, installBundle } from '../../domain/trust-bundle.js';
+import { type HostEntry, type InstalledBundle, classOf, hostIn, installBundle } from '../../domain/trust-bundle.js';
 import { createEvidenceVerifier } from '../../tpm/evidence-verifier.js';
 import type { EvidenceVerifier } from '../../tpm/port.js';
 import { type EvidenceReport, ReportBuilder } from './report.js';
@@ -96,9 +96,8 @@ function checkAttestation({ evidence, order, installed, verifier, report }: Case
     else report.leaves(field, 'the move ended before it');
     return;
   }
-  const host = entryOf(installed, order[role]);
-  const hostClass = host && installed.bundle.classes[host.class];
-  if (!host || !hostClass) return report.fails(field, `the bundle has no host ${order[role]}, or not its class`);
+  const host = hostIn(installed.bundle, order[role]);
+  const hostClass = classOf(installed.bundle, host);
   const { verifierNonce } = shown.binding;
   if (shown.eventLog !== null) report.leaves(`${field}.eventLog`, 'nobody signed it: it explains PCR values as far as it adds up to them, and decides nothing');
   const result = verifier.appraise({ host, hostClass, evidence: shown, role, migrationId: order.migrationId, orderDigest: digestOf(order), verifierNonce, isNonceFresh: true });
@@ -115,8 +114,7 @@ function checkVerdict({ evidence, order, installed, verifier, report }: Case): v
     return;
   }
   const { verdict, quote } = statement;
-  const host = entryOf(installed, order.destination);
-  if (!host) return report.fails('verdict', `the bundle has no host ${order.destination}`);
+  const host = hostIn(installed.bundle, order.destination);
   const epoch = order.epoch + 1;
   const isOfTheOrder = report.agrees('verdict.verdict', verdict, { migrationId: order.migrationId, vmId: order.vmId, destination: order.destination, epoch });
   const problem = verifier.quoteProblem({ ak: host.attestationKey, signed: quote, qualifyingData: Buffer.from(digestOf(verdict), 'hex') });
@@ -146,8 +144,8 @@ function checkReceipt({ evidence, order, installed, verifier, report }: Case, ro
   const given = evidence.receipts[role];
   const fields = role === 'source' ? ['rounds', 'timings.source', 'approval', 'limitsChanges'] : ['timings.destination'];
   if (!given) return fields.forEach((field) => report.leaves(field, `${order[role]} gave no receipt`));
-  const host = entryOf(installed, order[role]);
-  if (!host || !verdict) return report.fails(`receipts.${role}`, host ? 'of a move without a verdict' : `the bundle has no host ${order[role]}`);
+  if (!verdict) return report.fails(`receipts.${role}`, 'of a move without a verdict');
+  const host = hostIn(installed.bundle, order[role]);
   const { receipt, quote } = given;
   const named = {
     role, hostId: order[role], migrationId: order.migrationId, vmId: order.vmId, epoch: order.epoch + 1, orderDigest: digestOf(order), verdictDigest: digestOf(verdict.verdict),
@@ -225,10 +223,6 @@ function isSaidBy(report: ReportBuilder, field: string, opened: Parameters<typeo
   const authority = authorize(opened, order, bundle, 'this verifier' as HostEntry['hostId']);
   if (!authority.ok) report.fails(field, `${authority.failure.code}: ${authority.failure.message}`);
   return authority.ok;
-}
-
-function entryOf({ bundle }: InstalledBundle, hostId: string): HostEntry | undefined {
-  return bundle.hosts.find((host) => host.hostId === hostId);
 }
 
 function nameOf({ bundle }: InstalledBundle, by: string): string {

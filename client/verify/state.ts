@@ -9,7 +9,7 @@ import { describeIssues, parseDocument } from '../../domain/documents.js';
 import { Evidence } from '../../domain/evidence.js';
 import { type Failure, KororaError, failure } from '../../domain/failures.js';
 import { ROLES, type Sha256Hex } from '../../domain/ids.js';
-import type { TrustBundle } from '../../domain/trust-bundle.js';
+import { type TrustBundle, classOf, hostIn } from '../../domain/trust-bundle.js';
 import { createEvidenceVerifier } from '../../tpm/evidence-verifier.js';
 
 export interface HostTrial {
@@ -23,10 +23,8 @@ export interface HostTrial {
 }
 
 /** One for each active host, with a new nonce. */
-export function questionsOf({ hosts, classes }: TrustBundle): readonly HostQuestion[] {
-  return hosts
-    .filter(({ status }) => status === 'active')
-    .map(({ hostId, class: name }) => ({ hostId, nonce: randomBytes(32).toString('hex'), pcrs: classes[name]?.pcrs ?? [] }));
+export function questionsOf(bundle: TrustBundle): readonly HostQuestion[] {
+  return bundle.hosts.filter(({ status }) => status === 'active').map((host) => ({ hostId: host.hostId, nonce: randomBytes(32).toString('hex'), pcrs: classOf(bundle, host).pcrs }));
 }
 
 export function tryReply(bundle: TrustBundle, { hostId, nonce }: Pick<HostQuestion, 'hostId' | 'nonce'>, reply: StateReply): HostTrial {
@@ -48,11 +46,9 @@ export function tryEvidence(bundle: TrustBundle, value: unknown): readonly HostT
 }
 
 function tryState(bundle: TrustBundle, hostId: string, state: Pick<HostState, 'quote' | 'pcrValues' | 'eventLog'>, qualifyingDigest: Sha256Hex): Pick<HostTrial, 'referenceSet' | 'failures'> {
-  const host = bundle.hosts.find((entry) => entry.hostId === hostId);
-  const hostClass = host && bundle.classes[host.class];
-  if (!host || !hostClass) return { referenceSet: null, failures: [failure('HOST_UNKNOWN', { host: hostId })] };
   try {
-    return createEvidenceVerifier().appraiseState({ host, hostClass, ...state, bindingDigest: qualifyingDigest });
+    const host = hostIn(bundle, hostId);
+    return createEvidenceVerifier().appraiseState({ host, hostClass: classOf(bundle, host), ...state, bindingDigest: qualifyingDigest });
   } catch (error) {
     if (!(error instanceof KororaError)) throw error;
     return { referenceSet: null, failures: error.failures };
