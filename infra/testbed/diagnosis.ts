@@ -30,6 +30,7 @@ async function openRuns(temporal: Client): Promise<string[]> {
 
 async function logEnds(root: string): Promise<string[]> {
   const names = (await readdir(root, { recursive: true })).filter((name) => name.endsWith('.log'));
+  names.sort((a, b) => Number(b.endsWith('temporal.log')) - Number(a.endsWith('temporal.log'))); // what the others say follows from its end
   const ends = names.map(async (name) => {
     const text = await readFile(join(root, name), 'latin1').catch(() => '');
     return `== ${name}\n${text.trim().split('\n').slice(-LOG_LINES).join('\n')}`;

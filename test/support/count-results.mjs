@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { relative } from 'node:path';
 
-const [LINES, LINE_LENGTH] = [8, 300];
+const [LINES, LINE_LENGTH] = [20, 300];
 const [, , failedBefore, ...files] = process.argv;
 const total = { passed: 0, failed: 0, skipped: 0 };
 for (const file of files) {
