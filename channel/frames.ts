@@ -5,7 +5,7 @@
  *
  *   the source sends        greeting ─CONFIRM─► streaming ─MANIFEST─► awaiting      (DATA while streaming)
  *   the destination sends   greeting ─CONFIRM─► answering ─VERDICT──► over          (GRANT while answering)
- *   KEEPALIVE after the greeting; ABORT at any time ─► over; over: nothing more
+ *   KEEPALIVE after the greeting, of a source that is awaiting: WAITING; ABORT at any time ─► over; over: nothing more
  */
 import type { Role } from '../domain/ids.js';
 import { type KororaError, refuse } from '../domain/failures.js';
@@ -32,6 +32,8 @@ export const FRAMES = {
   /** Canonical JSON of a Verdict. */
   VERDICT: { type: 4, minBytes: 2, maxBytes: CONTROL_LIMIT_BYTES },
   KEEPALIVE: { type: 5, minBytes: 0, maxBytes: 0 },
+  /** The KEEPALIVE of a source that has sent its manifest: a destination that took it for something else would wait for one as long as the source waits for the verdict. */
+  WAITING: { type: 8, minBytes: 0, maxBytes: 0 },
   /** Why the sender gives up: UTF-8 text for people. */
   ABORT: { type: 6, minBytes: 0, maxBytes: CONTROL_LIMIT_BYTES },
   /** u32 BE: so many bytes more may be sent as DATA. */
@@ -48,7 +50,7 @@ const ORDER: Readonly<Record<Role, Readonly<Partial<Record<SenderState, Readonly
   source: {
     greeting: { CONFIRM: 'streaming', ABORT: 'over' },
     streaming: { DATA: 'streaming', KEEPALIVE: 'streaming', MANIFEST: 'awaiting', ABORT: 'over' },
-    awaiting: { KEEPALIVE: 'awaiting', ABORT: 'over' },
+    awaiting: { WAITING: 'awaiting', ABORT: 'over' },
   },
   destination: {
     greeting: { CONFIRM: 'answering', ABORT: 'over' },

@@ -23,7 +23,7 @@ const TICKS_PER_SILENCE_LIMIT = 4;
 /** How many silence limits one frame may take: a length that was changed on its way would swallow KEEPALIVEs for ever. */
 const SILENCE_LIMITS_PER_FRAME = 4;
 const ABORT_REASON_LIMIT_CHARACTERS = 2000;
-const KEEPALIVE = encodeControl('KEEPALIVE');
+const [KEEPALIVE, WAITING] = [encodeControl('KEEPALIVE'), encodeControl('WAITING')];
 
 /** What one end does with frames. May throw a KororaError, which breaks the link. */
 export interface LinkUser {
@@ -52,6 +52,7 @@ export class Link {
   #ticker: NodeJS.Timeout | undefined;
   #hasHeard = false;
   #quietTicks = 0;
+  #signOfLife = KEEPALIVE;
   #decoder!: FrameDecoder;
   #frame: number | null = null;
   #frameTicks = 0;
@@ -87,6 +88,7 @@ export class Link {
     const written = new Promise<void>((resolve, reject) => {
       this.socket.once('close', () => reject(lost('the connection closed')));
       this.post(encodeControl(name, payload), resolve);
+      if (name === 'MANIFEST') this.#signOfLife = WAITING;
     });
     await this.guard(written);
   }
@@ -163,6 +165,7 @@ export class Link {
       case 'CONFIRM':
         return this.#checkConfirmation(payload);
       case 'KEEPALIVE':
+      case 'WAITING':
         return;
       case 'ABORT':
         return this.fail(lost(readable(payload)));
@@ -198,7 +201,7 @@ export class Link {
       this.fail(refuse('CHANNEL_SILENT', { seconds: this.#silenceLimitMs / 1000 }));
     } else if (this.socket.writableLength === 0) {
       // Otherwise bytes are on their way already, and queueing more behind a stuck network would grow without bound.
-      this.socket.write(KEEPALIVE);
+      this.socket.write(this.#signOfLife);
     }
   }
 

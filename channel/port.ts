@@ -11,7 +11,7 @@
  *          ◄──────────────────── MANIFEST
  *   GRANT … ───────────────────────────►                the sink took so much: more may come
  *   VERDICT ───────────────────────────►                a rejection may come before the manifest
- *   either side, any time: ABORT(reason), KEEPALIVE
+ *   either side, any time: ABORT(reason), KEEPALIVE (of a source that has sent its manifest: WAITING)
  */
 import type { Readable, Writable } from 'node:stream';
 import type { MigrationId, NetworkAddress, Sha256Hex } from '../domain/ids.js';

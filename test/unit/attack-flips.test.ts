@@ -31,6 +31,11 @@ it.each([...WIRE_PARTS, ...INSIDE_PARTS])('%s: refused, each by a code that says
   }
 });
 
+it('a manifest that arrives as a piece of the image: the source waits, and says so', async () => {
+  const { problems, codes } = await trials.one({ part: 'manifest header', place: 0, bit: 0 });
+  expect({ problems, codes }).toEqual({ problems: [], codes: ['CHANNEL_FRAME_INVALID'] });
+});
+
 it('the version field of records that are not encrypted is the one thing that nobody looks at; the image is whole all the same', async () => {
   const results = await trials.ignoredBits();
   expect(results.filter(({ problems }) => problems.length > 0)).toEqual([]);

@@ -51,13 +51,13 @@ describe('frame decoder', () => {
     );
     fc.assert(
       fc.property(fc.array(middle, { maxLength: 12 }), fc.uint8Array({ minLength: 2, maxLength: 90 }), fc.array(fc.nat(), { maxLength: 30 }), (frames, manifest, cuts) => {
-        const stream = Buffer.concat([confirm, ...frames.map(([name, payload]) => frame(TYPE[name], payload)), frame(TYPE.MANIFEST, Buffer.from(manifest)), frame(TYPE.KEEPALIVE, 0)]);
+        const stream = Buffer.concat([confirm, ...frames.map(([name, payload]) => frame(TYPE[name], payload)), frame(TYPE.MANIFEST, Buffer.from(manifest)), frame(TYPE.WAITING, 0)]);
         const at = [0, ...cuts.map((cut) => cut % (stream.length + 1)).sort((a, b) => a - b), stream.length];
         const chunks = at.slice(1).map((end, i) => stream.subarray(at[i], end));
         expect(decode('source', chunks)).toEqual(decode('source', [stream]));
         const names = decode('source', chunks).map(([name]) => name);
         expect(names[0]).toBe('CONFIRM');
-        expect(names.slice(-2)).toEqual(['MANIFEST', 'KEEPALIVE']);
+        expect(names.slice(-2)).toEqual(['MANIFEST', 'WAITING']);
       }),
     );
   });
@@ -75,6 +75,9 @@ describe('frame decoder', () => {
     ['a second CONFIRM', 'source', [confirm, confirm]],
     ['DATA after MANIFEST', 'source', [confirm, frame(TYPE.MANIFEST, 2), frame(TYPE.DATA, 1)]],
     ['a second MANIFEST', 'source', [confirm, frame(TYPE.MANIFEST, 2), frame(TYPE.MANIFEST, 2)]],
+    ['KEEPALIVE after MANIFEST', 'source', [confirm, frame(TYPE.MANIFEST, 2), frame(TYPE.KEEPALIVE, 0)]],
+    ['WAITING before MANIFEST', 'source', [confirm, frame(TYPE.DATA, 1), frame(TYPE.WAITING, 0)]],
+    ['WAITING from the destination', 'destination', [confirm, frame(TYPE.WAITING, 0)]],
     ['VERDICT from the source', 'source', [confirm, frame(TYPE.VERDICT, 2)]],
     ['GRANT from the source', 'source', [confirm, frame(TYPE.GRANT, 4)]],
     ['anything after ABORT', 'source', [confirm, frame(TYPE.ABORT, 0), frame(TYPE.KEEPALIVE, 0)]],

@@ -336,6 +336,26 @@ describe('a peer with the right keys that follows no rules', () => {
     expect(await sending).toBe('CHANNEL_LOST');
   });
 
+  it('destination: a source that waits for a verdict on a manifest that never came breaks the channel', async () => {
+    const { incoming, source } = await againstDestination();
+    const receiving = failureOf(incoming.receiveImage(new Sink()));
+    // As a manifest whose type was changed on its way.
+    source.send(TYPE.DATA, Buffer.from('{}'));
+    source.send(TYPE.WAITING);
+    const failure = await receiving;
+    expect([failure.code, failure.message]).toEqual(['CHANNEL_FRAME_INVALID', expect.stringContaining('WAITING from the source while streaming')]);
+  });
+
+  it('source: once its manifest has left, its sign of life is WAITING', async () => {
+    const { outgoing, destination, ends } = await againstSource();
+    await destination.next(TYPE.KEEPALIVE);
+    await outgoing.sendManifest(manifestOf(ends, await outgoing.sendImage(imageOf(Buffer.from('x')))));
+    await destination.next(TYPE.WAITING);
+    const types = destination.received.map(({ type }) => type);
+    expect(types.slice(types.indexOf(TYPE.MANIFEST) + 1).every((type) => type === TYPE.WAITING)).toBe(true);
+    outgoing.abort('done');
+  });
+
   it('source: a verdict with the stream cut right behind it counts', async () => {
     const { outgoing, destination, ends } = await againstSource();
     const summary = await outgoing.sendImage(imageOf(Buffer.from('x')));

@@ -17,7 +17,7 @@ import type { Manifest, Verdict } from '../../domain/manifest.js';
 export const channels = createChannels();
 export const never: AbortSignal = new AbortController().signal;
 export const ANY_PORT = { host: '127.0.0.1', port: 0 };
-export const TYPE = { CONFIRM: 1, DATA: 2, MANIFEST: 3, VERDICT: 4, KEEPALIVE: 5, ABORT: 6, GRANT: 7 };
+export const TYPE = { CONFIRM: 1, DATA: 2, MANIFEST: 3, VERDICT: 4, KEEPALIVE: 5, ABORT: 6, GRANT: 7, WAITING: 8 };
 
 const cleanups: (() => void)[] = [];
 export function cleanUp(): void {

@@ -53,7 +53,7 @@ const joined = (...parts: readonly fc.Arbitrary<readonly Buffer[]>[]) => fc.tupl
 
 /** All that each side may send, in an order that it may send it in. */
 const VALID: Readonly<Record<Role, fc.Arbitrary<Buffer>>> = {
-  source: joined(one('CONFIRM'), frames('DATA', 'KEEPALIVE'), one('MANIFEST'), frames('KEEPALIVE'), one('ABORT')),
+  source: joined(one('CONFIRM'), frames('DATA', 'KEEPALIVE'), one('MANIFEST'), frames('WAITING'), one('ABORT')),
   destination: joined(one('CONFIRM'), frames('GRANT', 'KEEPALIVE'), fc.oneof(one('VERDICT'), one('ABORT'))),
 };
 
