@@ -218,8 +218,8 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
     try {
       return await startTemporalServer({ binary: options.temporalBinary, databaseFile: join(root, 'temporal.db'), logFile: join(root, 'logs/temporal.log'), ...temporalPorts });
     } catch (error) {
-      console.error(problemOf(error));
       if (attempts === 1) throw error;
+      console.error(problemOf(error));
       return startServer(attempts - 1);
     }
   }

@@ -3,6 +3,7 @@
  * back. Nothing waits for it, unlike at a cell's point; how the move ends is open, what must be so afterwards is not.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import { settleable } from '../../../domain/settleable.js';
 import { randomFrom } from '../random.js';
 import type { Script } from './injector.js';
 import type { Move } from './move.js';
@@ -37,10 +38,7 @@ export function deaths(count: number, seed: number): readonly Death[] {
 export function deathOf({ who, afterPoints, delayMs }: Death, move: Move) {
   let reached = 0;
   let dying: Promise<void> | null = null;
-  let fail: (error: unknown) => void = () => undefined;
-  /** Rejects where it cannot be done, or what died does not come back. */
-  const failed = new Promise<never>((_, reject) => (fail = reject));
-  failed.catch(() => undefined); // seen by whoever waits for it
+  const failing = settleable<never>();
   const die = async () => {
     await delay(delayMs);
     await (who === 'temporal' ? move.killTemporal() : move.killWorkers());
@@ -49,10 +47,16 @@ export function deathOf({ who, afterPoints, delayMs }: Death, move: Move) {
     if (NOT_OF_A_MOVE.includes(name)) return 'pass';
     if (reached === afterPoints) {
       dying = die();
-      dying.catch(fail);
+      dying.catch(failing.reject);
     }
     reached += 1;
     return 'pass';
   };
-  return { script, hasHappened: () => dying !== null, over: async () => void (await dying), failed };
+  return {
+    script,
+    hasHappened: () => dying !== null,
+    over: async () => void (await dying),
+    /** Rejects where it cannot be done, or what died does not come back. */
+    failed: failing.promise,
+  };
 }
