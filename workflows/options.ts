@@ -4,18 +4,19 @@
  */
 import { ActivityCancellationType, type ActivityOptions } from '@temporalio/workflow';
 import { hostQueue } from '../domain/steps.js';
+import { LIMITS } from './limits.js';
 
 /** Every activity says that it lives (activities/edge.ts): a dead worker is noticed at any step. */
-const HEARTBEAT_TIMEOUT = '5 s';
-const retry = { initialInterval: '200 ms', backoffCoefficient: 2, maximumInterval: '5 s' } as const;
+const heartbeatTimeout = LIMITS.heartbeat;
+const retry = { initialInterval: '200 ms', backoffCoefficient: 2, maximumInterval: LIMITS.retryPause } as const;
 
 /** A step before the point of no return. A worker that does not take it in time is gone. */
 export const stepOptions = (hostId: string): ActivityOptions => ({
   taskQueue: hostQueue(hostId),
   summary: `on ${hostId}`,
-  scheduleToStartTimeout: '10 s',
+  scheduleToStartTimeout: LIMITS.stepTaken,
   startToCloseTimeout: '60 s',
-  heartbeatTimeout: HEARTBEAT_TIMEOUT,
+  heartbeatTimeout,
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
   retry: { ...retry, maximumAttempts: 3 },
 });
@@ -23,7 +24,7 @@ export const stepOptions = (hostId: string): ActivityOptions => ({
 /** A step that lasts as long as the copy does. */
 export const copyOptions = (hostId: string): ActivityOptions => ({
   ...stepOptions(hostId),
-  scheduleToStartTimeout: '15 s',
+  scheduleToStartTimeout: LIMITS.copyTaken,
   startToCloseTimeout: '24 h',
 });
 
@@ -32,7 +33,7 @@ export const ensureOptions = (hostId: string): ActivityOptions => ({
   taskQueue: hostQueue(hostId),
   summary: `on ${hostId}`,
   startToCloseTimeout: '5 min',
-  heartbeatTimeout: HEARTBEAT_TIMEOUT,
+  heartbeatTimeout,
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
   retry: { ...retry, maximumAttempts: Number.POSITIVE_INFINITY },
 });
@@ -40,7 +41,7 @@ export const ensureOptions = (hostId: string): ActivityOptions => ({
 /** Activities without a host, on the workflow's own queue. */
 export const controlOptions: ActivityOptions = {
   startToCloseTimeout: '30 s',
-  heartbeatTimeout: HEARTBEAT_TIMEOUT,
+  heartbeatTimeout,
   retry: { ...retry, maximumAttempts: Number.POSITIVE_INFINITY },
 };
 
@@ -48,8 +49,8 @@ export const controlOptions: ActivityOptions = {
 export const surveyOptions = (hostId: string): ActivityOptions => ({
   taskQueue: hostQueue(hostId),
   summary: `on ${hostId}`,
-  scheduleToStartTimeout: '3 s',
+  scheduleToStartTimeout: LIMITS.surveyTaken,
   startToCloseTimeout: '30 s',
-  heartbeatTimeout: HEARTBEAT_TIMEOUT,
+  heartbeatTimeout,
   retry: { maximumAttempts: 1 },
 });

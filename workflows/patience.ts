@@ -9,18 +9,14 @@ import { type Failure, type FailureCode, failure, refuse } from '../domain/failu
 import type { HostId } from '../domain/ids.js';
 import type { Order } from '../domain/order.js';
 import { failuresOf, refusing, toApplicationFailure } from './failures.js';
+import { LIMITS } from './limits.js';
 import { fenceUpdate } from './messages.js';
-
-/** How long a host that must answer may be silent before people are told. */
-const SILENT_AFTER = '5 s';
 
 /** A fence that was taken, and when. */
 export interface Fencing extends OpenedDocument<'korora/fence'> {
   readonly atMs: number;
 }
 
-/** How long until a host is asked again that cannot tell what it owns: until people have done something about it. */
-const ASK_AGAIN_AFTER = '5 s';
 const IN_DOUBT: readonly FailureCode[] = ['RECORD_STALE', 'RECORD_UNREADABLE', 'RECORDS_IN_DOUBT'];
 
 interface Wait {
@@ -68,7 +64,7 @@ export class Patience {
     this.wait = wait;
     const answer = wait.asking.run(() => this.untilSure(wait, ask, whenSilent));
     const clock = new CancellationScope();
-    const silence = clock.run(() => sleep(SILENT_AFTER));
+    const silence = clock.run(() => sleep(LIMITS.silence));
     silence.then(() => this.noteSilence(wait, whenSilent), () => undefined);
     try {
       return await answer;
@@ -95,7 +91,7 @@ export class Patience {
         if (!IN_DOUBT.includes(first.code)) throw error;
         wait.doubt = first;
         this.noteSilence(wait, whenSilent);
-        await sleep(ASK_AGAIN_AFTER);
+        await sleep(LIMITS.askAgain);
       }
     }
   }

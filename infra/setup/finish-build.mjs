@@ -17,14 +17,22 @@ for (const file of ['infra/temporal/start-server.mjs', 'temporal/failure-convert
   copyFileSync(path.join(project, file), copy);
 }
 
-const workflows = path.join(project, 'dist/workflows');
-const { code } = await bundleWorkflowCode({
-  workflowsPath: path.join(workflows, 'index.js'),
-  workflowInterceptorModules: [path.join(workflows, 'refusals.js')],
-  failureConverterPath: path.join(project, 'dist/temporal/failure-converter.cjs'),
-  logger: new DefaultLogger('ERROR'),
-});
-writeFileSync(path.join(workflows, 'bundle.js'), code);
+const dist = path.join(project, 'dist');
+const bundles = [
+  { file: 'workflows/bundle.js', alias: {} },
+  // For testbeds alone: with shorter waits.
+  { file: 'infra/testbed/quick-workflows.js', alias: { [path.join(dist, 'workflows/limits.js')]: path.join(dist, 'infra/testbed/quick-limits.js') } },
+];
+for (const { file, alias } of bundles) {
+  const { code } = await bundleWorkflowCode({
+    workflowsPath: path.join(dist, 'workflows/index.js'),
+    workflowInterceptorModules: [path.join(dist, 'workflows/refusals.js')],
+    failureConverterPath: path.join(dist, 'temporal/failure-converter.cjs'),
+    webpackConfigHook: (config) => ({ ...config, resolve: { ...config.resolve, alias: { ...config.resolve?.alias, ...alias } } }),
+    logger: new DefaultLogger('ERROR'),
+  });
+  writeFileSync(path.join(dist, file), code);
+}
 
 chmodSync(path.join(project, 'dist/cli/main.js'), 0o755);
 const link = path.join(project, 'dist/bin/korora');
