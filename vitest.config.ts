@@ -1,17 +1,29 @@
+/** What there is to run, and beside what: test/run.sh and docs/testing.md say when. */
 import { defineConfig } from 'vitest/config';
+import { filesOf, shareAskedFor } from './test/plan.mjs';
 
 const ONE_MINUTE = 60_000;
+/** Most of the time a test on real parts waits, or one of its processes does. */
+const SIDE_BY_SIDE = 3;
+
+const ownTestbeds = filesOf(shareAskedFor(process.env)).filter((name) => !name.startsWith('shared/'));
+const sharedTestbeds = filesOf(shareAskedFor(process.env)).filter((name) => name.startsWith('shared/'));
+const files = (names: readonly string[]) => names.map((name) => `test/e2e/${name}.test.ts`);
+const onTestbeds = { setupFiles: ['test/support/tell-failures.ts'], testTimeout: 5 * ONE_MINUTE, hookTimeout: 5 * ONE_MINUTE, teardownTimeout: ONE_MINUTE, maxConcurrency: 3, maxWorkers: SIDE_BY_SIDE };
 
 export default defineConfig({
   test: {
     projects: [
-      {
-        test: { name: 'unit', include: ['test/unit/**/*.test.ts', 'test/replay/**/*.test.ts'], setupFiles: ['test/support/tell-errors.ts'], testTimeout: 2 * ONE_MINUTE, hookTimeout: 2 * ONE_MINUTE, maxWorkers: 2 },
-      },
-      {
-        // Each file has two hosts, their VMs and a Temporal server of its own: one at a time. Concurrent tests in a file have rigs.
-        test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], setupFiles: ['test/support/tell-failures.ts'], testTimeout: 5 * ONE_MINUTE, hookTimeout: 5 * ONE_MINUTE, fileParallelism: false, maxConcurrency: 3 },
-      },
+      // Node and the packages of package.json, nothing else: `npm run check`.
+      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], setupFiles: ['test/support/tell-errors.ts'], testTimeout: ONE_MINUTE, hookTimeout: ONE_MINUTE, maxWorkers: 2, sequence: { groupOrder: 1 } } },
+      // One part of the house on one real part: QEMU, swtpm, tpm2-tools, systemd.
+      { test: { name: 'parts', include: ['test/parts/**/*.test.ts'], setupFiles: ['test/support/tell-errors.ts'], testTimeout: 2 * ONE_MINUTE, hookTimeout: 2 * ONE_MINUTE, maxWorkers: SIDE_BY_SIDE, sequence: { groupOrder: 2 } } },
+      // The workflows alone: on a real Temporal server with made-up activities, and on recorded histories.
+      { test: { name: 'workflows', include: ['test/workflows/**/*.test.ts', 'test/replay/**/*.test.ts'], testTimeout: 2 * ONE_MINUTE, hookTimeout: 2 * ONE_MINUTE, maxWorkers: SIDE_BY_SIDE, sequence: { groupOrder: 2 } } },
+      // Two hosts with all that belongs to them, for each file …
+      { test: { name: 'e2e', include: files(ownTestbeds), ...onTestbeds, sequence: { groupOrder: 2 } } },
+      // … or for all files that a worker of vitest runs (test/support/shared-testbed.ts).
+      { test: { name: 'shared', include: files(sharedTestbeds), ...onTestbeds, isolate: false, sequence: { groupOrder: 2 } } },
     ],
   },
 });

@@ -40,8 +40,11 @@ export const FOLLOWS: { readonly [P in Phase]: readonly Phase[] } = {
 
 export interface Step {
   readonly phase: Phase;
-  /** Activities that run in parallel. `control` has no host. */
-  readonly does: readonly { readonly on: 'source' | 'destination' | 'control'; readonly activity: string }[];
+  /**
+   * Activities that run in parallel. `control` has no host. `changesNothing`: what a host keeps of the VM and of the move is
+   * the same before and after it, in memory and on disk.
+   */
+  readonly does: readonly { readonly on: 'source' | 'destination' | 'control'; readonly activity: string; readonly changesNothing?: true }[];
   readonly undo: readonly { readonly on: 'source' | 'destination'; readonly activity: string }[];
   /** Why there is no undo, or what the undo rests on. */
   readonly because: string;
@@ -51,16 +54,20 @@ const both = <const A extends string>(activity: A) => [
   { on: 'source', activity },
   { on: 'destination', activity },
 ] as const;
+const bothReading = <const A extends string>(activity: A) => [
+  { on: 'source', activity, changesNothing: true },
+  { on: 'destination', activity, changesNothing: true },
+] as const;
 
 export const STEPS = {
   preflight: {
     phase: 'admitted',
-    does: [{ on: 'source', activity: 'inspectSource' }, { on: 'destination', activity: 'inspectDestination' }],
+    does: [{ on: 'source', activity: 'inspectSource', changesNothing: true }, { on: 'destination', activity: 'inspectDestination', changesNothing: true }],
     undo: [],
     because: 'It only reads.',
   },
   openSessions: { phase: 'attested', does: both('openSession'), undo: both('closeSession'), because: 'A session is keys in memory.' },
-  quote: { phase: 'attested', does: both('quoteHost'), undo: [], because: 'A quote changes nothing.' },
+  quote: { phase: 'attested', does: bothReading('quoteHost'), undo: [], because: 'A quote changes nothing.' },
   appraise: { phase: 'attested', does: both('appraisePeer'), undo: [], because: 'The result lives in the session.' },
   wrap: { phase: 'sealed', does: [{ on: 'source', activity: 'wrapSecrets' }], undo: [], because: 'Only the attested TPM opens what was wrapped.' },
   unwrap: { phase: 'sealed', does: [{ on: 'destination', activity: 'unwrapSecrets' }], undo: [], because: 'The secrets live in the session.' },
@@ -93,7 +100,7 @@ export const STEPS = {
   },
   record: {
     phase: 'retired',
-    does: [...both('giveReceipt'), { on: 'control', activity: 'recordEvidence' }, { on: 'source', activity: 'closeSession' }, { on: 'destination', activity: 'closeSession' }],
+    does: [...bothReading('giveReceipt'), { on: 'control', activity: 'recordEvidence' }, { on: 'source', activity: 'closeSession' }, { on: 'destination', activity: 'closeSession' }],
     undo: [],
     because: 'Evidence of what happened is never taken back.',
   },

@@ -11,8 +11,14 @@ export interface ControlOptions {
   readonly evidenceDir: string;
 }
 
-/** `wrap` stands around the activities: for whoever starts a worker from a program, as HostWrapper does. */
-export async function runControlWorker({ taskQueue, evidenceDir }: ControlOptions, wrap?: (built: ControlActivities) => ControlActivities): Promise<void> {
+/** For whoever starts a worker from a program, as HostWrapper; no command, file or environment reaches it. */
+export interface ControlWrapper {
+  readonly activities?: (built: ControlActivities) => ControlActivities;
+  /** Path of other workflow code than that of the build. */
+  readonly workflowBundle?: string;
+}
+
+export async function runControlWorker({ taskQueue, evidenceDir }: ControlOptions, wrapper: ControlWrapper = {}): Promise<void> {
   keepFilesPrivate();
   const activities = createControlActivities({ evidenceDir });
   const place = await connectWorker();
@@ -22,8 +28,8 @@ export async function runControlWorker({ taskQueue, evidenceDir }: ControlOption
     dataConverter: { ...dataConverter, payloadCodecs: dataConverter.payloadCodecs?.map(forWorkflows) ?? [] },
     taskQueue,
     // Made by the build: bundling at every start takes seconds.
-    workflowBundle: { codePath: fileURLToPath(new URL('../workflows/bundle.js', import.meta.url)) },
-    activities: wrap?.(activities) ?? activities,
+    workflowBundle: { codePath: wrapper.workflowBundle ?? fileURLToPath(new URL('../workflows/bundle.js', import.meta.url)) },
+    activities: wrapper.activities?.(activities) ?? activities,
     shutdownGraceTime: '10 s',
   });
   await runWorker(worker, place, `korora control worker ready on queue ${taskQueue}`);

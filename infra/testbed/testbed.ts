@@ -8,7 +8,6 @@
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Client } from '@temporalio/client';
 import { firstBundle, mayDoAnything } from '../../cli/bundles.js';
 import { connectClient } from '../../cli/context.js';
@@ -28,6 +27,7 @@ import { createDrivers } from '../../workers/hypervisors.js';
 import { startTemporalServer, type TemporalServer } from '../temporal/start-server.mjs';
 import { admitTestbedHost } from './enrolment.js';
 import { type GuestOptions, guestDocument } from './guest-document.js';
+import { built } from './faults/built.js';
 import { type TestbedProcess, endWrittenDown, leaveRunning, pidsBelow, startProcess, writeDown } from './processes.js';
 import type { HostPlace } from './namespaces.js';
 import { inNetwork, withOwnMounts } from './own-mounts.js';
@@ -36,11 +36,16 @@ import { freePort, freePortPair } from './ports.js';
 export { pidsBelow };
 export const TESTBED_PCRS = [0, 2, 4, 7, 14] as const;
 const HOST_CLASS = 'testbed';
-/** The built command, also where this file runs from source under the test runner. */
-const KORORA = fileURLToPath(new URL(import.meta.url.includes('/dist/') ? '../../cli/main.js' : '../../dist/cli/main.js', import.meta.url));
+const KORORA = built('cli/main.js');
 export const KORORA_WORKERS: NonNullable<TestbedOptions['workerCommands']> = {
   host: (configFile) => [KORORA, 'worker', 'host', '--config', configFile],
   control: (evidenceDir) => [KORORA, 'worker', 'control', '--evidence-dir', evidenceDir],
+};
+
+/** They count their peers as silent sooner (quick.ts). */
+export const QUICK_WORKERS: NonNullable<TestbedOptions['workerCommands']> = {
+  host: (configFile) => [process.execPath, '--single-threaded-gc', built('infra/testbed/quick-worker.js'), 'host', configFile],
+  control: (evidenceDir) => [process.execPath, '--single-threaded-gc', built('infra/testbed/quick-worker.js'), 'control', evidenceDir],
 };
 
 export interface TestbedOptions {

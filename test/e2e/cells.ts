@@ -1,8 +1,43 @@
-/** The cells of the fault matrix in `npm test`, each once: where a worker dies after its effect, and where the reply of an undo is lost, on QEMU; else on the fake hypervisor. */
+/**
+ * The cells of the fault matrix in `npm test`: which are tried at this commit, and how they become tests. Each is as in `npm run matrix`,
+ * but for two things: the next cell may stand in for the move that follows a cell, and hosts count as silent sooner (infra/testbed/quick.ts).
+ */
+import { afterAll, expect, it } from 'vitest';
+import { STEPS } from '../../domain/steps.js';
 import { type Cell, allCells } from '../../infra/testbed/faults/cells.js';
+import { type Death, deaths } from '../../infra/testbed/faults/orchestrator.js';
+import type { RigParts, Trial } from '../../infra/testbed/faults/rig.js';
+import { createRigs } from '../../infra/testbed/faults/rigs.js';
+import { SHARES, partOf, shareAskedFor } from '../plan.mjs';
+import { partsFromEnvironment } from './support.js';
 
+const share = shareAskedFor(process.env);
 const cells = allCells().filter(({ notApplicable }) => notApplicable === null);
-const isOnQemu = ({ kind, fault, isUndo }: Cell) => kind === 'activity' && (fault === 'killed-after' || (isUndo && fault === 'reply-lost'));
 
-export const QEMU_CELLS: readonly Cell[] = cells.filter(isOnQemu);
-export const FAKE_CELLS: readonly Cell[] = cells.filter((cell) => !isOnQemu(cell));
+/** The cells of this commit's share; all of them where everything is asked for. */
+export const CELLS: readonly Cell[] = partOf(share, cells);
+
+/** At every commit: of each step one, a different one in each share; and a destination that is lost and fenced, in which a source could come back twice. */
+export const STEP_CELLS: readonly Cell[] = [
+  ...Object.keys(STEPS).map((step) => {
+    const [first, ...others] = cells.filter((cell) => cell.step === step);
+    if (!first) throw new Error(`the fault matrix has no cell of ${step}`);
+    return [first, ...others][((share ?? 1) * Math.ceil((others.length + 1) / SHARES)) % (others.length + 1)] ?? first;
+  }),
+  ...cells.filter(({ kind, place, fault }) => kind === 'write' && place === 'fence' && fault === 'killed-after'),
+];
+
+/** Where the orchestrator dies at a random moment, of each kind: KORORA_SEED has the same ones again. */
+export function deathsOfThisRun(count: number): readonly Death[] {
+  return deaths(count, Number(process.env['KORORA_SEED'] ?? Date.now() % 1_000_000));
+}
+
+/** `rigs`: testbeds at once. */
+export function triesEach(trials: readonly Trial[], hypervisor: RigParts['hypervisor'], rigs: number): void {
+  const tried = createRigs({ ...partsFromEnvironment(), hypervisor, isThrifty: true, pace: 'quick' }, Math.min(rigs, trials.length));
+  afterAll(() => tried.close());
+  it.concurrent.each(trials.map((trial) => [trial.name, trial] as const))('%s', async (_, trial) => {
+    const { problems, diagnosis } = await tried.run(trial);
+    expect(problems, [...problems, diagnosis].join('\n')).toEqual([]);
+  });
+}

@@ -46,7 +46,7 @@ export async function openAskingTestbed(): Promise<{ readonly testbed: Testbed; 
   let injector!: Injector;
   const testbed = await openTestbed(async (root) => {
     injector = await startInjector(`${root}.sock`);
-    return { workerCommands: workersThatAsk(`${root}.sock`) };
+    return { workerCommands: workersThatAsk(`${root}.sock`, 'quick') };
   });
   return { testbed, injector };
 }

@@ -66,7 +66,7 @@ describe('a difference is told', () => {
 
   it('between two real boots, without and with Secure Boot', () => {
     const [off, on] = ['ovmf', 'ovmf-secure-boot'].map((name) => {
-      const { log, pcrValues } = JSON.parse(readFileSync(new URL(`event-logs/${name}.json`, import.meta.url), 'utf8')) as { log: string; pcrValues: Record<string, string> };
+      const { log, pcrValues } = JSON.parse(readFileSync(new URL(`../support/event-logs/${name}.json`, import.meta.url), 'utf8')) as { log: string; pcrValues: Record<string, string> };
       return { log: parseEventLog(Buffer.from(log, 'base64')), pcrValues };
     }) as [{ log: BootLog; pcrValues: Record<string, string> }, { log: BootLog; pcrValues: Record<string, string> }];
     const between = (pcr: number) => explainDifference({ pcr, value: off.pcrValues[pcr], log: off.log, reference: { value: on.pcrValues[pcr], events: eventsBehind(on.log, on.pcrValues) } });

@@ -58,8 +58,8 @@ export interface Cell {
 export function allCells(steps: Readonly<Record<string, Step>> = STEPS): readonly Cell[] {
   return [
     ...Object.entries(steps).flatMap(([step, { does, undo }]) => [
-      ...does.flatMap(({ on, activity }) => stepCells(step as StepName, on, activity, false)),
-      ...undo.flatMap(({ on, activity }) => stepCells(step as StepName, on, activity, true)),
+      ...does.flatMap(({ on, activity, changesNothing = false }) => stepCells(step as StepName, on, activity, { isUndo: false, changesNothing })),
+      ...undo.flatMap(({ on, activity }) => stepCells(step as StepName, on, activity, { isUndo: true, changesNothing: false })),
     ]),
     ...Object.keys(WRITES).flatMap((write) => placeCells('write', write, WRITES[write as WriteName])),
     ...Object.keys(MESSAGES).flatMap((message) => placeCells('message', message, MESSAGES[message as MessageName])),
@@ -71,7 +71,13 @@ export function forSmallGuest(cell: Cell): Cell {
   return cell.fault === 'aborted' && cell.step === 'move' && !cell.isUndo ? { ...cell, outcomes: EITHER } : cell;
 }
 
-function stepCells(step: StepName, on: Side, activity: string, isUndo: boolean): Cell[] {
+interface ActivityKind {
+  readonly isUndo: boolean;
+  readonly changesNothing: boolean;
+}
+
+function stepCells(step: StepName, on: Side, activity: string, kind: ActivityKind): Cell[] {
+  const { isUndo } = kind;
   const key = `${step}: ${on} ${activity}${isUndo ? ' (undo)' : ''}`;
   const cause = isUndo ? known(UNDO_CAUSES, key) : null;
   return (Object.keys(STEP_FAULTS) as StepFault[]).map((fault) => ({
@@ -84,16 +90,23 @@ function stepCells(step: StepName, on: Side, activity: string, isUndo: boolean):
     isUndo,
     cause,
     outcomes: isUndo ? [UNWOUND[cause ?? 'stop-copy-fails']] : outcomesOf(key, fault),
-    notApplicable: whyNot(fault, on, isUndo),
+    notApplicable: whyNot(fault, on, kind),
   }));
 }
 
-function whyNot(fault: StepFault, on: Side, isUndo: boolean): string | null {
+/** Of an activity that changes nothing: before and after its effect are one state, so that these faults are each another one of the table. */
+const ALIKE: { readonly [F in StepFault]?: string } = {
+  'killed-after': 'it changes nothing, so this is: SIGKILL of its worker before its effect',
+  'runs-twice': 'it changes nothing, so a second run finds what the first one found; two at once are: its heartbeats are lost',
+  'reply-lost': 'it changes nothing, so its second try begins where the first one did, as in: its heartbeats are lost',
+};
+
+function whyNot(fault: StepFault, on: Side, { isUndo, changesNothing }: ActivityKind): string | null {
   if (isUndo && fault === 'fails-before') return 'of an undo this is: undo fails once';
   if (isUndo && fault === 'runs-twice') return 'of an undo this is: undo runs twice';
   if (!isUndo && (fault === 'undo-runs-twice' || fault === 'undo-fails-once')) return 'it is no undo';
   if (on === 'control' && fault === 'control-killed') return 'its worker is the control worker: SIGKILL of its worker';
-  return null;
+  return (changesNothing && ALIKE[fault]) || null;
 }
 
 /** Where each undo is reached. */

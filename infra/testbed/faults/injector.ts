@@ -58,9 +58,12 @@ export async function startInjector(socketPath: string): Promise<Injector> {
   };
 }
 
+/** `product`: its own limits; `quick`: those of infra/testbed/quick.ts. */
+export type Pace = 'product' | 'quick';
+
 /** For a testbed whose workers ask the injector on that socket. */
-export function workersThatAsk(socketPath: string): NonNullable<TestbedOptions['workerCommands']> {
-  const worker = (name: string, argument: string) => [process.execPath, '--single-threaded-gc', built(`infra/testbed/faults/${name}.js`), argument, socketPath];
+export function workersThatAsk(socketPath: string, pace: Pace): NonNullable<TestbedOptions['workerCommands']> {
+  const worker = (name: string, argument: string) => [process.execPath, '--single-threaded-gc', built(`infra/testbed/faults/${name}.js`), argument, socketPath, pace];
   return { host: (configFile) => worker('host-worker', configFile), control: (evidenceDir) => worker('control-worker', evidenceDir) };
 }
 

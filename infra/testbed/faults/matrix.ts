@@ -5,6 +5,7 @@
 import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { parseArgs, promisify } from 'node:util';
+import { RECORD_FILE, gitHistory, oldCells } from './age.js';
 import { type Cell, allCells } from './cells.js';
 import { deaths } from './orchestrator.js';
 import { type MatrixRecord, document, json, line, updated } from './report.js';
@@ -14,7 +15,7 @@ import { createRigs } from './rigs.js';
 /** Of each kind. */
 const DEATHS = 50;
 
-const USAGE = `usage: npm run matrix [-- --only PATTERN] [--list] [--record]
+const USAGE = `usage: npm run matrix [-- --only PATTERN] [--older] [--list] [--record]
        npm run matrix -- --only orchestrator [--seed N]
 
   --only PATTERN  cells whose name contains it, or matches it as a regular expression
@@ -22,14 +23,14 @@ const USAGE = `usage: npm run matrix [-- --only PATTERN] [--list] [--record]
   --list          the cells, and why the others cannot be
   --rigs N        so many testbeds at once; default 2
   --hypervisor H  qemu or fake; default qemu
+  --older         those of them that are older on record than the code that they guard
   --record        into docs/fault-matrix.json and docs/fault-matrix.md; without --only all cells and the orchestrator's deaths`;
-
-const RECORD = 'docs/fault-matrix.json';
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
       only: { type: 'string', default: '' },
+      older: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
       record: { type: 'boolean', default: false },
       rigs: { type: 'string', default: '2' },
@@ -45,26 +46,33 @@ async function main(): Promise<number> {
   const isKnown = hypervisor === 'qemu' || hypervisor === 'fake';
   if (values.help || !guestDir || !temporalBinary || !isKnown) return say(USAGE, values.help ? 0 : 2);
   if (values.record && hypervisor === 'fake') return say('only a run on QEMU is recorded: no claim rests on the fake', 2);
-  const run = (trials: readonly Trial[]) => runAll({ guestDir, temporalBinary, hypervisor, isThrifty: false }, trials, Number(values.rigs));
+  const run = (trials: readonly Trial[]) => runAll({ guestDir, temporalBinary, hypervisor, isThrifty: false, pace: 'product' }, trials, Number(values.rigs));
   const dying = deaths(DEATHS, Number(values.seed));
   const [cells, left] = [allCells().filter(({ notApplicable }) => notApplicable === null), allCells().filter(({ notApplicable }) => notApplicable !== null)];
   const pattern = new RegExp(values.only);
-  const isNamed = ({ name }: Cell) => name.includes(values.only) || pattern.test(name);
+  const older = values.older ? new Set((await oldCells((await recorded()).cells, cells, gitHistory('.'))).map(({ name }) => name)) : null;
+  const isNamed = ({ name }: Cell) => (name.includes(values.only) || pattern.test(name)) && (older?.has(name) ?? true);
   if (values.list) return say([...cells.filter(isNamed).map(({ name }) => name), ...left.filter(isNamed).map(({ name, notApplicable }) => `(${name}: ${notApplicable})`)].join('\n'), 0);
   const named: readonly Trial[] = values.only === 'orchestrator' ? dying : cells.filter(isNamed);
-  if (named.length === 0) return say(`no cell is named ${values.only}; --list lists them`, 2);
+  if (named.length === 0) return older ? say('no cell is older than the code that it guards', 0) : say(`no cell is named ${values.only}; --list lists them`, 2);
 
-  const results = await run(values.record && values.only === '' ? [...named, ...dying] : named);
+  // The deaths of the last run stay together.
+  const isDeathDue = values.record && values.only === '' && (older === null || [...older].some((name) => name.startsWith('orchestrator ')));
+  const results = await run(isDeathDue ? [...named, ...dying] : named);
   if (values.record) await record(results, cells, left);
   return judged(results);
 }
 
 async function record(results: readonly CellResult[], cells: readonly Cell[], left: readonly Cell[]): Promise<void> {
-  const before = JSON.parse(await readFile(RECORD, 'utf8').catch(() => '{"cells":[]}')) as Pick<MatrixRecord, 'cells'>;
+  const before = await recorded();
   const commit = (await output('git', 'rev-parse', '--short', 'HEAD')).trim() + ((await output('git', 'status', '--porcelain', '--untracked-files=no')) === '' ? '' : '+');
   const next: MatrixRecord = { versions: await versions(), cells: updated(before.cells, results, { date: new Date().toISOString().slice(0, 10), commit }, cells) };
-  await writeFile(RECORD, json(next));
-  await writeFile(RECORD.replace('.json', '.md'), document(next, cells, left));
+  await writeFile(RECORD_FILE, json(next));
+  await writeFile(RECORD_FILE.replace('.json', '.md'), document(next, cells, left));
+}
+
+async function recorded(): Promise<Pick<MatrixRecord, 'cells'>> {
+  return JSON.parse(await readFile(RECORD_FILE, 'utf8').catch(() => '{"cells":[]}')) as Pick<MatrixRecord, 'cells'>;
 }
 
 /** In the order of the trials, whichever ended first. */

@@ -18,7 +18,7 @@ import { type GuestState, type Problems, copyProblems, evidenceProblems, faultPr
 import { TESTED_GUESTS, consoleGuest } from './console-guest.js';
 import type { TestedGuest, Unsealing } from './guest.js';
 import { msUntilResumed, replay, stepsOf } from './history.js';
-import { type Injector, startInjector, workersThatAsk } from './injector.js';
+import { type Injector, type Pace, startInjector, workersThatAsk } from './injector.js';
 import { type HostName, moveOf, otherHost, resultOf } from './move.js';
 import { type Baseline, baselineOf, remainsOf } from './remains.js';
 import { type Death, deathOf } from './orchestrator.js';
@@ -55,6 +55,7 @@ export interface Rig {
 export interface RigParts extends Pick<TestbedOptions, 'guestDir' | 'temporalBinary'> {
   readonly hypervisor: keyof typeof TESTED_GUESTS;
   readonly isThrifty: boolean;
+  readonly pace: Pace;
 }
 
 export function createRig(parts: RigParts): Rig {
@@ -121,7 +122,7 @@ async function openStage(parts: RigParts): Promise<Stage> {
     networks[hostId as HostName] = network;
     return network.address;
   };
-  const testbed = await startTestbed({ root, ...parts, workerCommands: workersThatAsk(socketPath), channelTap });
+  const testbed = await startTestbed({ root, ...parts, workerCommands: workersThatAsk(socketPath, parts.pace), channelTap });
   // Of this rig alone: a VM of that name on another testbed of this machine could be taken for a stranger.
   const vm = await testbed.guest(`tried-${randomBytes(3).toString('hex')}`, TESTED_GUESTS[parts.hypervisor]);
   const guest = consoleGuest(testbed, vm);

@@ -34,7 +34,7 @@ function byTpm2Tools(log: Buffer) {
 }
 
 describe('the log of a real boot', () => {
-  const recorded = (name: string) => JSON.parse(readFileSync(new URL(`event-logs/${name}.json`, import.meta.url), 'utf8')) as { log: string; pcrValues: Record<string, string> };
+  const recorded = (name: string) => JSON.parse(readFileSync(new URL(`../support/event-logs/${name}.json`, import.meta.url), 'utf8')) as { log: string; pcrValues: Record<string, string> };
 
   it.each(['seabios', 'ovmf', 'ovmf-secure-boot'])('of %s adds up to every value of its TPM but that of PCR 10, which the kernel extends', (name) => {
     const { log: base64, pcrValues } = recorded(name);

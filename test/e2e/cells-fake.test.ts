@@ -1,0 +1,8 @@
+/**
+ * A share of the fault matrix with the fake hypervisor in QEMU's place: hosts' TPMs, channel, records, workers and Temporal are real.
+ * It guards the orchestration; no promise rests on it: the same cells on QEMU are those of cells-qemu.test.ts and `npm run matrix`.
+ */
+import { CELLS, triesEach } from './cells.js';
+
+// A fake cell mostly waits.
+triesEach(CELLS, 'fake', 3);
