@@ -1,9 +1,9 @@
 /** What the client of a guest's echo service sees: every line that came back, and when. */
 import type { ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Namespaces } from './namespaces.js';
+import { until } from './until.js';
 
 /** The built program, also where this file runs from source under the test runner. */
 const CLIENT = fileURLToPath(new URL(import.meta.url.includes('/dist/') ? './echo-client.js' : '../../dist/infra/testbed/echo-client.js', import.meta.url));
@@ -18,7 +18,7 @@ export interface EchoClient {
   readonly echoes: readonly Echo[];
   /** Why the one connection ended; null while it stands. */
   readonly ended: string | null;
-  /** Resolves when `count` more lines than now have come back; rejects where the connection ended or nothing came for `timeoutMs`. */
+  /** Resolves when `count` more lines than now have come back; rejects where the connection ended, or they have not after `timeoutMs`. */
   untilMore(count: number, timeoutMs?: number): Promise<void>;
   stop(): Promise<void>;
 }
@@ -41,10 +41,11 @@ export function openEchoClient({ inClient }: Namespaces, address: string): EchoC
     },
     async untilMore(count, timeoutMs = 60_000) {
       const wanted = echoes.length + count;
-      for (const end = Date.now() + timeoutMs; echoes.length < wanted; await delay(POLL_MS)) {
-        if (ended !== null) throw new Error(`the connection ended: ${ended}`);
-        if (Date.now() > end) throw new Error(`only ${echoes.length} of ${wanted} lines came back`);
-      }
+      const cameBack = () => {
+        if (ended !== null && echoes.length < wanted) throw new Error(`the connection ended: ${ended}`);
+        return echoes.length;
+      };
+      await until(`${wanted} lines to come back`, cameBack, (lines) => lines >= wanted, { limitMs: timeoutMs, everyMs: POLL_MS });
     },
     async stop() {
       child.kill('SIGTERM');

@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import type { VmSurvey } from '../../domain/status.js';
+import { endOfMove } from './end-of-move.js';
 import { type GuestConsole, countsIn, firstGap, openGuestConsole, unsealsIn } from './guest-console.js';
 import type { Testbed } from './testbed.js';
 
@@ -17,6 +18,8 @@ export interface FleetVm {
   said: string;
 }
 
+/** With many others at once. */
+const MOVE_LIMIT_MS = 600_000;
 const GUEST = { memoryMib: 1, dirtyMibPerSecond: 1, tickMs: 250 };
 
 export async function startOne(testbed: Testbed, vmId: string, host: HostName): Promise<FleetVm> {
@@ -30,7 +33,7 @@ export async function startOne(testbed: Testbed, vmId: string, host: HostName): 
 export async function moveOne(testbed: Testbed, vm: FleetVm): Promise<void> {
   const destination = vm.host === 'host-a' ? 'host-b' : 'host-a';
   const { runId } = await testbed.client.migrate({ vmId: vm.vmId, destination });
-  await testbed.client.result(vm.vmId, runId);
+  await endOfMove(testbed.client, vm.vmId, runId, MOVE_LIMIT_MS);
   await vm.console.close();
   vm.said += vm.console.text();
   vm.host = destination;

@@ -3,7 +3,8 @@
  * so that what was written before the file was removed is still read.
  */
 import { type FileHandle, open } from 'node:fs/promises';
-import { setTimeout as delay } from 'node:timers/promises';
+import { problemOf } from '../../domain/failures.js';
+import { until } from './until.js';
 
 export interface Unsealed {
   readonly secretSha256: string;
@@ -43,13 +44,7 @@ export async function openGuestConsole(path: string, timeoutMs = 10_000): Promis
     counts: () => countsIn(text),
     unseals: () => unsealsIn(text),
     async until(isTrue, what, limitMs = 60_000) {
-      const end = Date.now() + limitMs;
-      for (;;) {
-        await read();
-        if (isTrue(console)) return;
-        if (Date.now() > end) throw new Error(`the guest did not get there: ${what}; its console ends with\n${text.slice(-600)}`);
-        await delay(POLL_MS);
-      }
+      await until(`the guest: ${what}`, read, () => isTrue(console), { limitMs, everyMs: POLL_MS, tell: () => `the end of its console\n${text.slice(-600)}` });
     },
     async close() {
       await read();
@@ -84,14 +79,7 @@ export function firstGap(counts: readonly number[]): { readonly after: number; r
   return null;
 }
 
-async function openWhenThere(path: string, timeoutMs: number): Promise<FileHandle> {
-  const end = Date.now() + timeoutMs;
-  for (;;) {
-    try {
-      return await open(path, 'r');
-    } catch (error) {
-      if (Date.now() > end) throw error;
-      await delay(POLL_MS);
-    }
-  }
+async function openWhenThere(path: string, limitMs: number): Promise<FileHandle> {
+  const opened = () => open(path, 'r').catch((error: unknown) => problemOf(error));
+  return until<FileHandle | string, FileHandle>(`the console ${path}`, opened, (file) => typeof file !== 'string', { limitMs, everyMs: POLL_MS });
 }

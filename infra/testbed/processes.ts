@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
 import { readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { answered } from './until.js';
 
 export interface TestbedProcess {
   readonly name: string;
@@ -99,17 +100,14 @@ async function untilReady(spec: ProcessSpec, child: ChildProcess, exited: Promis
       if (said.includes(spec.readyText)) resolve();
     });
   });
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${spec.name} did not get ready in ${READY_TIMEOUT_MS / 1000} s; see ${spec.logFile}`)), READY_TIMEOUT_MS);
-  });
   const ended = exited.then(async (code) => {
-    throw new Error(`${spec.name} ended with ${code}: ${(await readFile(spec.logFile, 'utf8').catch(() => '')).slice(-1500)}`);
+    throw new Error(`${spec.name} ended with ${code}: ${await logEnd(spec)}`);
   });
-  try {
-    await Promise.race([ready, late, ended]);
-  } finally {
-    clearTimeout(timer);
-    ended.catch(() => undefined);
-  }
+  ended.catch(() => undefined);
+  const tell = async () => `the end of ${spec.logFile}\n${await logEnd(spec)}`;
+  await answered(`${spec.name} to say "${spec.readyText.trim()}"`, Promise.race([ready, ended]), { limitMs: READY_TIMEOUT_MS, tell });
+}
+
+async function logEnd({ logFile }: ProcessSpec): Promise<string> {
+  return (await readFile(logFile, 'utf8').catch(() => '')).slice(-1500);
 }

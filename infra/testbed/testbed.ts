@@ -224,7 +224,7 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
       return await startTemporalServer({ binary: options.temporalBinary, databaseFile: join(root, 'temporal.db'), logFile: join(root, 'logs/temporal.log'), ...temporalPorts });
     } catch (error) {
       if (attempts === 1) throw error;
-      console.error(problemOf(error));
+      console.error(`the Temporal server of ${root} did not start and is started again: ${problemOf(error)}`);
       return startServer(attempts - 1);
     }
   }
@@ -250,6 +250,7 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
       return { ...(await ensureTestbedTpm(tpmSpec(hostId, tpmPort))), tpmPort };
     } catch (error) {
       if (attempts === 1) throw error;
+      console.error(`the TPM of ${hostId} of ${root} did not start on port ${tpmPort} and is started again on another: ${problemOf(error)}`);
       return startTpm(hostId, attempts - 1);
     }
   }

@@ -16,6 +16,7 @@ import { DEFAULT_LIMITS } from '../../domain/progress.js';
 import type { Hold } from '../../domain/status.js';
 import { CONTROL_QUEUE } from '../../domain/steps.js';
 import type { VmDocument } from '../../domain/vm.js';
+import { endOfMove } from '../../infra/testbed/end-of-move.js';
 import type { GuestConsole } from '../../infra/testbed/guest-console.js';
 import { type Testbed, pidsBelow } from '../../infra/testbed/testbed.js';
 import { type Rogue, openRogue } from '../../infra/testbed/attacks/rogue.js';
@@ -254,7 +255,7 @@ describe('a move that waits for an approval', () => {
 describe('what went through Temporal once', () => {
   it('moves nothing a second time', async () => {
     const back = await testbed.client.migrate({ vmId, destination: 'host-a' });
-    await testbed.client.result(vmId, back.runId);
+    await endOfMove(testbed.client, vmId, back.runId);
     await runsOnlyOn('host-a', 3);
     const { events } = await testbed.temporal.workflow.getHandle(back.workflowId, back.runId).fetchHistory();
     const payload = events?.[0]?.workflowExecutionStartedEventAttributes?.input?.payloads?.[0]?.data;
@@ -265,7 +266,7 @@ describe('what went through Temporal once', () => {
     // From host-b, which retired the VM.
     expect(await failedAgain(again())).toContain('VM_UNKNOWN');
     const there = await testbed.client.migrate({ vmId, destination: 'host-b' });
-    await testbed.client.result(vmId, there.runId);
+    await endOfMove(testbed.client, vmId, there.runId);
     // From host-b, which owns it again: the order is not over its time, and its tombstone is gone.
     await runsOnlyOn('host-b', 4);
     expect(await failedAgain(again())).toContain('ORDER_STALE');

@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { endOfMove } from '../../infra/testbed/end-of-move.js';
 import { type ChannelTap, tapChannel } from '../../infra/testbed/channel-tap.js';
 import { countsIn, firstGap, unsealsIn } from '../../infra/testbed/guest-console.js';
 import type { Testbed } from '../../infra/testbed/testbed.js';
@@ -89,7 +90,7 @@ it.each<{ readonly killed: HostName; readonly vmId: string }>([
   const before = atA.counts().at(-1) ?? 0;
   await atA.until((c) => (c.counts().at(-1) ?? 0) > before + 5, 'counting while the worker is gone');
   await testbed.restartWorker(killed);
-  const { result } = await failedMove(testbed.client.result(vmId, runId));
+  const { result } = await failedMove(endOfMove(testbed.client, vmId, runId));
   expect(result?.outcome).toMatchObject({ kind: 'source-resumed', runsOn: 'host-a' });
   await runsOnlyOn(vmId, 'host-a');
   expect((await moveTo(testbed, vmId, 'host-b')).outcome).toMatchObject({ kind: 'moved', runsOn: 'host-b' });

@@ -5,13 +5,14 @@
  */
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { endOfMove } from '../../infra/testbed/end-of-move.js';
 import { type ChannelSwitch, type Direction, openChannelSwitch } from '../../infra/testbed/channel-switch.js';
 import { type GuestConsole, firstGap } from '../../infra/testbed/guest-console.js';
 import { openSigned } from '../../domain/authority.js';
 import type { FailureCode } from '../../domain/failures.js';
 import { pidsBelow } from '../../infra/testbed/testbed.js';
 import type { Testbed } from '../../infra/testbed/testbed.js';
-import { consoleOn, evidenceOf, failedMove, moveTo, openTestbed, recordAt, startGuest, untilStatus } from './support.js';
+import { consoleOn, evidenceOf, failedMove, moveTo, openTestbed, recordAt, startGuest, untilNextAction } from './support.js';
 
 let testbed: Testbed;
 const networks: ChannelSwitch[] = [];
@@ -50,7 +51,7 @@ it.each<{ readonly name: string; readonly vmId: string; readonly hasDisk: boolea
 
   const early = await failedMove(testbed.client.fence(vmId, { host: 'host-b', reason: 'too early' }));
   expect(early.codes).toEqual(['NOTHING_TO_FENCE']);
-  const doubt = await untilStatus(testbed, vmId, runId, ({ nextAction }) => nextAction !== null);
+  const doubt = await untilNextAction(testbed, vmId, runId);
   await powerOff.done;
   expect(doubt.phase).toBe('in-doubt');
   expect(doubt.nextAction).toContain('Bring the worker of host-b back');
@@ -62,7 +63,7 @@ it.each<{ readonly name: string; readonly vmId: string; readonly hasDisk: boolea
 
   const stoppedAt = guest.counts().at(-1) ?? 0;
   await testbed.client.fence(vmId, { host: 'host-b', reason: 'its power is cut' });
-  const { codes, result } = await failedMove(testbed.client.result(vmId, runId));
+  const { codes, result } = await failedMove(endOfMove(testbed.client, vmId, runId));
   expect(codes).toContain('HOST_FENCED');
   expect(result?.outcome).toMatchObject({ kind: 'source-resumed', runsOn: 'host-a' });
   if (!result) throw new Error('no result');
@@ -104,12 +105,12 @@ it('a destination that loses power after it accepted, and comes back, owns a VM 
   const { vm, console: guest } = await startGuest(testbed, 'dropped', 'host-a');
   powerOff = { when: (direction) => direction === 'to source' && recordAt(testbed, 'host-b', 'dropped').state === 'owner', done: Promise.resolve() };
   const { runId } = await testbed.client.migrate({ vmId: 'dropped', destination: 'host-b' });
-  await untilStatus(testbed, 'dropped', runId, ({ nextAction }) => nextAction !== null);
+  await untilNextAction(testbed, 'dropped', runId);
   await powerOff.done;
   networks.forEach((network) => network.mend());
   await testbed.restartWorker('host-b');
 
-  const { codes, result } = await failedMove(testbed.client.result('dropped', runId));
+  const { codes, result } = await failedMove(endOfMove(testbed.client, 'dropped', runId));
   expect(codes).toEqual(['VM_NOT_RUNNING']);
   expect(result?.outcome).toMatchObject({ kind: 'moved', runsOn: null, failures: [{ code: 'VM_NOT_RUNNING' }] });
   if (!result) throw new Error('the move has no result');
@@ -130,7 +131,7 @@ it.each([
   const { console: guest } = await startGuest(testbed, vmId, 'host-a', { hasDisk: false });
   powerOff = { when: (direction) => direction === 'to destination' && recordAt(testbed, 'host-a', vmId).state === 'relinquished', done: Promise.resolve() };
   const { runId } = await testbed.client.migrate({ vmId, destination: 'host-b' });
-  await untilStatus(testbed, vmId, runId, ({ nextAction }) => nextAction !== null);
+  await untilNextAction(testbed, vmId, runId);
   await powerOff.done;
   await testbed.temporal.workflow.getHandle(`migrate-${vmId}`).terminate('a test');
   const stoppedAt = guest.counts().at(-1) ?? 0;

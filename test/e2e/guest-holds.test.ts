@@ -22,6 +22,7 @@ import { type EchoClient, longestGapMs, openEchoClient } from '../../infra/testb
 import { type GuestConsole, countsIn, firstGap } from '../../infra/testbed/guest-console.js';
 import { BRIDGE, type Namespaces, SWITCH_PORTS, createNamespaces, whyNoNamespaces } from '../../infra/testbed/namespaces.js';
 import type { Testbed } from '../../infra/testbed/testbed.js';
+import { answered, until } from '../../infra/testbed/until.js';
 import { type HostName, consoleOn, evidenceOf, failedMove, moveTo, openTestbed, startGuest } from './support.js';
 
 const run = promisify(execFile);
@@ -194,7 +195,7 @@ describe.skipIf(obstacle !== null)('a guest with a client and a disk', () => {
 
   async function expectDiskGoesOn(): Promise<void> {
     const before = onDisk.at(-1) ?? 0;
-    await expect.poll(() => counterOn(vm), { timeout: 30_000 }).toBeGreaterThan(before);
+    await until(`its disk to say more than ${before}`, () => counterOn(vm), (counter) => counter > before, { limitMs: 30_000 });
     onDisk.push(await counterOn(vm));
     expect(onDisk).toEqual([...onDisk].sort((x, y) => x - y));
     expect(new Set(onDisk).size).toBeGreaterThan(3);
@@ -249,7 +250,8 @@ async function otherQemu(disk: string): Promise<{ readonly isOpened: boolean; re
   child.stdin?.end('quit\n');
   let complaint = '';
   child.stderr?.on('data', (text: string) => (complaint += text));
-  const exitCode = await new Promise<number | null>((resolve) => child.once('close', resolve));
+  const closed = new Promise<number | null>((resolve) => child.once('close', resolve));
+  const exitCode = await answered('the end of another QEMU on the disk', closed, { tell: () => complaint });
   return { isOpened: exitCode === 0, complaint };
 }
 
@@ -277,7 +279,7 @@ async function watchFrames(namespace: string): Promise<FrameWatch> {
     });
     child.once('exit', (code) => reject(new Error(`frames.pl ended with ${code}`)));
   });
-  await ready;
   ready.catch(() => undefined);
+  await answered('frames.pl to listen', ready);
   return { fromVm: () => seen, stop: () => void child.kill('SIGTERM') };
 }

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Evidence } from '../../domain/evidence.js';
 import { DEFAULT_LIMITS } from '../../domain/progress.js';
+import { endOfMove } from '../../infra/testbed/end-of-move.js';
 import { countsIn, firstGap, unsealsIn } from '../../infra/testbed/guest-console.js';
 import { KORORA_WORKERS, type Testbed } from '../../infra/testbed/testbed.js';
 import { KororaError } from '../../domain/failures.js';
@@ -46,7 +47,7 @@ describe('a VM that moves to host-b and back', () => {
     await untilCopying(testbed, 'pilgrim');
     await testbed.client.setLimits('pilgrim', { maxRounds: 99 });
     await testbed.client.approve('pilgrim', { reason: 'a test wants it' });
-    there = await evidenceOf(await testbed.client.result('pilgrim', started.runId));
+    there = await evidenceOf(await endOfMove(testbed.client, 'pilgrim', started.runId));
     const lastAtA = atA.counts().at(-1) ?? 0;
     const atB = await consoleOn(testbed, 'pilgrim', 'host-b');
     await atB.until((c) => c.unseals().some((u) => u.count > lastAtA), 'an unsealing at host-b');
@@ -172,7 +173,7 @@ describe('what a host and the control worker keep', () => {
     expect(second.filter((path) => first.includes(path))).toEqual([]);
     expect([...seen].sort()).toEqual(['file', 'folder', 'socket']);
     await testbed.client.abort('moving', 'it was looked at');
-    const { result } = await failedMove(testbed.client.result('moving', runId));
+    const { result } = await failedMove(endOfMove(testbed.client, 'moving', runId));
     expect(await openIn(result?.evidencePath ?? '')).toEqual([]);
     await Promise.all([running.console.close(), moving.console.close()]);
   });
@@ -190,7 +191,7 @@ describe('while the rounds of a move run', () => {
 
     const before = guest.counts().at(-1) ?? 0;
     await testbed.client.abort('busy', 'a test wanted it');
-    const { codes, result, error } = await failedMove(testbed.client.result('busy', first.runId));
+    const { codes, result, error } = await failedMove(endOfMove(testbed.client, 'busy', first.runId));
     expect(codes).toEqual(['ABORTED']);
     expect(error.message).toContain('a test wanted it');
     expect(result?.outcome).toMatchObject({ kind: 'source-resumed', runsOn: 'host-a' });

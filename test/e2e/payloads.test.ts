@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Context } from '@temporalio/activity';
 import { type Client, type WorkflowHandle, WorkflowUpdateFailedError } from '@temporalio/client';
-import type { PayloadCodec } from '@temporalio/common';
+import type { PayloadCodec, Workflow } from '@temporalio/common';
 import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkflowBundle, bundleWorkflowCode } from '@temporalio/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { connectClient } from '../../cli/context.js';
@@ -18,6 +18,7 @@ import { KororaError } from '../../domain/failures.js';
 import { type Authority, makeAuthority } from '../../infra/testbed/certificates.js';
 import { built } from '../../infra/testbed/faults/built.js';
 import { type TemporalFront, startTemporalFront } from '../../infra/testbed/temporal-front.js';
+import { answered, until } from '../../infra/testbed/until.js';
 import { type TemporalServer, startTemporalServer } from '../../infra/temporal/start-server.mjs';
 import { forWorkflows } from '../../temporal/payload-codec.js';
 import { connectionOptionsOf, readTemporalPlace } from '../../temporal/place.js';
@@ -116,8 +117,13 @@ async function startWorker(taskQueue: string, change: (codec: PayloadCodec) => P
   return end;
 }
 
+const eventsOf = async (handle: WorkflowHandle) => (await handle.fetchHistory()).events ?? [];
+const endTold = async (handle: WorkflowHandle) => JSON.stringify((await eventsOf(handle)).slice(-3));
+/** Its result, waited for no longer than a limit; past it, with the end of its history. */
+const endOf = <T extends Workflow>(handle: WorkflowHandle<T>) => answered(`the end of ${handle.workflowId}`, handle.result(), { tell: () => endTold(handle) });
+
 const codeOf = (asked: Promise<unknown>): Promise<string> =>
-  asked.then(
+  answered('what is asked for', asked).then(
     () => 'done',
     (error: unknown) => {
       const told = fromTemporal(error, 'of-the-test');
@@ -171,13 +177,13 @@ describe('with a payload key', () => {
   it('Temporal sees no word of arguments, results, heartbeats, updates, queries, summaries, details, memos and failures', async () => {
     const before = front.calls().length;
     const asked = await asking(client);
-    expect(await asked.result()).toEqual({ said: WORD });
+    expect(await endOf(asked)).toEqual({ said: WORD });
     expect((await asked.describe()).memo).toEqual({ WORD });
     const listening = await client.workflow.start<typeof listens>('listens', { taskQueue: 'workflows', workflowId: `listens-${randomUUID()}` });
     expect(await listening.executeUpdate(saying, { args: [WORD] })).toBe(`heard ${WORD}`);
     expect(await listening.query(heard)).toEqual([WORD]);
     await listening.executeUpdate(telling, { args: ['end'] });
-    expect(await listening.result()).toEqual([WORD, 'end']);
+    expect(await endOf(listening)).toEqual([WORD, 'end']);
     await expect(client.workflow.execute<typeof fails>('fails', { taskQueue: 'workflows', workflowId: `fails-${randomUUID()}`, args: [WORD] })).rejects.toMatchObject({
       cause: { type: 'TEST', message: `it says ${WORD}`, details: [WORD], cause: { message: `because of ${WORD}` } },
     });
@@ -203,13 +209,13 @@ describe('with a payload key', () => {
 
   it('arguments that were made for another workflow end the new one', async () => {
     const asked = await asking(client);
-    await asked.result();
+    await endOf(asked);
     const { events } = await asked.fetchHistory();
     const { input, workflowType, taskQueue } = events?.[0]?.workflowExecutionStartedEventAttributes ?? {};
     const workflowId = `asks-${randomUUID()}`;
     const { namespace } = client.options;
     await client.workflowService.startWorkflowExecution({ namespace, requestId: randomUUID(), workflowId, workflowType: workflowType ?? null, taskQueue: { name: taskQueue?.name ?? '' }, input: input ?? null });
-    expect(await codeOf(client.workflow.getHandle(workflowId).result())).toBe('PAYLOAD_FOREIGN');
+    expect(await codeOf(endOf(client.workflow.getHandle(workflowId)))).toBe('PAYLOAD_FOREIGN');
   });
 
   it('arguments of an activity that were made for another workflow are refused by its worker', async () => {
@@ -217,15 +223,15 @@ describe('with a payload key', () => {
       ...codec,
       encode: (payloads, context) => codec.encode(payloads, context?.type === 'activity' ? { ...context, workflowId: 'another' } : context),
     }));
-    expect(await (await asking(client, 'confused')).result()).toEqual({ said: 'PAYLOAD_FOREIGN' });
+    expect(await endOf(await asking(client, 'confused'))).toEqual({ said: 'PAYLOAD_FOREIGN' });
   });
 
   it('a command without the key, or with another, ends as a refusal on both sides', async () => {
     const [plain, other] = [await asking(keyless), await asking(strangers)];
-    expect(await codeOf(client.workflow.getHandle(plain.workflowId).result())).toBe('PAYLOAD_NOT_ENCRYPTED');
-    expect(await codeOf(client.workflow.getHandle(other.workflowId).result())).toBe('PAYLOAD_KEY_UNKNOWN');
+    expect(await codeOf(endOf(client.workflow.getHandle(plain.workflowId)))).toBe('PAYLOAD_NOT_ENCRYPTED');
+    expect(await codeOf(endOf(client.workflow.getHandle(other.workflowId)))).toBe('PAYLOAD_KEY_UNKNOWN');
     expect([await typeOfEnd(plain), await typeOfEnd(other)]).toEqual(['PAYLOAD_NOT_ENCRYPTED', 'PAYLOAD_KEY_UNKNOWN']);
-    expect([await codeOf(plain.result()), await codeOf(other.result())]).toEqual(['PAYLOAD_KEY_UNKNOWN', 'PAYLOAD_KEY_UNKNOWN']);
+    expect([await codeOf(endOf(plain)), await codeOf(endOf(other))]).toEqual(['PAYLOAD_KEY_UNKNOWN', 'PAYLOAD_KEY_UNKNOWN']);
   });
 
   it('an update without the key is refused, and the workflow goes on', async () => {
@@ -234,7 +240,7 @@ describe('with a payload key', () => {
     expect(refused).not.toBeInstanceOf(WorkflowUpdateFailedError);
     expect(await codeOf(Promise.reject(refused as Error))).toBe('PAYLOAD_KEY_UNKNOWN');
     await listening.executeUpdate(saying, { args: ['end'] });
-    expect(await listening.result()).toEqual(['end']);
+    expect(await endOf(listening)).toEqual(['end']);
   });
 
   it('a worker that comes without the key keeps a running workflow back, and does not end it', async () => {
@@ -242,18 +248,13 @@ describe('with a payload key', () => {
     gate = new Promise((resolve) => (open = resolve));
     const endFirst = await startWorker('replaced');
     const asked = await asking(client, 'replaced');
-    await until(async () => (await asked.describe()).raw.pendingActivities?.[0]?.state === 2);
+    await until('its activity to run', async () => (await asked.describe()).raw.pendingActivities ?? [], ([activity]) => activity?.state === 2);
     await endFirst();
     const endKeyless = await startWorker('replaced', undefined, { ...environment, KORORA_PAYLOAD_KEY: '' });
     open();
-    await until(async () => (await asked.fetchHistory()).events?.some((event) => event.workflowTaskFailedEventAttributes));
+    await until('a failed workflow task', () => eventsOf(asked), (events) => events.some((event) => event.workflowTaskFailedEventAttributes), { tell: () => endTold(asked) });
     await endKeyless();
     await startWorker('replaced');
-    expect(await asked.result()).toEqual({ said: WORD });
+    expect(await endOf(asked)).toEqual({ said: WORD });
   });
 });
-
-/** Asks again as soon as it is answered. */
-async function until(isSo: () => Promise<boolean | undefined>): Promise<void> {
-  while (!(await isSo()));
-}

@@ -8,13 +8,14 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { connectClient } from '../../cli/context.js';
+import { endOfMove } from '../../infra/testbed/end-of-move.js';
 import { makeAuthority } from '../../infra/testbed/certificates.js';
 import { built } from '../../infra/testbed/faults/built.js';
 import { type TemporalFront, startTemporalFront } from '../../infra/testbed/temporal-front.js';
 import { type Testbed, pidsBelow } from '../../infra/testbed/testbed.js';
 import { readTemporalPlace } from '../../temporal/place.js';
 import { Forms, type Place, filesBelow, findings, processes } from '../support/secret-search.js';
-import { evidenceOf, openTestbed, startGuest } from './support.js';
+import { evidenceOf, openTestbed, startGuest, untilView } from './support.js';
 
 const VM = `vault-${randomBytes(4).toString('hex')}`;
 const REASON = `because ${randomUUID()}`;
@@ -54,14 +55,12 @@ beforeAll(async () => {
   const { console: guest } = await startGuest(testbed, VM, 'host-a');
   await guest.close();
   const { runId } = await testbed.client.migrate({ vmId: VM, destination: 'host-b', requiresApproval: true });
-  for await (const { status, progress } of testbed.client.watch(VM, runId)) {
-    ({ migrationId } = status);
-    if (status.awaits === 'approval' && progress) break;
-  }
+  const waiting = await untilView(testbed, VM, runId, 'the wait for its approval, while it is copied', ({ status, progress }) => status.awaits === 'approval' && progress !== null);
+  ({ migrationId } = waiting.status);
   files.push(...(await filesBelow(testbed.root)).map(({ name, bytes }) => ({ name: `${name}, while it was copied`, bytes })));
   running = await processes([...(await pidsBelow(testbed.root)), testbed.control.pid, ...Object.values(testbed.hosts).map(({ worker }) => worker.pid)]);
   await testbed.client.approve(VM, { reason: REASON });
-  const result = await testbed.client.result(VM, runId);
+  const result = await endOfMove(testbed.client, VM, runId);
   expect((await evidenceOf(result)).approval).not.toBeNull();
   files.push(...(await filesBelow(testbed.root)));
   secrets = [...(await told()), new Forms('payload key', payloadKey), new Forms('client’s TLS key', await scalarOf(client.key)), new Forms('operator’s key', await scalarOf(testbed.keys.operator.privateFile))];

@@ -2,15 +2,18 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { type FailureCode, KororaError } from '../../domain/failures.js';
 import { VmId } from '../../domain/ids.js';
 import { OwnershipRecord, noRecord } from '../../domain/ownership.js';
 import type { HostSurvey, MigrationResult, MigrationStatus } from '../../domain/status.js';
-import { MigrationFailedError } from '../../client/index.js';
+import { MigrationFailedError, type MigrationView } from '../../client/index.js';
 import { Evidence } from '../../domain/evidence.js';
+import { MOVE_LIMIT_MS, endOfMove } from '../../infra/testbed/end-of-move.js';
 import { type GuestConsole, openGuestConsole } from '../../infra/testbed/guest-console.js';
 import { type Injector, startInjector, workersThatAsk } from '../../infra/testbed/faults/injector.js';
 import { type Testbed, type TestbedOptions, startTestbed } from '../../infra/testbed/testbed.js';
+import { until } from '../../infra/testbed/until.js';
 
 export type HostName = 'host-a' | 'host-b';
 
@@ -77,7 +80,7 @@ export async function failedMove(move: Promise<unknown>): Promise<{ readonly cod
 /** Orders the move and waits for its end. */
 export async function moveTo(testbed: Testbed, vmId: string, destination: string, limits = {}): Promise<MigrationResult> {
   const started = await testbed.client.migrate({ vmId, destination, limits });
-  return testbed.client.result(vmId, started.runId);
+  return endOfMove(testbed.client, vmId, started.runId);
 }
 
 export async function evidenceOf(result: MigrationResult): Promise<Evidence> {
@@ -91,21 +94,30 @@ export function recordAt(testbed: Testbed, host: HostName, vmId: string): Owners
   return existsSync(path) ? OwnershipRecord.parse(JSON.parse(readFileSync(path, 'utf8'))) : noRecord(VmId.parse(vmId), hostId);
 }
 
-/** The first status of the move that `isTrue`. */
-export async function untilStatus(testbed: Testbed, vmId: string, runId: string, isTrue: (status: MigrationStatus) => boolean): Promise<MigrationStatus> {
-  for await (const { status, hasEnded } of testbed.client.watch(vmId, runId)) {
-    if (isTrue(status)) return status;
-    if (hasEnded) break;
+/** The first view of the move that `isTrue`; rejects where the move ends before, or comes to no such view in time. */
+export async function untilView(testbed: Testbed, vmId: string, runId: string | undefined, what: string, isTrue: (view: MigrationView) => boolean): Promise<MigrationView> {
+  const views = testbed.client.watch(vmId, runId);
+  let last: MigrationView | undefined;
+  const next = async () => {
+    const { value, done } = await views.next();
+    if (done) throw new Error(`the move of ${vmId} ended before ${what}: ${inspect(last, { depth: 6, breakLength: Infinity })}`);
+    return (last = value);
+  };
+  try {
+    return await until(what, next, isTrue, { limitMs: MOVE_LIMIT_MS, everyMs: 0 });
+  } finally {
+    void views.return(undefined).catch(() => undefined); // it is not waited for: where nothing changes any more, it comes to no end
   }
-  throw new Error('the move ended before that');
+}
+
+/** The first status of the move in which an operator is to do something, which `isIt`. */
+export async function untilNextAction(testbed: Testbed, vmId: string, runId: string, isIt: (action: string) => boolean = () => true): Promise<MigrationStatus> {
+  return (await untilView(testbed, vmId, runId, 'a next action', ({ status: { nextAction } }) => nextAction !== null && isIt(nextAction))).status;
 }
 
 /** Resolves with the first view of a running copy that has sent something. */
 export async function untilCopying(testbed: Testbed, vmId: string): Promise<void> {
-  for await (const { progress, hasEnded } of testbed.client.watch(vmId)) {
-    if (hasEnded) throw new Error('the move ended before its rounds were seen');
-    if (progress && progress.sentBytes > 0) return;
-  }
+  await untilView(testbed, vmId, undefined, 'its rounds', ({ progress, hasEnded }) => !hasEnded && (progress?.sentBytes ?? 0) > 0);
 }
 
 export function vmsOf(survey: HostSurvey | undefined) {

@@ -14,7 +14,8 @@ import { machineSocketIn } from '../../hypervisor/fake/protocol.js';
 import { createFakeVtpmManager } from '../../hypervisor/fake/vtpm.js';
 import { stateFileIn } from '../../hypervisor/fake/vtpm-server.js';
 import { countsIn, unsealsIn } from '../../infra/testbed/guest-console.js';
-import { describesDriver, eventually } from '../support/driver-contract.js';
+import { until } from '../../infra/testbed/until.js';
+import { describesDriver } from '../support/driver-contract.js';
 import { type FakeSide, createFakeTestbed } from '../support/fake-testbed.js';
 
 const bed = describesDriver(createFakeTestbed);
@@ -24,7 +25,7 @@ async function boot(side: FakeSide, kernelWords = '') {
   const vm = bed().vm({ kernelWords });
   await side.ensureVtpm();
   await side.hypervisor.start(vm, side.place);
-  await eventually('the seal', async () => /^sealed /m.test(await side.consoleLog()));
+  await until('the seal', side.consoleLog, (text) => /^sealed /m.test(text));
   return vm;
 }
 
@@ -84,7 +85,7 @@ describe('a guest', () => {
     const { incoming, outgoing, loaded } = await carry(vm, change);
     await loaded;
     await incoming.activate();
-    await eventually('the guest to see it', async () => (await b.consoleLog()).includes('memory-wrong page=500 holds=1 expected=0'));
+    await until('the guest to see it', b.consoleLog, (text) => text.includes('memory-wrong page=500 holds=1 expected=0'));
     expect(await a.consoleLog()).not.toContain('memory-wrong');
     await outgoing.close();
     await incoming.close();
@@ -96,7 +97,7 @@ describe('a guest', () => {
     const { incoming, outgoing, loaded } = await carry(vm, untouched());
     await loaded;
     await incoming.activate();
-    await eventually('unsealings', async () => unsealsIn(await b.consoleLog()).length > 2);
+    await until('unsealings', b.consoleLog, (text) => unsealsIn(text).length > 2);
     expect(await b.consoleLog()).not.toMatch(/memory-wrong|unseal-failed/);
     await outgoing.close();
     await incoming.close();
@@ -109,7 +110,7 @@ describe('a guest', () => {
     let hasPaused = false;
     void outgoing.paused.then(() => (hasPaused = true), () => undefined);
     outgoing.image.resume();
-    await eventually('the third round', async () => (await outgoing.progress()).round >= 3);
+    await until('the third round', () => outgoing.progress(), ({ round }) => round >= 3);
     expect(hasPaused).toBe(false);
     await outgoing.setLimits({ ...DEFAULT_LIMITS, downtimeLimitMs: 10_000 });
     await outgoing.paused;
@@ -132,14 +133,14 @@ describe('a vTPM', () => {
     await incoming.close();
     await a.hypervisor.ensureRunning(vm.vmId, a.place.runDir);
     const last = countsIn(await a.consoleLog()).at(-1) ?? 0;
-    await eventually('the counter to go on', async () => (countsIn(await a.consoleLog()).at(-1) ?? 0) > last);
+    await until(`the counter to go on from ${last}`, a.consoleLog, (text) => (countsIn(text).at(-1) ?? 0) > last);
   });
 
   it('stays the same over a move and a restart there, where its state is under the key of that host', async () => {
     const { a, b } = bed();
     const vm = await boot(a, 'korora.unseal_every_s=0');
-    const ekIn = (text: string) => eventually('an unsealing', async () => unsealsIn(text).at(-1)?.ek);
-    await eventually('an unsealing', async () => unsealsIn(await a.consoleLog()).length > 0);
+    const ek = (side: FakeSide) => until('an unsealing', side.consoleLog, (text) => unsealsIn(text).length > 0).then((text) => unsealsIn(text).at(-1)?.ek);
+    await ek(a);
     const { incoming, outgoing, loaded } = await carry(vm, untouched());
     await loaded;
     await outgoing.close();
@@ -152,14 +153,13 @@ describe('a vTPM', () => {
     await b.vtpms.ensureStopped(b.place.runDir);
     await b.vtpms.ensureRunning(b.vtpm);
     await b.hypervisor.start(vm, b.place);
-    await eventually('an unsealing', async () => unsealsIn(await b.consoleLog()).length > 0);
-    expect(await ekIn(await b.consoleLog())).toBe(await ekIn(await a.consoleLog()));
+    expect(await ek(b)).toBe(await ek(a));
   });
 
   it('without its state is another one', async () => {
     const { a } = bed();
     const vm = await boot(a, 'korora.unseal_every_s=0');
-    const ek = () => eventually('an unsealing', async () => unsealsIn(await a.consoleLog()).at(-1)?.ek);
+    const ek = () => until('an unsealing', a.consoleLog, (text) => unsealsIn(text).length > 0).then((text) => unsealsIn(text).at(-1)?.ek);
     const before = await ek();
     await a.reset();
     await a.ensureVtpm();
@@ -192,7 +192,7 @@ describe('a machine', () => {
     expect(await driver.status(vm.vmId, join(hostRunDir, 'guest'))).toBe('absent');
     await a.access.remove(machineSocketIn(hostRunDir));
     const silent = createServer(() => undefined).listen(machineSocketIn(hostRunDir));
-    await eventually('the silent machine', async () => silent.listening);
+    await until('the silent machine', () => silent.listening, (isListening) => isListening);
     expect(await driver.status(vm.vmId, join(hostRunDir, 'guest'))).toBe('failed');
     silent.close();
   });

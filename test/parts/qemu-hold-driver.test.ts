@@ -13,7 +13,8 @@ import type { Hypervisor } from '../../hypervisor/port.js';
 import { createQemu } from '../../hypervisor/qemu/driver.js';
 import { marginBytes } from '../../hypervisor/qemu/hold.js';
 import { countsIn } from '../../infra/testbed/guest-console.js';
-import { eventually, opensTestbed } from '../support/driver-contract.js';
+import { until } from '../../infra/testbed/until.js';
+import { opensTestbed } from '../support/driver-contract.js';
 import { createQemuTestbed, type QemuSide } from '../support/qemu-testbed.js';
 
 const MIB = 1024 * 1024;
@@ -32,7 +33,7 @@ async function boot(vm: VmDocument): Promise<VmDocument> {
   await a.ensureVtpm();
   await b.ensureVtpm();
   await a.hypervisor.start(vm, a.place);
-  await eventually('the counter', async () => countsIn(await a.consoleLog()).length > 2);
+  await until('the counter', a.consoleLog, (text) => countsIn(text).length > 2);
   return vm;
 }
 
@@ -41,7 +42,7 @@ const lastCount = async (side: QemuSide) => countsIn(await side.consoleLog()).at
 /** The guest ran for at least so many of its ticks more. */
 async function ranFor(ticks: number): Promise<void> {
   const before = await lastCount(a);
-  await eventually(`${ticks} ticks`, async () => (await lastCount(a)) >= before + ticks);
+  await until(`${ticks} ticks after ${before}`, () => lastCount(a), (count) => count >= before + ticks);
 }
 
 /** Takes what comes and counts it. */
@@ -58,11 +59,17 @@ function counting() {
 
 /** How much flows while the guest runs on: once nothing has for a second of its time, it is this much. */
 async function standstill(bytes: () => number): Promise<number> {
-  for (;;) {
-    const before = bytes();
-    await ranFor(50);
-    if (bytes() === before) return before;
-  }
+  const { now } = await until(
+    'what flows to come to a standstill',
+    async () => {
+      const before = bytes();
+      await ranFor(50);
+      return { before, now: bytes() };
+    },
+    ({ before, now }) => now === before,
+    { everyMs: 0 },
+  );
+  return now;
 }
 
 describe('a copy that is held from its start', () => {
@@ -75,7 +82,7 @@ describe('a copy that is held from its start', () => {
     const { stream, bytes } = counting();
     const carried = pipeline(outgoing.image, stream, incoming.sink);
     carried.catch(() => undefined);
-    await eventually('the first bytes', async () => bytes() > 0);
+    await until('the first bytes', bytes, (flowed) => flowed > 0);
 
     const flowed = await standstill(bytes);
     const held = await outgoing.progress();
@@ -92,7 +99,7 @@ describe('a copy that is held from its start', () => {
     await Promise.all([carried, incoming.loaded()]);
     const stoppedAt = await lastCount(a);
     await incoming.activate();
-    await eventually('the counter at the destination', async () => (await lastCount(b)) > stoppedAt);
+    await until(`the counter at the destination beyond ${stoppedAt}`, () => lastCount(b), (count) => count > stoppedAt);
     const counts = countsIn((await a.consoleLog()) + (await b.consoleLog()));
     expect(counts).toEqual(counts.map((_, i) => i + 1));
     await outgoing.close();
@@ -116,7 +123,7 @@ describe('a copy that is held from its start', () => {
     const vm = await boot(bed.vm());
     const outgoing = await a.hypervisor.openOutgoing(vm, a.place.runDir, DEFAULT_LIMITS, { isHeld: true });
     outgoing.image.resume();
-    await eventually('the first pages', async () => (await outgoing.progress()).sentBytes > 0);
+    await until('the first pages', () => outgoing.progress(), ({ sentBytes }) => sentBytes > 0);
     await a.hypervisor.ensureNotMoving(vm.vmId, a.place.runDir);
     await expect(outgoing.paused).rejects.toMatchObject({ code: 'COPY_FAILED' });
     expect(await statusOf(a)).toBe('running');
@@ -132,7 +139,7 @@ describe('a copy that is held on its way', () => {
     const { stream, bytes } = counting();
     const carried = pipeline(outgoing.image, stream.resume());
     carried.catch(() => undefined);
-    await eventually('the first pages', async () => bytes() > 0);
+    await until('the first pages', bytes, (flowed) => flowed > 0);
     expect(await outgoing.setHeld(true)).toEqual({ isHeld: true, isCertain: true });
     await outgoing.setLimits(DEFAULT_LIMITS);
     await standstill(bytes);
@@ -151,7 +158,7 @@ describe('a copy that is held on its way', () => {
     const outgoing = await a.hypervisor.openOutgoing(vm, a.place.runDir, { ...DEFAULT_LIMITS, downtimeLimitMs: 1 });
     const carried = pipeline(outgoing.image, counting().stream.resume());
     carried.catch(() => undefined);
-    await eventually('a late round', async () => (await outgoing.progress()).round >= 3);
+    await until('a late round', () => outgoing.progress(), ({ round }) => round >= 3);
     const hold = await outgoing.setHeld(true);
     expect(hold.isCertain).toBe(!hold.isHeld);
     await outgoing.setHeld(false);
@@ -192,18 +199,18 @@ describe('a guest that may be slowed', () => {
     const first = await a.hypervisor.openOutgoing(vm, a.place.runDir, { ...slow, autoConverge: { initialPercent: 20, incrementPercent: 20, maxPercent: 60 } });
     first.image.resume();
     const throttle = async () => (await first.progress()).throttlePercent ?? 0;
-    await eventually('a later round', async () => (await first.progress()).round >= 3);
+    await until('a later round', () => first.progress(), ({ round }) => round >= 3);
     expect(await throttle()).toBeLessThanOrEqual(1);
     await first.setThrottle(30);
-    await eventually('30 %', async () => (await throttle()) === 30);
+    await until('30 %', throttle, (percent) => percent === 30);
     await first.setThrottle(60);
-    await eventually('60 %', async () => (await throttle()) === 60);
+    await until('60 %', throttle, (percent) => percent === 60);
     await a.hypervisor.ensureNotMoving(vm.vmId, a.place.runDir);
     await first.close();
 
     const second = await a.hypervisor.openOutgoing(vm, a.place.runDir, slow);
     second.image.resume();
-    await eventually('the first pages', async () => (await second.progress()).sentBytes > 0);
+    await until('the first pages', () => second.progress(), ({ sentBytes }) => sentBytes > 0);
     expect((await second.progress()).throttlePercent).toBeNull();
     await a.hypervisor.ensureNotMoving(vm.vmId, a.place.runDir);
     await second.close();

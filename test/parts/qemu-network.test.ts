@@ -10,7 +10,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { HostId } from '../../domain/ids.js';
 import { DEFAULT_LIMITS } from '../../domain/progress.js';
 import { tapName } from '../../hypervisor/qemu/network.js';
-import { eventually, opensTestbed } from '../support/driver-contract.js';
+import { until } from '../../infra/testbed/until.js';
+import { opensTestbed } from '../support/driver-contract.js';
 import { createQemuTestbed, type QemuSide } from '../support/qemu-testbed.js';
 
 const run = promisify(execFile);
@@ -39,7 +40,7 @@ describe.skipIf(obstacle !== null)('a VM with a network', () => {
     await Promise.all([carried, incoming.loaded()]);
     expect(await framesFrom(tapOf('host-b'))).toBe(0);
     await incoming.activate();
-    await eventually('the announcement', async () => (await framesFrom(tapOf('host-b'))) > 0);
+    await until('the announcement', () => framesFrom(tapOf('host-b')), (frames) => frames > 0);
     await outgoing.close();
     await incoming.close();
     await a.hypervisor.ensureDestroyed(vm().vmId, a.place.runDir);
@@ -54,7 +55,7 @@ describe.skipIf(obstacle !== null)('a VM with a network', () => {
     await a.hypervisor.start(vm(), a.place);
     const pid = await a.pid();
     process.kill(pid, 'SIGKILL');
-    await eventually('its end', async () => (await a.hypervisor.status(vm().vmId, a.place.runDir)) === 'absent');
+    await until('its end', () => a.hypervisor.status(vm().vmId, a.place.runDir), (status) => status === 'absent');
     expect(await tapsOf()).toEqual([tapOf('host-a')]);
     await a.reset();
     await a.ensureVtpm();

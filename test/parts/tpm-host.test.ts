@@ -2,7 +2,7 @@
  * The host TPM against a real software TPM; tpm2_checkquote is the oracle for quotes.
  */
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { SignedAttestation } from '../../domain/attestation.js';
@@ -14,6 +14,7 @@ import { parseSizedBuffers, splitAttestation } from '../../tpm/structures.js';
 import { certificationCounters, checkAttestationKey, checkWrappingKey, parseQuote, verifyQuoteOver, verifySignature } from '../../tpm/verify.js';
 import { wrapSecrets } from '../../tpm/wrap.js';
 import { freePortPair } from '../../infra/testbed/ports.js';
+import { until } from '../../infra/testbed/until.js';
 import { type TpmTestbed, access, hostId, startTpmTestbed } from './tpm-testbed.js';
 
 const PCRS = [0, 7, 11];
@@ -264,7 +265,7 @@ describe('a TPM without a resource manager', () => {
   it('is left alone while another process of Kororā holds its lock', async () => {
     const path = (file: string) => join(testbed.folder, file);
     const holder = access.run('flock', [join(stateDir(), 'tpm.lock'), 'bash', '-c', 'touch "$0"; until [ -e "$1" ]; do sleep 0.02; done', path('held'), path('release')]);
-    while (!existsSync(path('held'))) await new Promise((resolve) => setTimeout(resolve, 5));
+    await until('the lock to be held', () => readdirSync(testbed.folder), (files) => files.includes('held'), { everyMs: 5 });
     const events: string[] = [];
     const read = tpm.readPcrs([0]).then(() => events.push('read'));
     for (let i = 0; i < 3; i++) await testbed.tool('tpm2_getcap', 'properties-fixed');

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { createSwtpmManager } from '../../tpm/swtpm.js';
 import { freePortPair } from '../../infra/testbed/ports.js';
+import { until } from '../../infra/testbed/until.js';
 import { access, hostId } from './tpm-testbed.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'korora-vtpm-'));
@@ -77,7 +78,7 @@ describe('a vTPM', () => {
 
   it('that was killed leaves nothing that stops the next one', async () => {
     await access.signal(pid(), 'SIGKILL');
-    while (await vtpms.isRunning(runDir)) await new Promise((resolve) => setTimeout(resolve, 5));
+    await until('its end', () => vtpms.isRunning(runDir), (isRunning) => !isRunning, { limitMs: 20_000, everyMs: 5 });
     expect((await initialise((await vtpms.ensureRunning(spec)).controlSocketPath)).exitCode).toBe(0);
     await vtpms.ensureStopped(runDir);
   });
@@ -123,19 +124,14 @@ describe('encryption at rest', () => {
     );
     expect(started.exitCode).toBe(0);
     const tool = async (name: string, args: string[], input?: Buffer) => {
-      let result;
-      for (let i = 0; i < 20; i++) {
-        result = await access.run(name, ['-T', `swtpm:host=127.0.0.1,port=${port}`, ...args], input ? { input } : {});
-        if (!result.stderr.toString().includes('Could not load tcti')) break;
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
-      expect(result?.stderr.toString()).not.toMatch(/ERROR/);
+      const said = async () => (await access.run(name, ['-T', `swtpm:host=127.0.0.1,port=${port}`, ...args], input ? { input } : {})).stderr.toString();
+      expect(await until(`swtpm to answer ${name}`, said, (stderr) => !stderr.includes('Could not load tcti'), { everyMs: 50 })).not.toMatch(/ERROR/);
     };
     await tool('tpm2_nvdefine', ['0x01500000', '-C', 'o', '-s', String(canary.length), '-a', 'ownerread|ownerwrite|authread|authwrite']);
     await tool('tpm2_nvwrite', ['0x01500000', '-C', 'o', '-i', '-'], canary);
     const id = Number(readFileSync(pidFile, 'utf8'));
     await access.signal(id, 'SIGTERM');
-    while ((await access.commandLineOf(id)) !== null) await new Promise((resolve) => setTimeout(resolve, 5));
+    await until(`the end of swtpm ${id}`, () => access.commandLineOf(id), (commandLine) => commandLine === null, { everyMs: 5 });
     return readFileSync(join(dir, 'tpm2-00.permall'));
   }
 

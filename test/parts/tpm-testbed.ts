@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { HostId } from '../../domain/ids.js';
 import { createLocalHost } from '../../host/local.js';
 import { freePortPair } from '../../infra/testbed/ports.js';
+import { until } from '../../infra/testbed/until.js';
 import { ensureTestbedTpm, ensureTestbedTpmStopped, testbedCaFiles } from '../../tpm/testbed-tpm.js';
 
 export const hostId = HostId.parse('test-host');
@@ -49,7 +50,7 @@ export async function startTpmTestbed(): Promise<TpmTestbed> {
       if (how === 'killed') {
         const pid = Number((await access.readFile(join(spec.stateDir, 'swtpm.pid')))?.toString());
         await access.signal(pid, 'SIGKILL');
-        while ((await access.commandLineOf(pid)) !== null) await new Promise((resolve) => setTimeout(resolve, 10));
+        await until(`the end of swtpm ${pid}`, () => access.commandLineOf(pid), (commandLine) => commandLine === null);
       } else await ensureTestbedTpmStopped(spec);
       await ensureTestbedTpm(spec);
     },

@@ -6,13 +6,13 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PassThrough, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { DEFAULT_LIMITS } from '../../domain/progress.js';
 import type { VmDocument } from '../../domain/vm.js';
 import type { HostAccess } from '../../host/port.js';
 import type { Hypervisor, VmPlace } from '../../hypervisor/port.js';
 import { countsIn } from '../../infra/testbed/guest-console.js';
+import { until } from '../../infra/testbed/until.js';
 
 /** One of two hosts, with a vTPM for its one VM. */
 export interface DriverSide {
@@ -65,7 +65,7 @@ export function describesDriver<Bed extends DriverTestbed>(create: () => Promise
   async function boot(side: DriverSide, vm = bed.vm()) {
     await side.ensureVtpm();
     await side.hypervisor.start(vm, side.place);
-    await eventually('the counter', async () => countsIn(await side.consoleLog()).length > 2);
+    await until('the counter', side.consoleLog, (text) => countsIn(text).length > 2);
     return vm;
   }
 
@@ -79,13 +79,13 @@ export function describesDriver<Bed extends DriverTestbed>(create: () => Promise
   const statusOf = (side: DriverSide) => side.hypervisor.status(bed.vm().vmId, side.place.runDir);
   const goesOn = async (side: DriverSide) => {
     const before = countsIn(await side.consoleLog()).at(-1) ?? 0;
-    await eventually('the counter to go on', async () => (countsIn(await side.consoleLog()).at(-1) ?? 0) > before);
+    await until(`the counter to go on from ${before}`, side.consoleLog, (text) => (countsIn(text).at(-1) ?? 0) > before);
   };
 
   describe('a move', () => {
     it('takes the running guest across: counter without gap, vTPM with its secret, one copy', async () => {
       const vm = await boot(a, bed.vm({ kernelWords: 'korora.unseal_every_s=1' }));
-      await eventually('the seal', async () => /^sealed /m.test(await a.consoleLog()));
+      await until('the seal', a.consoleLog, (text) => /^sealed /m.test(text));
       expect(await statusOf(a)).toBe('running');
       const { incoming, outgoing } = await openBoth(vm);
       expect([await statusOf(a), await statusOf(b)]).toEqual(['running', 'incoming']);
@@ -110,7 +110,7 @@ export function describesDriver<Bed extends DriverTestbed>(create: () => Promise
       const counts = countsIn((await a.consoleLog()) + (await b.consoleLog()));
       expect(counts).toEqual(counts.map((_, i) => i + 1));
       const sealed = /^sealed sha256=(\S+)/m.exec(await a.consoleLog())![1];
-      await eventually('an unseal at the destination', async () => (await b.consoleLog()).includes(`unsealed sha256=${sealed}`));
+      await until('an unseal at the destination', b.consoleLog, (text) => text.includes(`unsealed sha256=${sealed}`));
       await outgoing.close();
       await incoming.close();
       await a.hypervisor.ensureDestroyed(vm.vmId, a.place.runDir);
@@ -135,7 +135,7 @@ export function describesDriver<Bed extends DriverTestbed>(create: () => Promise
       await a.hypervisor.ensureRunning(vm.vmId, a.place.runDir);
       expect(await statusOf(a)).toBe('running');
       const before = await recorded();
-      await eventually('the disk to change', async () => (await recorded()) > before);
+      await until(`the disk to change from ${before}`, recorded, (now) => now > before);
       await expect(incoming.activate()).rejects.toMatchObject({ code: 'HYPERVISOR_COMMAND_FAILED' });
       await outgoing.close();
       await incoming.close();
@@ -148,7 +148,7 @@ export function describesDriver<Bed extends DriverTestbed>(create: () => Promise
       const { incoming, outgoing } = await openBoth(vm, { ...DEFAULT_LIMITS, bandwidthBytesPerSecond: 1024 * 1024 });
       const carried = pipeline(outgoing.image, incoming.sink);
       carried.catch(() => undefined);
-      await eventually('the first pages', async () => (await outgoing.progress()).sentBytes > 0);
+      await until('the first pages', () => outgoing.progress(), ({ sentBytes }) => sentBytes > 0);
       expect(await statusOf(a)).toBe('moving-out');
       await a.hypervisor.ensureNotMoving(vm.vmId, a.place.runDir);
       expect(await statusOf(a)).toBe('running');
@@ -159,7 +159,7 @@ export function describesDriver<Bed extends DriverTestbed>(create: () => Promise
       await outgoing.close();
       await expect(incoming.loaded()).rejects.toMatchObject({ code: 'IMAGE_NOT_LOADED' });
       await incoming.close();
-      await eventually('the destination to be gone', async () => (await statusOf(b)) === 'absent');
+      await until('the destination to be gone', () => statusOf(b), (status) => status === 'absent');
     }, 120_000);
 
     it('while the tail is held brings the vCPUs back, and the next move works', async () => {
@@ -191,7 +191,7 @@ export function describesDriver<Bed extends DriverTestbed>(create: () => Promise
       expect(await outgoing.progress()).toEqual({ round: 1, sentBytes: 0, remainingBytes: 0, totalBytes: 0, dirtyBytesPerSecond: null, elapsedMs: 0, throttlePercent: null });
       expect(await statusOf(a)).toBe('running');
       outgoing.image.resume();
-      await eventually('the first pages', async () => (await outgoing.progress()).sentBytes > 0);
+      await until('the first pages', () => outgoing.progress(), ({ sentBytes }) => sentBytes > 0);
       await outgoing.setLimits(DEFAULT_LIMITS);
       await outgoing.paused;
       await a.hypervisor.ensureNotMoving(vm.vmId, a.place.runDir);
@@ -205,7 +205,7 @@ export function describesDriver<Bed extends DriverTestbed>(create: () => Promise
       const { incoming, outgoing } = await openBoth(vm, { ...DEFAULT_LIMITS, bandwidthBytesPerSecond: 1024 * 1024 });
       const carried = pipeline(outgoing.image, incoming.sink);
       carried.catch(() => undefined);
-      await eventually('the first pages', async () => (await outgoing.progress()).sentBytes > 0);
+      await until('the first pages', () => outgoing.progress(), ({ sentBytes }) => sentBytes > 0);
       await b.kill();
       await expect(outgoing.paused).rejects.toMatchObject({ code: 'COPY_FAILED' });
       await expect(incoming.loaded()).rejects.toMatchObject({ code: 'IMAGE_NOT_LOADED' });
@@ -246,7 +246,7 @@ export function describesDriver<Bed extends DriverTestbed>(create: () => Promise
       await expect(incoming.loaded()).rejects.toMatchObject({ code: 'IMAGE_NOT_LOADED', message: expect.stringContaining('load of migration failed') });
       await incoming.close();
       await outgoing.close();
-      await eventually('the destination to be gone', async () => (await statusOf(b)) === 'absent');
+      await until('the destination to be gone', () => statusOf(b), (status) => status === 'absent');
       expect(await b.consoleLog()).toBe('');
       expect(await statusOf(a)).toBe('moved-out');
       await a.hypervisor.ensureRunning(vm.vmId, a.place.runDir);
@@ -288,7 +288,7 @@ export function describesDriver<Bed extends DriverTestbed>(create: () => Promise
       await expect(a.hypervisor.start(vm, a.place)).rejects.toMatchObject({ code: 'HYPERVISOR_COMMAND_FAILED' });
       await goesOn(a);
       await a.kill();
-      await eventually('its end', async () => (await statusOf(a)) === 'absent');
+      await until('its end', () => statusOf(a), (status) => status === 'absent');
     }, 60_000);
 
     it('a disk that another VM writes is refused', async () => {
@@ -303,15 +303,4 @@ export function describesDriver<Bed extends DriverTestbed>(create: () => Promise
   });
 
   return () => bed;
-}
-
-/** Looks again until `found` gives something; fails after `limitMs` with what was waited for. */
-export async function eventually<T>(what: string, found: () => Promise<T | null | undefined | false>, limitMs = 60_000): Promise<T> {
-  const deadline = performance.now() + limitMs;
-  for (;;) {
-    const result = await found();
-    if (result !== null && result !== undefined && result !== false) return result;
-    if (performance.now() > deadline) throw new Error(`waited in vain for ${what}`);
-    await wait(20);
-  }
 }

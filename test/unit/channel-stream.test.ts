@@ -5,6 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { IncomingChannel, OutgoingChannel, StreamSummary } from '../../channel/port.js';
 import { WINDOW_BYTES } from '../../channel/frames.js';
 import { encodeDocument } from '../../channel/documents.js';
+import { until } from '../../infra/testbed/until.js';
 import {
   ANY_PORT, channels, cleanUp, codeOf, failureOf, HandWrittenPeer, imageOf, listenFor, manifestOf, never, newEnds, newPair, sha256, Sink, TYPE, verdictOf, type Ends,
 } from './channel-support.js';
@@ -71,10 +72,7 @@ describe('a good move', () => {
     const { outgoing, incoming, ends } = await newPair();
     const sending = send(outgoing, ends, image.subarray(0, 100_000));
     await sending;
-    await new Promise<void>((resolve) => {
-      const check = () => (incoming.receivedBytes === 100_000 ? resolve() : void setImmediate(check));
-      check();
-    });
+    await until('all bytes', () => incoming.receivedBytes, (bytes) => bytes === 100_000, { everyMs: 1 });
     const sink = new Sink();
     expect((await incoming.receiveImage(sink)).summary).toEqual(await sending);
     expect(sink.bytes.equals(image.subarray(0, 100_000))).toBe(true);
@@ -115,10 +113,7 @@ describe('holding back', () => {
     const sink = new Sink(true);
     const receiving = failureOf(incoming.receiveImage(sink));
     const sending = codeOf(outgoing.sendImage(imageOf(image)));
-    await new Promise<void>((resolve) => {
-      const check = () => (incoming.receivedBytes > WINDOW_BYTES - 1024 * 1024 ? resolve() : void setImmediate(check));
-      check();
-    });
+    await until('most of a window', () => incoming.receivedBytes, (bytes) => bytes > WINDOW_BYTES - 1024 * 1024, { everyMs: 1 });
     outgoing.abort('the operator said stop');
     expect((await receiving).message).toContain('the operator said stop');
     expect(await sending).toBe('CHANNEL_LOST');

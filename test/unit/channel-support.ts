@@ -13,6 +13,7 @@ import type { ChannelTerms, IncomingChannel, OutgoingChannel } from '../../chann
 import { KororaError } from '../../domain/failures.js';
 import { Epoch, HostId, MigrationId, VmId } from '../../domain/ids.js';
 import type { Manifest, Verdict } from '../../domain/manifest.js';
+import { answered } from '../../infra/testbed/until.js';
 
 export const channels = createChannels();
 export const never: AbortSignal = new AbortController().signal;
@@ -120,10 +121,11 @@ export async function newProxy(targetPort: number): Promise<Proxy> {
     change: (direction, change) => (changes[direction] = change),
     chunks: (direction, count) => {
       const goal = passed[direction] + count;
-      return new Promise((resolve) => {
+      const passing = new Promise<void>((resolve) => {
         const check = () => passed[direction] >= goal && resolve();
         waiters.push(check);
       });
+      return answered(`chunk ${goal} ${direction}`, passing, { tell: () => JSON.stringify(passed) });
     },
   };
 }
@@ -182,12 +184,15 @@ export class HandWrittenPeer {
     return createHmac('sha256', key).update(`korora/1 channel confirmation\0${role}\0${this.#terms.migrationId}\0`).update(exported).digest();
   }
 
-  async next(type: number): Promise<Buffer> {
-    for (;;) {
-      const found = this.received.find((frame) => frame.type === type);
-      if (found) return found.payload;
-      await Promise.race([new Promise<void>((resolve) => this.#wake.push(resolve)), this.closed.then(() => Promise.reject(new Error(`closed before frame ${type}`)))]);
-    }
+  next(type: number): Promise<Buffer> {
+    const found = async () => {
+      for (;;) {
+        const frame = this.received.find((one) => one.type === type);
+        if (frame) return frame.payload;
+        await Promise.race([new Promise<void>((resolve) => this.#wake.push(resolve)), this.closed.then(() => Promise.reject(new Error(`closed before frame ${type}`)))]);
+      }
+    };
+    return answered(`frame ${type}`, found(), { tell: () => `frames ${this.received.map((frame) => frame.type).join(' ')}` });
   }
 }
 
@@ -207,7 +212,7 @@ export function verdictOf(ends: Ends, verdict: 'accepted' | 'rejected', reason: 
 
 /** The KororaError that `work` rejects with. */
 export async function failureOf(work: Promise<unknown>): Promise<KororaError> {
-  const error = await work.then(
+  const error = await answered('a refusal, or its absence', work, { tell: () => 'neither' }).then(
     (value) => new Error(`resolved with ${JSON.stringify(value)}`),
     (reason: unknown) => reason,
   );

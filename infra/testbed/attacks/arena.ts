@@ -17,6 +17,7 @@ import { DEFAULT_LIMITS } from '../../../domain/progress.js';
 import { type InstalledBundle, installBundle } from '../../../domain/trust-bundle.js';
 import type { VmDocument } from '../../../domain/vm.js';
 import type { HostConfig } from '../../../workers/config.js';
+import { endOfMove } from '../end-of-move.js';
 import { built } from '../faults/built.js';
 import { processesOf } from '../faults/vm-processes.js';
 import { type GuestConsole, countsIn, openGuestConsole } from '../guest-console.js';
@@ -167,7 +168,7 @@ async function populated(root: string, testbed: Testbed, wires: Record<ArenaHost
 async function moveBy(client: KororaClient, vmId: string, destination: string): Promise<readonly string[]> {
   const { runId } = await client.migrate({ vmId, destination });
   try {
-    await client.result(vmId, runId);
+    await endOfMove(client, vmId, runId);
     return [];
   } catch (error) {
     if (!(error instanceof MigrationFailedError)) throw error;

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { DEFAULT_LIMITS } from '../../../domain/progress.js';
 import { createLocalHost } from '../../../host/local.js';
 import { createDrivers } from '../../../workers/hypervisors.js';
+import { answered } from '../until.js';
 import type { Arena } from './arena.js';
 import { type Recording, recording } from './wire.js';
 
@@ -15,8 +16,9 @@ export async function recordImage({ configs, vm }: Arena): Promise<Buffer> {
   const pieces: Buffer[] = [];
   outgoing.image.on('data', (piece: Buffer) => pieces.push(piece));
   const ended = new Promise((resolve, reject) => outgoing.image.once('end', resolve).once('error', reject));
-  await outgoing.paused;
-  await Promise.all([outgoing.release(), ended]);
+  const tell = async () => JSON.stringify(await outgoing.progress());
+  await answered('the pause of the source', outgoing.paused, { tell });
+  await answered('the end of the image', Promise.all([outgoing.release(), ended]), { tell });
   await outgoing.close();
   await hypervisor.ensureRunning(vm.vmId, runDir);
   return Buffer.concat(pieces);
@@ -30,6 +32,6 @@ export async function recordMove({ move, wires }: Arena): Promise<Recording> {
     const codes = await move(host);
     if (codes.length > 0) throw new Error(`a move that nobody touched, to ${host}, was refused: ${codes.join(', ')}`);
   }
-  await recordingIt;
+  await answered('the end of the connection that is recorded', recordingIt);
   return recorded();
 }

@@ -2,6 +2,7 @@
 import { type TLSSocket, TLSSocket as TlsOver, connect as connectTls, createSecureContext } from 'node:tls';
 import { createIdentity } from '../../../channel/identity.js';
 import type { ChannelIdentity } from '../../../channel/port.js';
+import { answered } from '../until.js';
 import type { Arena } from './arena.js';
 import type { Trial } from './flip-trials.js';
 import type { WireAttacker } from './wire.js';
@@ -17,7 +18,7 @@ export async function manInTheMiddle({ attacked, move, wires }: Arena): Promise<
   const trial = await attacked('genuine evidence, his own certificates on both sides', 'host-b', ['CHANNEL_PEER_UNKNOWN'], async () => {
     const attacking = wires['host-b'].attackNext(middle(await createIdentity(), heard));
     const codes = await move('host-b');
-    await attacking;
+    await answered('both sides to hang up on him', attacking, { tell: () => JSON.stringify(heard) });
     return codes;
   });
   const isDeaf = heard.fromSource === 0 && heard.fromDestination === 0;

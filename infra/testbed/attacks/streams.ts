@@ -2,6 +2,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { connect } from 'node:net';
 import { MigrationId } from '../../../domain/ids.js';
+import { answered } from '../until.js';
 import type { Arena, ArenaHost } from './arena.js';
 import type { Trial } from './flip-trials.js';
 import type { SinkHost } from './sink-host.js';
@@ -57,12 +58,12 @@ export async function splicedInside(host: SinkHost, image: Buffer, other: Buffer
 export async function playedAgain({ attacked, move, wires }: Arena, earlier: Recording): Promise<readonly Trial[]> {
   const to = (host: ArenaHost) =>
     attacked(`to ${host}, which waits for a move of its own`, host, ['CHANNEL_PEER_UNKNOWN'], async () => {
-      let answered = Infinity;
-      const attacking = wires[host].attackNext(play(earlier, (bytes) => (answered = bytes)));
+      let answeredBytes = Infinity;
+      const attacking = wires[host].attackNext(play(earlier, (bytes) => (answeredBytes = bytes)));
       const codes = await move(host);
-      await attacking;
+      await answered('both sides to hang up', attacking);
       // More than a handshake would be the destination's proof, or its answer.
-      return answered <= HANDSHAKE_LIMIT_BYTES ? codes : [...codes, `it answered with ${answered} bytes`];
+      return answeredBytes <= HANDSHAKE_LIMIT_BYTES ? codes : [...codes, `it answered with ${answeredBytes} bytes`];
     });
   return [await to('host-c'), await to('host-b'), await attacked('to host-b, which waits for nobody', 'host-b', ['ECONNREFUSED'], async () => [await knock(wires['host-b'])])];
 }

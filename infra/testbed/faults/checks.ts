@@ -125,7 +125,7 @@ export async function guestProblems(guest: TestedGuest, ran: readonly HostName[]
         ],
       };
     }
-    if (performance.now() > deadline) return { state: before, problems: [`it does not go on: ${counts.length - countsThen} numbers and ${unsealed ? 'an' : 'no'} unsealing in ${GUEST_LIMIT_MS / 1000} s`] };
+    if (performance.now() > deadline) return { state: before, problems: [`it does not go on: ${counts.length - countsThen} numbers and ${unsealed ? 'an' : 'no'} unsealing in ${GUEST_LIMIT_MS / 1000} s; the last number is ${lastCount}`, ...complaints.map((line) => `it said: ${line}`)] };
     await delay(POLL_MS);
   }
 }

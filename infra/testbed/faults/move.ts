@@ -1,9 +1,10 @@
 /** What a cell's faults may do to a move: the powers of whoever pulls plugs. */
-import { setTimeout as delay } from 'node:timers/promises';
 import { KororaError } from '../../../domain/failures.js';
 import type { MigrationResult } from '../../../domain/status.js';
 import type { ChannelSwitch } from '../channel-switch.js';
+import { MOVE_LIMIT_MS, statusText } from '../end-of-move.js';
 import type { Testbed } from '../testbed.js';
+import { until } from '../until.js';
 import type { TestedGuest } from './guest.js';
 
 const POLL_MS = 200;
@@ -71,7 +72,8 @@ export function moveOf(testbed: Testbed, networks: Readonly<Record<HostName, Cha
       for (const running of await guest.processes()) if (running.host === host) process.kill(running.pid, 'SIGKILL');
     },
     async fence(host) {
-      while (!(await testbed.client.status(vmId)).nextAction?.includes(`--host ${host}`)) await delay(POLL_MS);
+      const names = (action: string | null) => action?.includes(`--host ${host}`) === true;
+      await until(`the move to name ${host} as silent`, () => testbed.client.status(vmId), ({ nextAction }) => names(nextAction), { limitMs: MOVE_LIMIT_MS, everyMs: POLL_MS });
       await testbed.client.fence(vmId, { host, reason: 'it is powered off' });
     },
     async powerOn(host) {
@@ -89,15 +91,15 @@ export function moveOf(testbed: Testbed, networks: Readonly<Record<HostName, Cha
   };
 }
 
-/** As `client.result`, across Temporal servers that are replaced meanwhile, until it is given up. */
-export async function resultOf({ client }: Testbed, vmId: string, runId: string, isGivenUp = () => false): Promise<MigrationResult> {
-  for (;;) {
-    try {
-      return await client.result(vmId, runId);
-    } catch (error) {
-      if (!(error instanceof KororaError) || error.code !== 'TEMPORAL_UNREACHABLE' || isGivenUp()) throw error;
-    }
-  }
+/** As `client.result`, across Temporal servers that are replaced meanwhile, until it is given up or a limit is over. */
+export function resultOf({ client }: Testbed, vmId: string, runId: string, isGivenUp = () => false): Promise<MigrationResult> {
+  const asked = () =>
+    client.result(vmId, runId).catch((error: unknown) => {
+      if (error instanceof KororaError && error.code === 'TEMPORAL_UNREACHABLE' && !isGivenUp()) return error;
+      throw error;
+    });
+  const isResult = (answer: MigrationResult | KororaError): answer is MigrationResult => !(answer instanceof KororaError);
+  return until(`the end of the move of ${vmId}`, asked, isResult, { limitMs: MOVE_LIMIT_MS, everyMs: 0, tell: () => statusText(client, vmId) });
 }
 
 export function otherHost(host: HostName): HostName {

@@ -6,8 +6,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { MigrationStatus } from '../../domain/status.js';
 import { PHASES, type Phase } from '../../domain/steps.js';
+import { endOfMove } from '../../infra/testbed/end-of-move.js';
 import { type GuestConsole, firstGap } from '../../infra/testbed/guest-console.js';
 import type { Testbed } from '../../infra/testbed/testbed.js';
+import { until } from '../../infra/testbed/until.js';
 import { failedMove, moveTo, openTestbed, startGuest, untilCopying } from './support.js';
 
 /** Enough rounds and seconds to abort in: the guest dirties half of what may be sent. */
@@ -26,11 +28,8 @@ afterAll(async () => {
 });
 
 /** Resolves as soon as the move says that it is in `phase`, or past it. */
-async function untilPhase(phase: Phase): Promise<MigrationStatus> {
-  for (;;) {
-    const status = await testbed.client.status(VM);
-    if (PHASES.indexOf(status.phase) >= PHASES.indexOf(phase)) return status;
-  }
+function untilPhase(phase: Phase): Promise<MigrationStatus> {
+  return until(`phase ${phase}`, () => testbed.client.status(VM), (status) => PHASES.indexOf(status.phase) >= PHASES.indexOf(phase), { limitMs: 120_000, everyMs: 0 });
 }
 
 describe('an abort', () => {
@@ -49,7 +48,7 @@ describe('an abort', () => {
     await moment();
     await testbed.client.abort(VM, 'a test wanted it');
 
-    const { codes, result } = await failedMove(testbed.client.result(VM, runId));
+    const { codes, result } = await failedMove(endOfMove(testbed.client, VM, runId));
     expect(codes).toEqual(['ABORTED']);
     expect(result?.outcome.runsOn).toBe('host-a');
     await guest.until((c) => (c.counts().at(-1) ?? 0) > before + 10, 'going on at host-a');

@@ -6,13 +6,13 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { MigrationView } from '../../client/index.js';
 import { openSigned } from '../../domain/authority.js';
 import { signersOf } from '../../domain/envelope.js';
 import type { CopyLimits } from '../../domain/progress.js';
+import { endOfMove } from '../../infra/testbed/end-of-move.js';
 import { type GuestConsole, firstGap } from '../../infra/testbed/guest-console.js';
 import type { Testbed } from '../../infra/testbed/testbed.js';
-import { type HostName, consoleOn, evidenceOf, failedMove, openTestbed, startGuest, untilCopying } from './support.js';
+import { type HostName, consoleOn, evidenceOf, failedMove, openTestbed, startGuest, untilCopying, untilView } from './support.js';
 
 const MIB = 1024 * 1024;
 /** What the busy guest dirties again and again does not pass within 20 ms at this rate. */
@@ -30,14 +30,6 @@ async function korora(...words: string[]): Promise<string> {
   return stdout.trim();
 }
 
-async function untilView(vmId: string, runId: string, isTrue: (view: MigrationView) => boolean): Promise<MigrationView> {
-  for await (const view of testbed.client.watch(vmId, runId)) {
-    if (isTrue(view)) return view;
-    if (view.hasEnded) break;
-  }
-  throw new Error('the move ended before that');
-}
-
 /** The guest counts for longer than a silent channel lives, without a gap. */
 async function countsOn(guest: GuestConsole): Promise<void> {
   const before = guest.counts().at(-1) ?? 0;
@@ -46,7 +38,7 @@ async function countsOn(guest: GuestConsole): Promise<void> {
 }
 
 async function endsMoved(vmId: string, runId: string, from: GuestConsole, to: HostName) {
-  const result = await testbed.client.result(vmId, runId);
+  const result = await endOfMove(testbed.client, vmId, runId);
   expect(result.outcome).toMatchObject({ kind: 'moved', runsOn: to });
   const there = await consoleOn(testbed, vmId, to);
   await there.until((c) => c.counts().length > 5, 'counting where it moved to');
@@ -65,7 +57,7 @@ describe('a guest that dirties faster than may be sent', () => {
 
   it('ends as stalled, long before its rounds do, without having been paused or slowed', async () => {
     const { runId } = await testbed.client.migrate({ vmId, destination: 'host-b', limits: TIGHT });
-    const { codes, result, error } = await failedMove(testbed.client.result(vmId, runId));
+    const { codes, result, error } = await failedMove(endOfMove(testbed.client, vmId, runId));
     expect(codes).toEqual(['COPY_STALLED']);
     expect(error.message).toContain('3 rounds in a row');
     expect(result?.outcome).toMatchObject({ kind: 'source-resumed', runsOn: 'host-a' });
@@ -75,7 +67,7 @@ describe('a guest that dirties faster than may be sent', () => {
 
   it('moves with a budget that is raised while its rounds run', async () => {
     const { runId } = await testbed.client.migrate({ vmId, destination: 'host-b', limits: { ...TIGHT, stallRounds: 100 } });
-    await untilView(vmId, runId, ({ progress }) => (progress?.round ?? 0) >= 5);
+    await untilView(testbed, vmId, runId, 'round 5', ({ progress }) => (progress?.round ?? 0) >= 5);
     expect((await failedMove(testbed.client.setLimits(vmId, { autoConverge: { initialPercent: 20, incrementPercent: 10, maxPercent: 99 } }))).codes).toEqual(['LIMITS_INVALID']);
     expect(await testbed.client.setLimits(vmId, { downtimeLimitMs: 10_000, stallRounds: 3 })).toMatchObject({ downtimeLimitMs: 10_000, stallRounds: 3 });
     const { rounds } = await evidenceOf(await endsMoved(vmId, runId, atA, 'host-b'));
@@ -103,9 +95,9 @@ describe('a move that was ordered with approval', () => {
   it('can be aborted while it waits', async () => {
     expect((await failedMove(testbed.client.approve(vmId))).codes).toEqual(['MIGRATION_NOT_FOUND']);
     const { runId } = await order();
-    await untilView(vmId, runId, ({ status, progress }) => status.awaits === 'approval' && (progress?.sentBytes ?? 0) > 0);
+    await untilView(testbed, vmId, runId, 'the wait for its approval, while it is copied', ({ status, progress }) => status.awaits === 'approval' && (progress?.sentBytes ?? 0) > 0);
     await testbed.client.abort(vmId, 'a test wanted it');
-    const { codes, result } = await failedMove(testbed.client.result(vmId, runId));
+    const { codes, result } = await failedMove(endOfMove(testbed.client, vmId, runId));
     expect(codes).toEqual(['ABORTED']);
     if (!result) throw new Error('no result');
     expect((await evidenceOf(result)).approval).toBeNull();
@@ -114,7 +106,7 @@ describe('a move that was ordered with approval', () => {
 
   it('stands by, the guest running, until somebody approves it, and records who did', async () => {
     const { runId } = await order();
-    const { status } = await untilView(vmId, runId, (view) => view.status.awaits !== null);
+    const { status } = await untilView(testbed, vmId, runId, 'the wait for its approval', (view) => view.status.awaits !== null);
     expect(status).toMatchObject({ phase: 'copying', awaits: 'approval', isHeld: true, isAbortable: true });
     expect(status.nextAction).toContain(`korora approve ${vmId}`);
     await countsOn(atA);

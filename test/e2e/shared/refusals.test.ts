@@ -15,6 +15,7 @@ import type { FailureCode } from '../../domain/failures.js';
 import type { TrustBundle } from '../../domain/trust-bundle.js';
 import { createLocalHost } from '../../host/local.js';
 import { openQmp } from '../../hypervisor/qemu/qmp.js';
+import { endOfMove } from '../../infra/testbed/end-of-move.js';
 import type { GuestConsole } from '../../infra/testbed/guest-console.js';
 import type { Testbed } from '../../infra/testbed/testbed.js';
 import { failedMove, moveTo, openTestbed, startGuest } from './support.js';
@@ -211,7 +212,7 @@ describe('a newer trust bundle', () => {
     const [file, older] = [join(testbed.root, 'trust.json'), await readFile(join(testbed.root, 'trust.json'))];
     const client = await testbed.installBundle({ ...testbed.bundle.bundle, expiresAt: '2020-01-01T00:00:00Z' });
     const started = await client.migrate({ vmId: VM, destination: 'host-a' });
-    expect((await failedMove(client.result(VM, started.runId))).codes).toEqual(['BUNDLE_EXPIRED', 'BUNDLE_EXPIRED']);
+    expect((await failedMove(endOfMove(client, VM, started.runId))).codes).toEqual(['BUNDLE_EXPIRED', 'BUNDLE_EXPIRED']);
     await testbed.installBundle(testbed.bundle.bundle);
     expect((await failedMove(moveTo(testbed, VM, 'host-a'))).codes).toEqual(['BUNDLE_DIFFERS', 'BUNDLE_DIFFERS']);
 

@@ -1,8 +1,9 @@
 /** A worker that is killed in the middle of a move: the VM runs on the source, and moves later. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { endOfMove } from '../../infra/testbed/end-of-move.js';
 import { firstGap } from '../../infra/testbed/guest-console.js';
 import type { Testbed } from '../../infra/testbed/testbed.js';
-import { type HostName, failedMove, moveTo, openTestbed, startGuest, untilCopying } from './support.js';
+import { type HostName, failedMove, moveTo, openTestbed, startGuest, untilCopying, untilView } from './support.js';
 
 let testbed: Testbed;
 beforeAll(async () => {
@@ -17,14 +18,11 @@ it('a host that must answer and stays silent is the next action, until it is bac
   const { runId } = await testbed.client.migrate({ vmId, destination: 'host-b', limits: { bandwidthBytesPerSecond: 8 * 1024 * 1024 } });
   await untilCopying(testbed, vmId);
   await testbed.hosts['host-b'].worker.kill();
-  for await (const { status, hasEnded } of testbed.client.watch(vmId, runId)) {
-    expect(hasEnded).toBe(false);
-    if (status.nextAction === null) continue;
-    expect(status.nextAction).toMatch(/^Bring the worker of host-b back: the move waits for its answer, and nobody else can give it\. /);
-    break;
-  }
+  const { status, hasEnded } = await untilView(testbed, vmId, runId, 'a next action', (view) => view.hasEnded || view.status.nextAction !== null);
+  expect(hasEnded).toBe(false);
+  expect(status.nextAction).toMatch(/^Bring the worker of host-b back: the move waits for its answer, and nobody else can give it\. /);
   await testbed.restartWorker('host-b');
-  const { result } = await failedMove(testbed.client.result(vmId, runId));
+  const { result } = await failedMove(endOfMove(testbed.client, vmId, runId));
   expect(result?.outcome).toMatchObject({ kind: 'source-resumed', runsOn: 'host-a' });
 });
 
@@ -39,7 +37,7 @@ it.each<{ readonly killed: HostName; readonly vmId: string }>([
   const before = guest.counts().at(-1) ?? 0;
   await testbed.restartWorker(killed);
 
-  const { codes, result } = await failedMove(testbed.client.result(vmId, runId));
+  const { codes, result } = await failedMove(endOfMove(testbed.client, vmId, runId));
   expect(result?.outcome).toMatchObject({ kind: 'source-resumed', runsOn: 'host-a' });
   expect(codes.some((code) => ['SESSION_LOST', 'CHANNEL_LOST', 'CHANNEL_SILENT', 'HOST_UNREACHABLE', 'DESTINATION_REJECTED'].includes(code))).toBe(true);
   await guest.until((c) => c.unseals().some((u) => u.count > before) && (c.counts().at(-1) ?? 0) > before + 5, 'going on at host-a');

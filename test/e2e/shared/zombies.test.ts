@@ -7,10 +7,12 @@ import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import type { Finding } from '../../domain/status.js';
 import { vmUuid } from '../../hypervisor/qemu/command-line.js';
+import { endOfMove, statusText } from '../../infra/testbed/end-of-move.js';
 import { type ChannelSwitch, type Direction, openChannelSwitch } from '../../infra/testbed/channel-switch.js';
 import { firstGap } from '../../infra/testbed/guest-console.js';
 import type { Testbed } from '../../infra/testbed/testbed.js';
-import { type HostName, consoleOn, failedMove, moveTo, openTestbed, recordAt, startGuest, untilCopying, untilStatus } from './support.js';
+import { answered } from '../../infra/testbed/until.js';
+import { type HostName, consoleOn, failedMove, moveTo, openTestbed, recordAt, startGuest, untilCopying, untilNextAction } from './support.js';
 
 const SLOW = { bandwidthBytesPerSecond: 8 * 1024 * 1024 };
 let testbed: Testbed;
@@ -49,6 +51,10 @@ function stopSourceWorkerWhen(isTime: (direction: Direction) => boolean): Promis
   });
 }
 
+function workerIsStopped(stopped: Promise<void>, vmId: string): Promise<void> {
+  return answered('the moment to stop the worker of host-a', stopped, { limitMs: 120_000, tell: () => statusText(testbed.client, vmId) });
+}
+
 async function expectOneRunning(vmId: string, host: HostName): Promise<void> {
   const vms = (await testbed.client.vms()).filter((vm) => vm.vmId === vmId);
   expect(vms.filter((vm) => vm.mayRun).map((vm) => vm.hostId)).toEqual([host]);
@@ -65,10 +71,10 @@ it('a source worker that is stopped before it hears that it was accepted changes
   const { console: atA } = await startGuest(testbed, vmId, 'host-a', { dirtyMibPerSecond: 4 });
   const stopped = stopSourceWorkerWhen((direction) => direction === 'to source' && stateAt('host-b', vmId) === 'owner');
   const { runId } = await testbed.client.migrate({ vmId, destination: 'host-b' });
-  await stopped;
+  await workerIsStopped(stopped, vmId);
   const atB = await consoleOn(testbed, vmId, 'host-b');
   await atB.until((c) => c.unseals().length > 0, 'unsealing at host-b while the worker of host-a is stopped');
-  const status = await untilStatus(testbed, vmId, runId, ({ nextAction }) => nextAction !== null);
+  const status = await untilNextAction(testbed, vmId, runId);
   expect(status.phase).toBe('activated');
   expect(status.nextAction).toContain('Bring the worker of host-a back');
   expect(stateAt('host-a', vmId)).toBe('relinquished');
@@ -81,7 +87,7 @@ it('a source worker that is stopped before it hears that it was accepted changes
   expect(code).toBe(1);
 
   process.kill(testbed.hosts['host-a'].worker.pid, 'SIGCONT');
-  expect((await testbed.client.result(vmId, runId)).outcome).toMatchObject({ kind: 'moved', runsOn: 'host-b' });
+  expect((await endOfMove(testbed.client, vmId, runId)).outcome).toMatchObject({ kind: 'moved', runsOn: 'host-b' });
   await expectOneRunning(vmId, 'host-b');
   await atB.close();
   await atA.close();
@@ -98,14 +104,14 @@ it('a source worker that is stopped before its manifest arrives lets the VM run 
     return true;
   });
   const { runId } = await testbed.client.migrate({ vmId, destination: 'host-b' });
-  await stopped;
+  await workerIsStopped(stopped, vmId);
   const before = atA.counts().at(-1) ?? 0;
-  await untilStatus(testbed, vmId, runId, ({ nextAction }) => nextAction?.includes('worker of host-a') === true);
+  await untilNextAction(testbed, vmId, runId, (action) => action.includes('worker of host-a'));
   expect(stateAt('host-a', vmId)).toBe('relinquished');
 
   network.mend();
   process.kill(testbed.hosts['host-a'].worker.pid, 'SIGCONT');
-  const { result } = await failedMove(testbed.client.result(vmId, runId));
+  const { result } = await failedMove(endOfMove(testbed.client, vmId, runId));
   expect(result?.outcome).toMatchObject({ kind: 'source-resumed', runsOn: 'host-a' });
   await atA.until((c) => c.unseals().some((u) => u.count > before), 'going on at host-a');
   expect(firstGap(atA.counts())).toBeNull();
@@ -128,7 +134,7 @@ it('workers that start while nobody orchestrates end what no move tends, and say
   await atA.until((c) => c.unseals().some((u) => u.count > before), 'going on at host-a');
 
   await testbed.restartControl();
-  expect((await failedMove(testbed.client.result(vmId, runId))).result?.outcome).toMatchObject({ kind: 'source-resumed', runsOn: 'host-a' });
+  expect((await failedMove(endOfMove(testbed.client, vmId, runId))).result?.outcome).toMatchObject({ kind: 'source-resumed', runsOn: 'host-a' });
   expect(await findingsOf('host-a', vmId)).toMatchObject([{ found: 'a move to host-b that no worker tends', done: 'the move is off, the VM runs on' }]);
   expect(await findingsOf('host-b', vmId)).toMatchObject([{ found: 'a copy from host-a that waited for an image', done: 'rejected for good; the copy is gone' }]);
   await expectOneRunning(vmId, 'host-a');
@@ -143,7 +149,7 @@ it('a QEMU that was started by hand on the old host is refused at a start, and s
   await moveTo(testbed, vmId, 'host-b');
   const qemu = spawn('qemu-system-x86_64', ['-name', `guest=${vmId}`, '-uuid', vmUuid(vm.vmId), '-nodefaults', '-display', 'none', '-S', '-machine', 'none'], { stdio: 'ignore' });
   try {
-    await new Promise((resolve) => qemu.once('spawn', resolve));
+    await answered('the start of a QEMU', new Promise((resolve, reject) => qemu.once('spawn', resolve).once('error', reject)));
     expect((await failedMove(testbed.client.startVm(vm, 'host-a'))).codes).toEqual(['VM_EXISTS']);
     const { codes, error } = await failedMove(moveTo(testbed, vmId, 'host-a'));
     expect(codes).toContain('STRANGER_FOUND');
@@ -152,7 +158,7 @@ it('a QEMU that was started by hand on the old host is refused at a start, and s
   } finally {
     const ended = new Promise((resolve) => qemu.once('exit', resolve));
     qemu.kill('SIGKILL');
-    await ended;
+    await answered('the end of that QEMU', ended);
   }
   expect((await moveTo(testbed, vmId, 'host-a')).outcome).toMatchObject({ kind: 'moved', runsOn: 'host-a' });
 });
