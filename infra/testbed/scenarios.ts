@@ -24,7 +24,7 @@ export interface Scenario {
   readonly run: (testbed: Testbed, stage: Stage) => Promise<MoveEnd>;
 }
 
-const VM = 'counter';
+export const VM = 'counter';
 
 export const SCENARIOS: readonly Scenario[] = [
   { name: 'move', summary: 'the main job: a VM with a vTPM moves from host-a to host-b', run: moves },
@@ -125,7 +125,8 @@ async function destinationDies(testbed: Testbed, stage: Stage): Promise<MoveEnd>
   return end;
 }
 
-async function startGuest(testbed: Testbed, stage: Stage, options: { readonly dirtyMibPerSecond?: number } = {}) {
+/** A VM `counter` that runs on host-a, counts, and has unsealed once. */
+export async function startGuest(testbed: Testbed, stage: Stage, options: { readonly dirtyMibPerSecond?: number } = {}) {
   const vm = await testbed.guest(VM, options);
   stage.say(`korora vm start ${VM}.json --on host-a`);
   await testbed.client.startVm(vm, 'host-a');

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# npm run histories: records the histories that test/replay/replay.test.ts replays, by running every scenario.
-# Do it when the workflow changed on purpose; keep the folders of versions that may still have moves running.
+# npm run histories: records what test/replay/*.test.ts replay, on real parts: every scenario, and what infra/testbed/histories/
+# makes beside them, in about five minutes. It makes the folder of this version anew, and its row in builds.json;
+# docs/decisions/0017-histories-and-builds.md says when that is right.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . infra/setup/environment.sh
 bash infra/setup/setup.sh
-node dist/infra/testbed/record-histories.js "$KORORA_CACHE/guest" "$(node infra/temporal/ensure-server.mjs)" test/replay/histories
+node dist/infra/testbed/histories/main.js "$KORORA_CACHE/guest" "$(node infra/temporal/ensure-server.mjs)" test/replay
