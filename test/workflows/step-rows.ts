@@ -2,14 +2,14 @@
  * Every activity of STEPS, in the place where a move comes to it, and how a move ends that breaks there. A step or an undo that is
  * added to STEPS without a row here is a type error for the step, and a failing test for the activity.
  */
+import { signEnvelope } from '../../domain/envelope.js';
 import { failure } from '../../domain/failures.js';
 import { STEPS, type Step, type StepName } from '../../domain/steps.js';
+import { fenceUpdate } from '../../workflows/messages.js';
+import { ADA, fenceOf } from '../support/documents.js';
 import { Hold, type Planned } from './faults.js';
 import { named } from './history.js';
 import type { Move } from './moves.js';
-import { fenceUpdate } from '../../workflows/messages.js';
-import { fenceOf, ADA } from '../support/documents.js';
-import { signEnvelope } from '../../domain/envelope.js';
 import type { ActivityName, Place } from './stage.js';
 
 export interface Ending {
@@ -123,10 +123,6 @@ export const doneUntil = (last: StepName): readonly string[] => steps.slice(0, s
 
 async function fenceDestination(move: Move): Promise<void> {
   await move.untilStatus('people to be told that the destination is silent', ({ nextAction }) => nextAction !== null);
-  await sayFence(move, move.order.destination);
-}
-
-export async function sayFence({ order, handle }: Move, host: string): Promise<void> {
-  const { migrationId, vmId } = order;
-  await handle.executeUpdate(fenceUpdate, { args: [await signEnvelope(fenceOf({ migrationId, vmId, host }), ADA)] });
+  const { migrationId, vmId, destination: host } = move.order;
+  await move.handle.executeUpdate(fenceUpdate, { args: [await signEnvelope(fenceOf({ migrationId, vmId, host }), ADA)] });
 }
