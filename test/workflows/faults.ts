@@ -17,10 +17,10 @@ export interface Planned {
   readonly fault: Fault;
   /** Which of the times that the workflow schedules it, from 0; the first if left out. */
   readonly occurrence?: number;
-  /** Before anything is done, or once the source has relinquished. The first if left out. */
+  /** Before anything is done, which it is if left out; once the source has relinquished; or once the destination has decided. */
   readonly point?: Point;
 }
-export type Point = 'start' | 'relinquished';
+export type Point = 'start' | 'relinquished' | 'decided';
 
 /** An activity that waits for the test, and says meanwhile that it lives. */
 export class Hold {

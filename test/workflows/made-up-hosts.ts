@@ -200,6 +200,7 @@ export class MadeUpHosts {
           await this.meet('relinquished', call, pulse);
         }
         const statement = isHandedOver && !call.context.cancellationSignal.aborted ? this.decide('accepted', null) : this.decide('rejected', refuse('ABORTED', { reason: 'it was cancelled' }).message);
+        await this.meet('decided', call, pulse);
         const isAccepted = statement.verdict.verdict === 'accepted';
         return { statement, isAbsent: false, manifest: isAccepted ? documents.manifest : null, timings: isAccepted ? documents.destinationTimings : null };
       },

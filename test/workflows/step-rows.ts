@@ -112,6 +112,9 @@ export const ROWS: readonly Row[] = steps.flatMap(([step, { does, undo }]) => [
   }),
 ]);
 
+/** For `it.each`: vitest shortens what it is told to take from an object. */
+export const byName = (rows: readonly Row[]): readonly (readonly [string, Row])[] => rows.map((row) => [row.name, row]);
+
 /** Undos of STEPS that no row is about, and rows of undos that STEPS does not have. */
 export const MISSING_ROWS: readonly string[] = steps.flatMap(([step, { undo }]) => {
   const [listed, known] = [undo.map(named), Object.keys(UNDONE_IN[step])];

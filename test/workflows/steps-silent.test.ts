@@ -2,10 +2,10 @@
 import { describe, it } from 'vitest';
 import { openStage } from './stage.js';
 import { isSilent, play } from './step-cases.js';
-import { ROWS } from './step-rows.js';
+import { ROWS, byName } from './step-rows.js';
 
 const stage = openStage('silent');
 
 describe.concurrent('a step whose host falls silent', () => {
-  it.each(ROWS)('$name', (row) => play(stage, isSilent(row)));
+  it.each(byName(ROWS))('%s', (_, row) => play(stage, isSilent(row)));
 });

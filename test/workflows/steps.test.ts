@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { openStage } from './stage.js';
 import { REFUSED_ROWS, failsThrice, isCancelled, play, refuses } from './step-cases.js';
-import { MISSING_ROWS, ROWS } from './step-rows.js';
+import { MISSING_ROWS, ROWS, byName } from './step-rows.js';
 
 const stage = openStage('steps');
 
@@ -11,13 +11,13 @@ it('every undo of the table has its rows', () => {
 });
 
 describe.concurrent('a step that refuses', () => {
-  it.each(REFUSED_ROWS)('$name', (row) => play(stage, refuses(row)));
+  it.each(byName(REFUSED_ROWS))('%s', (_, row) => play(stage, refuses(row)));
 });
 
 describe.concurrent('a step that fails three times', () => {
-  it.each(ROWS)('$name', (row) => play(stage, failsThrice(row)));
+  it.each(byName(ROWS))('%s', (_, row) => play(stage, failsThrice(row)));
 });
 
 describe.concurrent('a step during which the move is cancelled', () => {
-  it.each(ROWS)('$name', (row) => play(stage, isCancelled(row)));
+  it.each(byName(ROWS))('%s', (_, row) => play(stage, isCancelled(row)));
 });

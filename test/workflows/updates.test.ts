@@ -103,7 +103,7 @@ const DID: { readonly [U in UpdateName]: (taken: Taken) => void } = {
 };
 
 describe.concurrent('what is taken', () => {
-  it.each(cells.filter(({ answer }) => answer === 'taken'))('$update in phase $phase', async ({ update, phase }) => {
+  it.each(cells.filter(({ answer }) => answer === 'taken').map(({ update, phase }) => [update, phase] as const))('%s in phase %s', async (update, phase) => {
     const { move, hold } = await heldMove(phase);
     try {
       if (update === 'fence') await move.untilStatus('people to be told of a silent host', ({ nextAction }) => nextAction !== null);
