@@ -10,7 +10,7 @@ export default defineConfig({
       },
       {
         // One Temporal server for all files; each has workers of its own, and its cases run at once.
-        test: { name: 'workflows', include: ['test/workflows/**/*.test.ts'], globalSetup: ['test/workflows/server.ts'], testTimeout: 2 * ONE_MINUTE, hookTimeout: ONE_MINUTE, maxWorkers: 2, maxConcurrency: 40 },
+        test: { name: 'workflows', include: ['test/workflows/**/*.test.ts'], globalSetup: ['test/workflows/server.ts'], testTimeout: 2 * ONE_MINUTE, hookTimeout: ONE_MINUTE, maxWorkers: 2, maxConcurrency: 40, isolate: false },
       },
       {
         // Each file has two hosts, their VMs and a Temporal server of its own: one at a time. Concurrent tests in a file have rigs.
