@@ -16,10 +16,10 @@ export default defineConfig({
     projects: [
       // Node and the packages of package.json, nothing else: `npm run check`.
       { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], setupFiles: ['test/support/tell-errors.ts'], testTimeout: ONE_MINUTE, hookTimeout: ONE_MINUTE, maxWorkers: 2, sequence: { groupOrder: 1 } } },
-      // One part of the house on one real part: QEMU, swtpm, tpm2-tools, systemd.
-      { test: { name: 'parts', include: ['test/parts/**/*.test.ts'], setupFiles: ['test/support/tell-errors.ts'], testTimeout: 2 * ONE_MINUTE, hookTimeout: 2 * ONE_MINUTE, maxWorkers: SIDE_BY_SIDE, sequence: { groupOrder: 2 } } },
-      // The workflows alone: on a real Temporal server with made-up activities, and on recorded histories.
-      { test: { name: 'workflows', include: ['test/workflows/**/*.test.ts', 'test/replay/**/*.test.ts'], testTimeout: 2 * ONE_MINUTE, hookTimeout: 2 * ONE_MINUTE, maxWorkers: SIDE_BY_SIDE, sequence: { groupOrder: 2 } } },
+      // One part of the house on one real part: QEMU, swtpm, tpm2-tools, systemd, the SDK's replay; and what computes for long.
+      { test: { name: 'parts', include: ['test/parts/**/*.test.ts', 'test/replay/**/*.test.ts'], setupFiles: ['test/support/tell-errors.ts'], testTimeout: 2 * ONE_MINUTE, hookTimeout: 2 * ONE_MINUTE, maxWorkers: SIDE_BY_SIDE, sequence: { groupOrder: 2 } } },
+      // The workflows alone, with made-up activities: one Temporal server for all files; each has workers of its own, and its cases run at once.
+      { test: { name: 'workflows', include: ['test/workflows/**/*.test.ts'], globalSetup: ['test/workflows/server.ts'], testTimeout: 2 * ONE_MINUTE, hookTimeout: ONE_MINUTE, maxWorkers: SIDE_BY_SIDE, maxConcurrency: 40, isolate: false, sequence: { groupOrder: 2 } } },
       // Two hosts with all that belongs to them, for each file …
       { test: { name: 'e2e', include: files(ownTestbeds), ...onTestbeds, sequence: { groupOrder: 2 } } },
       // … or for all files that a worker of vitest runs (test/support/shared-testbed.ts).

@@ -29,6 +29,8 @@ const DYNAMIC_CONFIG = {
   'history.timerProcessorMaxPollRPS': 2000,
   'history.visibilityProcessorMaxPollRPS': 2000,
 };
+/** The dynamic configuration as arguments, for whoever starts `temporal server start-dev` in another way. */
+export const QUICK_SERVER_ARGUMENTS = each('--dynamic-config-value', DYNAMIC_CONFIG);
 const SQLITE_PRAGMAS = { journal_mode: 'WAL', synchronous: 1 };
 const START_LIMIT_MS = 60_000;
 const STOP_LIMIT_MS = 10_000;
@@ -83,16 +85,19 @@ export async function startTemporalServer(options) {
 }
 
 function serverArguments({ port, uiPort, databaseFile, namespaces = [], searchAttributes = {} }) {
-  const each = (flag, values) => Object.entries(values).flatMap(([key, value]) => [flag, `${key}=${value}`]);
   return [
     ...['server', 'start-dev', '--ip', loopback, '--port', String(port)],
     ...(uiPort === undefined ? ['--headless'] : ['--ui-ip', loopback, '--ui-port', String(uiPort), '--ui-disable-news-fetch']),
-    ...each('--dynamic-config-value', DYNAMIC_CONFIG),
+    ...QUICK_SERVER_ARGUMENTS,
     ...(databaseFile ? ['--db-filename', path.resolve(databaseFile), ...each('--sqlite-pragma', SQLITE_PRAGMAS)] : []),
     ...namespaces.flatMap((name) => ['--namespace', name]),
     ...each('--search-attribute', searchAttributes),
     ...['--log-level', 'warn', '--color', 'never'],
   ];
+}
+
+function each(flag, values) {
+  return Object.entries(values).flatMap(([key, value]) => [flag, `${key}=${value}`]);
 }
 
 /** The caller's environment without TEMPORAL_*, which would point the CLI at another server; HOME is needed for its settings. */

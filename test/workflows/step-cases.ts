@@ -1,0 +1,126 @@
+/** One row of STEPS and one thing that goes wrong there: what must then be so of the move. */
+import { expect } from 'vitest';
+import { failure } from '../../domain/failures.js';
+import { STEPS, type StepName } from '../../domain/steps.js';
+import { type Fault, Hold, type Planned } from './faults.js';
+import { named } from './history.js';
+import { type Ended, type Move, problemsOf, startMove } from './moves.js';
+import type { Stage } from './stage.js';
+import { BASES, BREAKS_IN, type Base, type Ending, ROWS, type Row, doneUntil } from './step-rows.js';
+
+export const refusal = failure('FOLDER_NOT_PRIVATE', { folder: 'a folder', host: 'a host', problem: 'it is made up' });
+/** The table of failures says that it may be tried again. */
+export const trouble = failure('HOST_COMMAND_FAILED', { command: 'a command', host: 'a host', problem: 'it is made up' });
+
+export interface Case {
+  readonly row: Row;
+  readonly fault: Fault;
+  /** What the test does once the move is under way. */
+  readonly drive: (move: Move) => Promise<void>;
+  readonly expected: Ending;
+}
+
+/** Tried until they succeed: undos but the closing of sessions, the end of the source, and evidence. */
+const ENSURED: readonly string[] = ['settleSource', 'settleDestination', 'resolveSource', 'fenceDestination', 'recordEvidence'];
+/** A host that does not do these is not waited for. */
+const DISPENSABLE: readonly string[] = ['closeSession', 'giveReceipt'];
+const COPIES: readonly string[] = ['copyMemory', 'stopAndCopy', 'verifyImage'];
+
+const isEnsured = ({ activity }: Row) => ENSURED.includes(activity);
+/** What is a step on the way, and no more than that. */
+const breaksMove = (row: Row) => !isEnsured(row) && !DISPENSABLE.includes(row.activity);
+const baseOf = ({ base }: Row): Base => BASES[base];
+
+const nothing = async () => undefined;
+
+/**
+ * What workflows make of these refusals is not pinned here. Without one of the first three the source stays stopped, and the evidence says that the
+ * VM runs there; without one of the last two there is no evidence, or no result that names it.
+ */
+const UNPINNED: readonly string[] = ['undo of move, destination: settleDestination', 'undo of move, source: resolveSource', 'undo of move, source: fenceDestination', 'retire, source: resolveSource', 'record, control: recordEvidence'];
+export const REFUSED_ROWS: readonly Row[] = ROWS.filter(({ name }) => !UNPINNED.includes(name));
+
+export function refuses(row: Row): Case {
+  const fault: Fault = { kind: 'fails', failure: refusal };
+  if (breaksMove(row)) return { row, fault, drive: nothing, expected: { ...BREAKS_IN[row.step], codes: [refusal.code] } };
+  const { codes, ...ending } = baseOf(row);
+  return { row, fault, drive: nothing, expected: { ...ending, codes: isEnsured(row) ? [...codes, refusal.code] : codes } };
+}
+
+export function failsThrice(row: Row): Case {
+  const expected = breaksMove(row) ? { ...BREAKS_IN[row.step], codes: [trouble.code] } : baseOf(row);
+  return { row, fault: { kind: 'fails', failure: trouble, times: 3 }, drive: nothing, expected };
+}
+
+export function isSilent(row: Row): Case {
+  if (breaksMove(row)) return { row, fault: { kind: 'is-silent' }, drive: nothing, expected: { ...BREAKS_IN[row.step], codes: ['HOST_UNREACHABLE'] } };
+  if (!isEnsured(row)) return { row, fault: { kind: 'is-silent' }, drive: nothing, expected: baseOf(row) };
+  if (row.on === 'control') return { row, fault: { kind: 'is-silent', times: 1 }, drive: nothing, expected: baseOf(row) };
+  // Its second try waits until people were told what to do.
+  const then = new Hold();
+  const drive = async (move: Move) => {
+    await then.reached(`the second try of ${row.name}`, move.lastSeen);
+    await move.untilStatus(`people to be told of the silence of the ${row.on}`, ({ nextAction }) => nextAction?.startsWith(`Bring the worker of ${move.order[row.on as 'source' | 'destination']} back`) ?? false);
+    then.release();
+  };
+  return { row, fault: { kind: 'is-silent', times: 1, then }, drive, expected: baseOf(row) };
+}
+
+/**
+ * A step that is under way when the move is cancelled ends well, and what takes the next one back stands already; but a copy ends at once.
+ */
+function cancelledIn({ step, activity }: Row): Omit<Ending, 'codes'> {
+  const steps = Object.keys(STEPS) as StepName[];
+  const next = steps[steps.indexOf(step) + 1];
+  return COPIES.includes(activity) || !next ? BREAKS_IN[step] : BREAKS_IN[next];
+}
+
+export function isCancelled(row: Row): Case {
+  const isCopy = COPIES.includes(row.activity);
+  const hold = new Hold(isCopy ? 'goes-on' : 'stays');
+  const drive = async (move: Move) => {
+    await hold.reached(`the ${row.on} to come to ${row.activity}`, move.lastSeen);
+    await move.handle.cancel();
+    if (isCopy) return;
+    // An answer comes after all that the workflow was told before.
+    await move.status();
+    hold.release();
+  };
+  const expected = breaksMove(row) ? { ...cancelledIn(row), codes: ['ABORTED'] } : baseOf(row);
+  return { row, fault: { kind: 'is-held', hold }, drive, expected };
+}
+
+export async function play(stage: Stage, { row, fault, drive, expected }: Case): Promise<void> {
+  const base = baseOf(row);
+  const planned: Planned = { on: row.on, activity: row.activity, fault };
+  const move = await startMove(stage, [planned, ...base.plan()]);
+  try {
+    await Promise.all([base.drive?.(move), drive(move)]);
+    const ended = await move.end();
+    expectEnding(move, ended, row, expected, base.cancels ?? []);
+    if (expected.outcome === 'moved') expectReceipts(move, row, fault);
+  } finally {
+    move.hosts.close();
+  }
+}
+
+function expectEnding(move: Move, { result, codes, scheduled, ...ended }: Ended, row: Row, expected: Ending, cancels: readonly string[]): void {
+  const { outcome } = result;
+  const isMoved = expected.outcome === 'moved';
+  expect({ codes, kind: outcome.kind, runsOn: outcome.runsOn }).toEqual({ codes: expected.codes, kind: expected.outcome, runsOn: isMoved ? move.order.destination : move.order.source });
+  if (isMoved) expect(scheduled.map(named).sort()).toEqual([...doneUntil('record')].sort());
+  else {
+    const [forward, back] = [scheduled.filter(({ isAfter }) => !isAfter), scheduled.filter(({ isAfter }) => isAfter)];
+    expect(back.map(named)).toEqual([...expected.undos, 'control: recordEvidence']);
+    if (!row.isUndo) expect(forward.map(named)).toEqual(doneUntil(row.step));
+  }
+  expect(scheduled.filter(({ isAfter, isCancelled }) => isCancelled && (isMoved || isAfter)).map(named)).toEqual(cancels);
+  expect(problemsOf(move, { result, codes, scheduled, ...ended })).toEqual([]);
+}
+
+/** A host that does not give one is not waited for, and the evidence says so. */
+function expectReceipts({ hosts }: Move, { on, activity }: Row, fault: Fault): void {
+  const isMissing = (role: 'source' | 'destination') => activity === 'giveReceipt' && on === role && fault.kind !== 'is-held';
+  const given = hosts.recorded.map(({ receipts }) => [receipts.source?.receipt.role ?? null, receipts.destination?.receipt.role ?? null]);
+  expect(given).toEqual([[isMissing('source') ? null : 'source', isMissing('destination') ? null : 'destination']]);
+}
