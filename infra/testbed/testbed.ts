@@ -102,6 +102,8 @@ export interface Testbed {
   ensureTpm(hostId: 'host-a' | 'host-b'): Promise<void>;
   /** Signs another bundle, with the next serial, and installs it on both hosts and in the client that is given, which signs with the operator's key or another. */
   installBundle(bundle: TrustBundle, signer?: Signer): Promise<KororaClient>;
+  /** Ends VMs, that one or all, as if their processes died; what hosts keep of them stays. */
+  endVms(vmId?: string): Promise<void>;
   /** Ends everything that runs, VMs included. */
   stop(): Promise<void>;
   /** Leaves everything up; the next testbed on this root ends it. */
@@ -185,10 +187,14 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
     async installBundle(next, signer = operator) {
       return createKororaClient({ client: temporal, bundle: await install(next), signer });
     },
+    async endVms(vmId) {
+      await Promise.all(Object.values(testbed.hosts).map((host) => endVms(host, vmId)));
+    },
     async stop() {
       await Promise.all([testbed.control, ...Object.values(testbed.hosts).map((h) => h.worker)].map((p) => p.stop()));
       await temporal.connection.close();
-      for (const host of Object.values(testbed.hosts)) await endVms(host);
+      await testbed.endVms();
+      for (const { config } of Object.values(testbed.hosts)) await shutDownFakeMachine({ access: createLocalHost(config.hostId), hostId: config.hostId, runDir: config.runDir });
       for (const { config, tpmPort } of Object.values(testbed.hosts)) await ensureTestbedTpmStopped(tpmSpec(config.hostId, tpmPort));
       await testbed.server.stop();
     },
@@ -289,15 +295,14 @@ async function allOf<T extends readonly unknown[]>(starting: readonly [...{ [K i
 }
 
 /** VMs outlive workers by design; a testbed's end does not. */
-async function endVms({ config }: TestbedHost): Promise<void> {
+async function endVms({ config }: TestbedHost, only?: string): Promise<void> {
   const { hostId, runDir } = config;
   const access = createLocalHost(hostId);
   const { hypervisor, vtpms } = createDrivers(access, config);
   for (const name of await access.list(runDir)) {
     const vmId = VmId.safeParse(name).data;
-    if (!vmId) continue;
+    if (!vmId || (only !== undefined && vmId !== only)) continue;
     await hypervisor.ensureDestroyed(vmId, `${runDir}/${vmId}`);
     await vtpms.ensureStopped(`${runDir}/${vmId}`);
   }
-  await shutDownFakeMachine({ access, hostId, runDir });
 }

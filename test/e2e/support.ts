@@ -3,6 +3,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
+import { onTestFinished } from 'vitest';
+import { getCurrentTest } from 'vitest/suite';
 import { type FailureCode, KororaError } from '../../domain/failures.js';
 import { VmId } from '../../domain/ids.js';
 import { OwnershipRecord, noRecord } from '../../domain/ownership.js';
@@ -12,7 +14,7 @@ import { Evidence } from '../../domain/evidence.js';
 import { MOVE_LIMIT_MS, endOfMove } from '../../infra/testbed/end-of-move.js';
 import { type GuestConsole, openGuestConsole } from '../../infra/testbed/guest-console.js';
 import { type Injector, startInjector, workersThatAsk } from '../../infra/testbed/faults/injector.js';
-import { type Testbed, type TestbedOptions, startTestbed } from '../../infra/testbed/testbed.js';
+import { QUICK_WORKERS, type Testbed, type TestbedOptions, startTestbed } from '../../infra/testbed/testbed.js';
 import { until } from '../../infra/testbed/until.js';
 
 export type HostName = 'host-a' | 'host-b';
@@ -32,7 +34,7 @@ export const openTestbeds = new Set<Testbed>();
 
 export async function openTestbed(options: (root: string) => Partial<TestbedOptions> | Promise<Partial<TestbedOptions>> = () => ({})): Promise<Testbed> {
   const root = await newRoot();
-  const testbed = await startTestbed({ root, ...partsFromEnvironment(), ...(await options(root)) });
+  const testbed = await startTestbed({ root, ...partsFromEnvironment(), workerCommands: QUICK_WORKERS, ...(await options(root)) });
   openTestbeds.add(testbed);
   const stop = testbed.stop.bind(testbed);
   return Object.assign(testbed, {
@@ -45,11 +47,11 @@ export async function openTestbed(options: (root: string) => Partial<TestbedOpti
 }
 
 /** Its workers ask the injector at every point; which ends after the testbed. */
-export async function openAskingTestbed(): Promise<{ readonly testbed: Testbed; readonly injector: Injector }> {
+export async function openAskingTestbed(options: Partial<TestbedOptions> = {}): Promise<{ readonly testbed: Testbed; readonly injector: Injector }> {
   let injector!: Injector;
   const testbed = await openTestbed(async (root) => {
     injector = await startInjector(`${root}.sock`);
-    return { workerCommands: workersThatAsk(`${root}.sock`, 'quick') };
+    return { workerCommands: workersThatAsk(`${root}.sock`, 'quick'), ...options };
   });
   return { testbed, injector };
 }
@@ -58,6 +60,8 @@ export async function openAskingTestbed(): Promise<{ readonly testbed: Testbed; 
 export async function startGuest(testbed: Testbed, vmId: string, host: HostName, options: Parameters<Testbed['guest']>[1] = {}) {
   const vm = await testbed.guest(vmId, options);
   await testbed.client.startVm(vm, host);
+  // A VM of one test would keep a processor busy beside all that come after it; one that is started before the tests stays.
+  if (getCurrentTest()) onTestFinished(() => testbed.endVms(vmId));
   const console = await consoleOn(testbed, vmId, host);
   await console.until((c) => (options.hasVtpm === false ? c.counts().length > 3 : c.unseals().length > 0), 'counting and its first unsealing', 120_000);
   return { vm, console };

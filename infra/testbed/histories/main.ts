@@ -62,7 +62,7 @@ async function withPlugsToPull(): Promise<void> {
   await rm(socketPath, { force: true });
   const injector = await startInjector(socketPath);
   try {
-    await on({ workerCommands: workersThatAsk(socketPath) }, async (testbed, take) => {
+    await on({ workerCommands: workersThatAsk(socketPath, 'product') }, async (testbed, take) => {
       await shortWorkflows(testbed, stage, take);
       await endedByPeople(testbed, take);
       await outages(testbed, injector, take);

@@ -3,14 +3,15 @@
  * nothing had been, nothing is left on the destination, and both host workers live (a rejection that nobody
  * awaited once ended one).
  */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { MigrationStatus } from '../../domain/status.js';
-import { PHASES, type Phase } from '../../domain/steps.js';
-import { endOfMove } from '../../infra/testbed/end-of-move.js';
-import { type GuestConsole, firstGap } from '../../infra/testbed/guest-console.js';
-import type { Testbed } from '../../infra/testbed/testbed.js';
-import { until } from '../../infra/testbed/until.js';
-import { failedMove, moveTo, openTestbed, startGuest, untilCopying } from './support.js';
+import { afterAll, describe, expect, it } from 'vitest';
+import type { MigrationStatus } from '../../../domain/status.js';
+import { PHASES, type Phase } from '../../../domain/steps.js';
+import { endOfMove } from '../../../infra/testbed/end-of-move.js';
+import { type GuestConsole, firstGap } from '../../../infra/testbed/guest-console.js';
+import type { Testbed } from '../../../infra/testbed/testbed.js';
+import { until } from '../../../infra/testbed/until.js';
+import { failedMove, moveTo, startGuest, untilCopying } from '../support.js';
+import { onSharedTestbed } from '../../support/shared-testbed.js';
 
 /** Enough rounds and seconds to abort in: the guest dirties half of what may be sent. */
 const SLOW = { bandwidthBytesPerSecond: 16 * 1024 * 1024 };
@@ -18,14 +19,11 @@ const VM = 'fickle';
 let testbed: Testbed;
 let guest: GuestConsole;
 
-beforeAll(async () => {
-  testbed = await openTestbed();
+onSharedTestbed(async (shared) => {
+  ({ testbed } = shared);
   ({ console: guest } = await startGuest(testbed, VM, 'host-a', { dirtyMibPerSecond: 8 }));
 });
-afterAll(async () => {
-  await guest?.close();
-  await testbed?.stop();
-});
+afterAll(() => guest?.close());
 
 /** Resolves as soon as the move says that it is in `phase`, or past it. */
 function untilPhase(phase: Phase): Promise<MigrationStatus> {

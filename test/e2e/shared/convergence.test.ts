@@ -6,24 +6,22 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openSigned } from '../../domain/authority.js';
-import { signersOf } from '../../domain/envelope.js';
-import type { CopyLimits } from '../../domain/progress.js';
-import { endOfMove } from '../../infra/testbed/end-of-move.js';
-import { type GuestConsole, firstGap } from '../../infra/testbed/guest-console.js';
-import type { Testbed } from '../../infra/testbed/testbed.js';
-import { type HostName, consoleOn, evidenceOf, failedMove, openTestbed, startGuest, untilCopying, untilView } from './support.js';
+import { openSigned } from '../../../domain/authority.js';
+import { signersOf } from '../../../domain/envelope.js';
+import type { CopyLimits } from '../../../domain/progress.js';
+import { endOfMove } from '../../../infra/testbed/end-of-move.js';
+import { type GuestConsole, firstGap } from '../../../infra/testbed/guest-console.js';
+import type { Testbed } from '../../../infra/testbed/testbed.js';
+import { type HostName, consoleOn, evidenceOf, failedMove, startGuest, untilCopying, untilView } from '../support.js';
+import { onSharedTestbed } from '../../support/shared-testbed.js';
 
 const MIB = 1024 * 1024;
 /** What the busy guest dirties again and again does not pass within 20 ms at this rate. */
 const TIGHT: Partial<CopyLimits> = { bandwidthBytesPerSecond: 8 * MIB, downtimeLimitMs: 20, stallRounds: 3 };
-const KORORA = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const KORORA = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url));
 let testbed: Testbed;
 
-beforeAll(async () => {
-  testbed = await openTestbed();
-});
-afterAll(() => testbed?.stop());
+onSharedTestbed((shared) => ({ testbed } = shared));
 
 async function korora(...words: string[]): Promise<string> {
   const { stdout } = await promisify(execFile)(process.execPath, [KORORA, ...words], { env: { ...process.env, ...testbed.environment } });
@@ -84,7 +82,7 @@ describe('a guest that dirties faster than may be sent', () => {
 });
 
 describe('a move that was ordered with approval', () => {
-  const vmId = 'patient';
+  const vmId = 'approved';
   let atA: GuestConsole;
   beforeAll(async () => {
     ({ console: atA } = await startGuest(testbed, vmId, 'host-a', { dirtyMibPerSecond: 4 }));

@@ -1,15 +1,13 @@
 /** A worker that is killed in the middle of a move: the VM runs on the source, and moves later. */
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import { endOfMove } from '../../infra/testbed/end-of-move.js';
-import { firstGap } from '../../infra/testbed/guest-console.js';
-import type { Testbed } from '../../infra/testbed/testbed.js';
-import { type HostName, failedMove, moveTo, openTestbed, startGuest, untilCopying, untilView } from './support.js';
+import { expect, it } from 'vitest';
+import { endOfMove } from '../../../infra/testbed/end-of-move.js';
+import { firstGap } from '../../../infra/testbed/guest-console.js';
+import type { Testbed } from '../../../infra/testbed/testbed.js';
+import { type HostName, failedMove, moveTo, startGuest, untilCopying, untilView } from '../support.js';
+import { onSharedTestbed } from '../../support/shared-testbed.js';
 
 let testbed: Testbed;
-beforeAll(async () => {
-  testbed = await openTestbed();
-});
-afterAll(() => testbed?.stop());
+onSharedTestbed((shared) => ({ testbed } = shared));
 
 it('a host that must answer and stays silent is the next action, until it is back', async () => {
   const vmId = 'patient';

@@ -4,37 +4,29 @@
  */
 import { execFile, spawn } from 'node:child_process';
 import { promisify } from 'node:util';
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
-import type { Finding } from '../../domain/status.js';
-import { vmUuid } from '../../hypervisor/qemu/command-line.js';
-import { endOfMove, statusText } from '../../infra/testbed/end-of-move.js';
-import { type ChannelSwitch, type Direction, openChannelSwitch } from '../../infra/testbed/channel-switch.js';
-import { firstGap } from '../../infra/testbed/guest-console.js';
-import type { Testbed } from '../../infra/testbed/testbed.js';
-import { answered } from '../../infra/testbed/until.js';
-import { type HostName, consoleOn, failedMove, moveTo, openTestbed, recordAt, startGuest, untilCopying, untilNextAction } from './support.js';
+import { afterEach, expect, it } from 'vitest';
+import type { Finding } from '../../../domain/status.js';
+import { vmUuid } from '../../../hypervisor/qemu/command-line.js';
+import { endOfMove, statusText } from '../../../infra/testbed/end-of-move.js';
+import type { ChannelSwitch, Direction } from '../../../infra/testbed/channel-switch.js';
+import { firstGap } from '../../../infra/testbed/guest-console.js';
+import type { Testbed } from '../../../infra/testbed/testbed.js';
+import { answered } from '../../../infra/testbed/until.js';
+import { type HostName, consoleOn, failedMove, moveTo, recordAt, startGuest, untilCopying, untilNextAction } from '../support.js';
+import { type SharedTestbed, onSharedTestbed } from '../../support/shared-testbed.js';
 
 const SLOW = { bandwidthBytesPerSecond: 8 * 1024 * 1024 };
 let testbed: Testbed;
 let network: ChannelSwitch;
-let atTheWorstMoment: ((direction: Direction) => void) | null = null;
+let shared: SharedTestbed;
 
-beforeAll(async () => {
-  testbed = await openTestbed(() => ({
-    channelTap: async ({ hostId, listen }) => {
-      const opened = await openChannelSwitch(listen, (direction) => atTheWorstMoment?.(direction));
-      if (hostId === 'host-b') network = opened;
-      return opened.address;
-    },
-  }));
+onSharedTestbed((opened) => {
+  shared = opened;
+  ({ testbed, networks: { 'host-b': network } } = opened);
 });
 afterEach(() => {
-  atTheWorstMoment = null;
+  shared.beforePassing = null;
   testbed.hosts['host-a'].worker.child.kill('SIGCONT');
-});
-afterAll(async () => {
-  await testbed?.stop();
-  await network?.close();
 });
 
 const stateAt = (host: HostName, vmId: string) => recordAt(testbed, host, vmId).state;
@@ -42,10 +34,10 @@ const stateAt = (host: HostName, vmId: string) => recordAt(testbed, host, vmId).
 /** Stops the worker of host-a in the instant in which a piece goes that way and `isTime`. Resolves then. */
 function stopSourceWorkerWhen(isTime: (direction: Direction) => boolean): Promise<void> {
   return new Promise((resolve) => {
-    atTheWorstMoment = (direction) => {
+    shared.beforePassing = (direction) => {
       if (!isTime(direction)) return;
       process.kill(testbed.hosts['host-a'].worker.pid, 'SIGSTOP');
-      atTheWorstMoment = null;
+      shared.beforePassing = null;
       resolve();
     };
   });

@@ -3,23 +3,18 @@
  * power at once, right after a write of the ownership record. The VM runs nowhere then; the move says so when it ends, one host owns
  * the VM, and it may be started there and nowhere else.
  */
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { VmId } from '../../domain/ids.js';
-import type { Injector } from '../../infra/testbed/faults/injector.js';
-import { HOSTS, resultOf } from '../../infra/testbed/faults/move.js';
-import { processesOf } from '../../infra/testbed/faults/vm-processes.js';
-import { type Testbed, pidsBelow } from '../../infra/testbed/testbed.js';
-import { type HostName, consoleOn, evidenceOf, failedMove, moveTo, openAskingTestbed, recordAt, startGuest } from './support.js';
+import { expect, it } from 'vitest';
+import type { VmId } from '../../../domain/ids.js';
+import type { Injector } from '../../../infra/testbed/faults/injector.js';
+import { HOSTS, resultOf } from '../../../infra/testbed/faults/move.js';
+import { processesOf } from '../../../infra/testbed/faults/vm-processes.js';
+import { type Testbed, pidsBelow } from '../../../infra/testbed/testbed.js';
+import { type HostName, consoleOn, evidenceOf, failedMove, moveTo, recordAt, startGuest } from '../support.js';
+import { onSharedTestbed } from '../../support/shared-testbed.js';
 
 let testbed: Testbed;
 let injector: Injector;
-beforeAll(async () => {
-  ({ testbed, injector } = await openAskingTestbed());
-});
-afterAll(async () => {
-  await testbed?.stop();
-  await injector?.close();
-});
+onSharedTestbed((shared) => ({ testbed, injector } = shared));
 
 it.each([
   { host: 'host-a', write: 'offer', fails: 'the hypervisor', failing: killHypervisor, outcome: 'source-resumed', left: ['owner', 'none'] },

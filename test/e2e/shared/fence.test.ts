@@ -4,40 +4,32 @@
  * only where no disk can know better.
  */
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import { endOfMove } from '../../infra/testbed/end-of-move.js';
-import { type ChannelSwitch, type Direction, openChannelSwitch } from '../../infra/testbed/channel-switch.js';
-import { type GuestConsole, firstGap } from '../../infra/testbed/guest-console.js';
-import { openSigned } from '../../domain/authority.js';
-import type { FailureCode } from '../../domain/failures.js';
-import { pidsBelow } from '../../infra/testbed/testbed.js';
-import type { Testbed } from '../../infra/testbed/testbed.js';
-import { consoleOn, evidenceOf, failedMove, moveTo, openTestbed, recordAt, startGuest, untilNextAction } from './support.js';
+import { expect, it } from 'vitest';
+import { endOfMove } from '../../../infra/testbed/end-of-move.js';
+import type { ChannelSwitch, Direction } from '../../../infra/testbed/channel-switch.js';
+import { type GuestConsole, firstGap } from '../../../infra/testbed/guest-console.js';
+import { openSigned } from '../../../domain/authority.js';
+import type { FailureCode } from '../../../domain/failures.js';
+import { pidsBelow } from '../../../infra/testbed/testbed.js';
+import type { Testbed } from '../../../infra/testbed/testbed.js';
+import { consoleOn, evidenceOf, failedMove, moveTo, recordAt, startGuest, untilNextAction } from '../support.js';
+import { onSharedTestbed } from '../../support/shared-testbed.js';
 
 let testbed: Testbed;
-const networks: ChannelSwitch[] = [];
+let network: ChannelSwitch;
 let powerOff: { readonly when: (direction: Direction) => boolean; done: Promise<unknown> } | null = null;
 
-beforeAll(async () => {
-  testbed = await openTestbed(() => ({
-    channelTap: async ({ listen }) => {
-      const network = await openChannelSwitch(listen, pullThePlug);
-      networks.push(network);
-      return network.address;
-    },
-  }));
-});
-afterAll(async () => {
-  await testbed?.stop();
-  await Promise.all(networks.map((network) => network.close()));
+onSharedTestbed((shared) => {
+  ({ testbed, networks: { 'host-b': network } } = shared);
+  shared.beforePassing = pullThePlug;
 });
 
 /** At the chosen moment host-b loses power: its worker, its QEMU and its swtpm are gone, and its network with them. */
-function pullThePlug(direction: Direction, _: Buffer, network: ChannelSwitch): void {
+function pullThePlug(direction: Direction, carrying: ChannelSwitch): void {
   if (!powerOff?.when(direction)) return;
   process.kill(testbed.hosts['host-b'].worker.pid, 'SIGKILL');
   powerOff.done = pidsBelow(join(testbed.root, 'run/host-b')).then((pids) => pids.forEach((pid) => process.kill(pid, 'SIGKILL')));
-  network.cut();
+  carrying.cut();
   powerOff = { ...powerOff, when: () => false };
 }
 
@@ -72,7 +64,7 @@ it.each<{ readonly name: string; readonly vmId: string; readonly hasDisk: boolea
   await (hasDisk ? startsFromItsDisk : goesOn)(vmId, guest, codes, stoppedAt);
   await guest.close();
 
-  networks.forEach((network) => network.mend());
+  network.mend();
   await testbed.restartWorker('host-b');
   expect((await failedMove(testbed.client.startVm(vm, 'host-b'))).codes).toEqual(['VM_EXISTS']);
   const { owner, silent } = await testbed.client.reconcile(vmId);
@@ -107,7 +99,7 @@ it('a destination that loses power after it accepted, and comes back, owns a VM 
   const { runId } = await testbed.client.migrate({ vmId: 'dropped', destination: 'host-b' });
   await untilNextAction(testbed, 'dropped', runId);
   await powerOff.done;
-  networks.forEach((network) => network.mend());
+  network.mend();
   await testbed.restartWorker('host-b');
 
   const { codes, result } = await failedMove(endOfMove(testbed.client, 'dropped', runId));
@@ -140,7 +132,7 @@ it.each([
   expect(recordAt(testbed, 'host-a', vmId)).toMatchObject({ state: 'relinquished', peer: 'host-b' });
   const fence = { reason: 'its power is cut' };
   expect((await failedMove(testbed.client.fence(vmId, { host: 'host-a', ...fence }))).codes).toEqual(['NOTHING_TO_FENCE']);
-  networks.forEach((network) => network.mend());
+  network.mend();
   if (isBack) {
     await testbed.restartWorker('host-b');
     expect((await failedMove(testbed.client.fence(vmId, { host: 'host-b', ...fence }))).codes).toEqual(['FENCE_REFUSED']);
