@@ -8,7 +8,7 @@ import { replay } from '../../infra/testbed/faults/history.js';
 const recorded = fileURLToPath(new URL('../replay/histories', import.meta.url));
 const [version = ''] = readdirSync(recorded);
 type History = Parameters<typeof replay>[0];
-const history = JSON.parse(readFileSync(join(recorded, version, 'move.json'), 'utf8')) as History;
+const { history } = JSON.parse(readFileSync(join(recorded, version, 'move.json'), 'utf8')) as { readonly history: History };
 
 it('replays that begin while others end do not take the runtime from each other', async () => {
   const one = async () => {
