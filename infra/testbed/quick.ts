@@ -6,7 +6,7 @@ import type { Channels } from '../../channel/port.js';
 import { built } from './faults/built.js';
 
 /** The product's is 5 s (channel/tls.ts). */
-const SILENCE_LIMIT_MS = 2_000;
+const SILENCE_LIMIT_MS = 3_000;
 
 export const QUICK_WORKFLOWS = built('infra/testbed/quick-workflows.js');
 

@@ -5,7 +5,7 @@ import { type Arena, openArena } from '../../infra/testbed/attacks/arena.js';
 import { KINDS, type Loot, collectLoot } from '../../infra/testbed/attacks/kinds.js';
 import { newRoot, openTestbeds, partsFromEnvironment } from './support.js';
 
-/** ignored-bits is a matter of TLS alone: test/unit/attack-flips.test.ts has it. */
+/** ignored-bits is a matter of TLS alone: test/parts/attack-flips.test.ts has it. */
 const TRIED = KINDS.filter(({ name }) => name !== 'ignored-bits');
 const FLIPS = { seed: 7, sink: 22, qemu: 2 };
 

@@ -1,6 +1,6 @@
 /**
  * Mistakes, planted one at a time: some in the rule (the real function, wrapped), some in what a host does around it (where
- * the steps ask for `mistake`). Each names the invariant that it must break; test/unit/exploration.test.ts checks that it does.
+ * the steps ask for `mistake`). Each names the invariant that it must break; test/parts/exploration.test.ts checks that it does.
  */
 import { type OwnershipRecord, type Transition, applyOwnershipEvent, settlementOf } from '../../domain/ownership.js';
 import type { ExplorationName } from './explorations.js';

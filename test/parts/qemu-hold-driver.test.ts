@@ -16,6 +16,7 @@ import { countsIn } from '../../infra/testbed/guest-console.js';
 import { until } from '../../infra/testbed/until.js';
 import { opensTestbed } from '../support/driver-contract.js';
 import { createQemuTestbed, type QemuSide } from '../support/qemu-testbed.js';
+import { runningGuests } from '../support/running-guests.js';
 
 const MIB = 1024 * 1024;
 const open = opensTestbed(createQemuTestbed);
@@ -23,11 +24,20 @@ let bed: ReturnType<typeof open>;
 let a: QemuSide;
 let b: QemuSide;
 let margin: number;
+let bringUp: (side: QemuSide) => Promise<void>;
 beforeAll(async () => {
   bed = open();
   ({ a, b } = bed);
+  bringUp = runningGuests(bed);
   margin = marginBytes(Number(await a.access.readFile('/proc/sys/net/core/wmem_default')));
 });
+
+/** The testbed's guest, as it runs. */
+async function run(): Promise<VmDocument> {
+  await b.ensureVtpm();
+  await bringUp(a);
+  return bed.vm();
+}
 
 async function boot(vm: VmDocument): Promise<VmDocument> {
   await a.ensureVtpm();
@@ -74,7 +84,7 @@ async function standstill(bytes: () => number): Promise<number> {
 
 describe('a copy that is held from its start', () => {
   it('lets an idle guest run on and only as much flow as proves that, then completes', async () => {
-    const vm = await boot(bed.vm());
+    const vm = await run();
     const incoming = await b.hypervisor.openIncoming(vm, b.place);
     const outgoing = await a.hypervisor.openOutgoing(vm, a.place.runDir, DEFAULT_LIMITS, { isHeld: true });
     let isPaused = false;
@@ -120,7 +130,7 @@ describe('a copy that is held from its start', () => {
   }, 120_000);
 
   it('can be aborted', async () => {
-    const vm = await boot(bed.vm());
+    const vm = await run();
     const outgoing = await a.hypervisor.openOutgoing(vm, a.place.runDir, DEFAULT_LIMITS, { isHeld: true });
     outgoing.image.resume();
     await until('the first pages', () => outgoing.progress(), ({ sentBytes }) => sentBytes > 0);
@@ -134,7 +144,7 @@ describe('a copy that is held from its start', () => {
 
 describe('a copy that is held on its way', () => {
   it('in the first round stands still for certain; once the source is paused nothing can hold it', async () => {
-    const vm = await boot(bed.vm());
+    const vm = await run();
     const outgoing = await a.hypervisor.openOutgoing(vm, a.place.runDir, { ...DEFAULT_LIMITS, bandwidthBytesPerSecond: 4 * MIB });
     const { stream, bytes } = counting();
     const carried = pipeline(outgoing.image, stream.resume());
@@ -181,7 +191,7 @@ describe('a hold that does not hold', () => {
   }
 
   it('is over when the source is paused, and the move goes on at once', async () => {
-    const vm = await boot(bed.vm());
+    const vm = await run();
     const outgoing = await roomy().openOutgoing(vm, a.place.runDir, DEFAULT_LIMITS, { isHeld: true });
     const carried = pipeline(outgoing.image, counting().stream.resume());
     await outgoing.paused;

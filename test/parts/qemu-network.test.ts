@@ -17,7 +17,7 @@ import { createQemuTestbed, type QemuSide } from '../support/qemu-testbed.js';
 const run = promisify(execFile);
 const BRIDGE = `krt${process.pid}`;
 const obstacle = await run('ip', ['link', 'add', BRIDGE, 'type', 'bridge']).then(() => null, (error: Error) => error.message);
-if (obstacle !== null) process.stdout.write(`test/unit/qemu-network.test.ts is skipped: ${obstacle}\n`);
+if (obstacle !== null) process.stdout.write(`test/parts/qemu-network.test.ts is skipped: ${obstacle}\n`);
 
 describe.skipIf(obstacle !== null)('a VM with a network', () => {
   beforeAll(() => run('ip', ['link', 'set', BRIDGE, 'up']));

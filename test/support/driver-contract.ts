@@ -13,6 +13,7 @@ import type { HostAccess } from '../../host/port.js';
 import type { Hypervisor, VmPlace } from '../../hypervisor/port.js';
 import { countsIn } from '../../infra/testbed/guest-console.js';
 import { until } from '../../infra/testbed/until.js';
+import { runningGuests } from './running-guests.js';
 
 /** One of two hosts, with a vTPM for its one VM. */
 export interface DriverSide {
@@ -34,6 +35,8 @@ export interface DriverTestbed<Side extends DriverSide = DriverSide> {
   readonly b: Side;
   /** The project's guest, or what counts and unseals as it does, with a tick of 20 ms. */
   readonly vm: (changes?: { readonly kernelWords?: string; readonly disks?: VmDocument['disks']; readonly networks?: VmDocument['networks'] }) => VmDocument;
+  /** Whether a guest takes seconds to boot: then tests in which that is not the point begin with one that runs. */
+  readonly isSlowToBoot: boolean;
   readonly close: () => Promise<void>;
 }
 
@@ -57,10 +60,19 @@ export function describesDriver<Bed extends DriverTestbed>(create: () => Promise
   let bed: Bed;
   let a: DriverSide;
   let b: DriverSide;
+  let bringUp: (side: DriverSide) => Promise<void>;
   beforeAll(() => {
     bed = open();
     ({ a, b } = bed);
+    bringUp = runningGuests(bed);
   });
+
+  /** The testbed's guest, wherever it comes from. */
+  async function run(side: DriverSide) {
+    if (!bed.isSlowToBoot) return boot(side);
+    await bringUp(side);
+    return bed.vm();
+  }
 
   async function boot(side: DriverSide, vm = bed.vm()) {
     await side.ensureVtpm();
@@ -144,7 +156,7 @@ export function describesDriver<Bed extends DriverTestbed>(create: () => Promise
 
   describe('an abort', () => {
     it('in the rounds leaves the guest running', async () => {
-      const vm = await boot(a);
+      const vm = await run(a);
       const { incoming, outgoing } = await openBoth(vm, { ...DEFAULT_LIMITS, bandwidthBytesPerSecond: 1024 * 1024 });
       const carried = pipeline(outgoing.image, incoming.sink);
       carried.catch(() => undefined);
@@ -163,7 +175,7 @@ export function describesDriver<Bed extends DriverTestbed>(create: () => Promise
     }, 120_000);
 
     it('while the tail is held brings the vCPUs back, and the next move works', async () => {
-      const vm = await boot(a);
+      const vm = await run(a);
       const first = await a.hypervisor.openOutgoing(vm, a.place.runDir, DEFAULT_LIMITS);
       first.image.resume();
       await first.paused;
@@ -185,7 +197,7 @@ export function describesDriver<Bed extends DriverTestbed>(create: () => Promise
     }, 120_000);
 
     it('nothing is sent before the image is read; limits change while rounds run', async () => {
-      const vm = await boot(a);
+      const vm = await run(a);
       const outgoing = await a.hypervisor.openOutgoing(vm, a.place.runDir, { ...DEFAULT_LIMITS, bandwidthBytesPerSecond: 1024 * 1024 });
       await goesOn(a);
       expect(await outgoing.progress()).toEqual({ round: 1, sentBytes: 0, remainingBytes: 0, totalBytes: 0, dirtyBytesPerSecond: null, elapsedMs: 0, throttlePercent: null });
@@ -201,7 +213,7 @@ export function describesDriver<Bed extends DriverTestbed>(create: () => Promise
 
   describe('failures', () => {
     it('the destination dies in the rounds: COPY_FAILED, source running', async () => {
-      const vm = await boot(a);
+      const vm = await run(a);
       const { incoming, outgoing } = await openBoth(vm, { ...DEFAULT_LIMITS, bandwidthBytesPerSecond: 1024 * 1024 });
       const carried = pipeline(outgoing.image, incoming.sink);
       carried.catch(() => undefined);
@@ -217,7 +229,7 @@ export function describesDriver<Bed extends DriverTestbed>(create: () => Promise
     }, 120_000);
 
     it('the reader goes before the tail: release rejects, the source stands still and can be resumed', async () => {
-      const vm = await boot(a);
+      const vm = await run(a);
       const outgoing = await a.hypervisor.openOutgoing(vm, a.place.runDir, DEFAULT_LIMITS);
       outgoing.image.resume();
       await outgoing.paused;
@@ -230,7 +242,7 @@ export function describesDriver<Bed extends DriverTestbed>(create: () => Promise
     }, 120_000);
 
     it('a truncated image is not loaded, says why, and never runs', async () => {
-      const vm = await boot(a);
+      const vm = await run(a);
       const { incoming, outgoing } = await openBoth(vm);
       let left = 1_000_000;
       const cut = new Transform({
@@ -284,7 +296,7 @@ export function describesDriver<Bed extends DriverTestbed>(create: () => Promise
       await a.hypervisor.ensureNotMoving(vm.vmId, a.place.runDir);
       await expect(a.hypervisor.ensureRunning(vm.vmId, a.place.runDir)).rejects.toMatchObject({ code: 'HYPERVISOR_COMMAND_FAILED' });
       await expect(a.hypervisor.openOutgoing(vm, a.place.runDir, DEFAULT_LIMITS)).rejects.toMatchObject({ code: 'HYPERVISOR_COMMAND_FAILED' });
-      await boot(a);
+      await run(a);
       await expect(a.hypervisor.start(vm, a.place)).rejects.toMatchObject({ code: 'HYPERVISOR_COMMAND_FAILED' });
       await goesOn(a);
       await a.kill();

@@ -41,6 +41,7 @@ export async function createFakeTestbed(): Promise<DriverTestbed<FakeSide>> {
         boot: { kernel: boot, initrd: boot, commandLine: `korora.tick_ms=20 korora.dirty_mib_per_s=4 ${kernelWords}` },
         disks, vtpm: { model: 'tpm-crb' },
       }),
+    isSlowToBoot: false,
     async close() {
       await a.machine.close();
       await b.machine.close();

@@ -47,6 +47,7 @@ export async function createQemuTestbed(): Promise<DriverTestbed<QemuSide>> {
         boot: { kernel: join(guest, 'vmlinuz'), initrd: join(guest, 'initramfs.cpio'), commandLine: `console=ttyS0 quiet panic=-1 korora.tick_ms=20 ${kernelWords}` },
         disks, networks, vtpm: { model: 'tpm-crb' },
       }),
+    isSlowToBoot: true,
     async close() {
       await a.reset();
       await b.reset();

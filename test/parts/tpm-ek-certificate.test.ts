@@ -1,4 +1,4 @@
-/** EK certificates and their chains, made by openssl; no TPM. test/unit/enrolment.test.ts has those of real software TPMs. */
+/** EK certificates and their chains, made by openssl; no TPM. test/parts/enrolment.test.ts has those of real software TPMs. */
 import { generateKeyPairSync } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,6 +1,6 @@
 /**
  * `korora trust …` and `korora host answer` on files: what becomes a bundle, what it says of hosts that proved nothing, and files that
- * are not what they should be. The TPM's part is in test/unit/enrolment.test.ts, all commands in a row in test/e2e/readme.test.ts.
+ * are not what they should be. The TPM's part is in test/parts/enrolment.test.ts, all commands in a row in test/e2e/readme.test.ts.
  */
 import { generateKeyPairSync } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
