@@ -12,7 +12,7 @@ import type { Order } from '../domain/order.js';
 import type { CopyLimits } from '../domain/progress.js';
 import type { Hold } from '../domain/status.js';
 import type { Phase } from '../domain/steps.js';
-import { isRefusal, refusing } from './failures.js';
+import { isRefusal } from './failures.js';
 import { approveUpdate, setHeldUpdate, setLimitsUpdate } from './messages.js';
 
 interface ControlParts {
@@ -36,9 +36,9 @@ export class Controls {
 
   constructor(private readonly parts: ControlParts) {
     this.limits = parts.order.limits;
-    setHandler(approveUpdate, (approval) => this.approve(approval), { validator: refusing((approval: Envelope) => this.validateApproval(approval)) });
-    setHandler(setHeldUpdate, ({ isHeld }) => this.setHeld(isHeld), { validator: refusing(({ isHeld }) => this.validateHold(isHeld)) });
-    setHandler(setLimitsUpdate, (change) => this.setLimits(change), { validator: refusing((change: Envelope) => this.validateLimits(change)) });
+    setHandler(approveUpdate, (approval) => this.approve(approval), { validator: (approval) => this.validateApproval(approval) });
+    setHandler(setHeldUpdate, ({ isHeld }) => this.setHeld(isHeld), { validator: ({ isHeld }) => this.validateHold(isHeld) });
+    setHandler(setLimitsUpdate, (change) => this.setLimits(change), { validator: (change) => this.validateLimits(change) });
   }
 
   get awaits(): 'approval' | null {

@@ -32,20 +32,19 @@ export function toApplicationFailure(failures: readonly Failure[], shown: unknow
   });
 }
 
-/** The validator of an update, told in the table's words. */
-export function refusing<A extends readonly unknown[]>(validate: (...args: A) => void): (...args: A) => void {
-  return (...args) => {
-    try {
-      validate(...args);
-    } catch (error) {
-      throw error instanceof KororaError ? toApplicationFailure(error.failures) : error;
-    }
-  };
-}
-
 /** Whether a host said no, and would say so again: not that it failed, nor that it is silent. */
 export function isRefusal(error: unknown): boolean {
   return error instanceof ActivityFailure && error.cause instanceof ApplicationFailure && error.cause.nonRetryable === true;
+}
+
+/** Whether it was said by the worker that has the activity, whatever that is: it lives. Not where it only timed out, or was cancelled. */
+export function isAnswer(error: unknown): boolean {
+  return error instanceof ActivityFailure && error.cause instanceof ApplicationFailure;
+}
+
+/** Whether an activity ended without a result, in any way; else it is a defect of the workflow. */
+export function isOfActivity(error: unknown): boolean {
+  return error instanceof ActivityFailure || error instanceof KororaError || isCancellation(error);
 }
 
 /** Both results, or the reasons of all that failed. */

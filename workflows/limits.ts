@@ -19,7 +19,7 @@ export interface Limits {
   readonly retryPause: Duration;
   /** A host that must answer is silent for this long before people are told. */
   readonly silence: Duration;
-  /** The pause before a host is asked again that cannot tell what it owns. */
+  /** The pause before a host is asked again that refuses to answer, or a control worker that refuses to write evidence. */
   readonly askAgain: Duration;
 }
 

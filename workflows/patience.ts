@@ -1,14 +1,15 @@
 /**
- * Waiting for a host that must answer, as long as it takes. Once it is silent people are told what to do. Only an
- * operator's fence ends a wait without an answer; a clock never does.
+ * Waiting for a host that must answer, as long as it takes. Once it is silent, or refuses to answer, people are told what to do. Only an
+ * operator's fence ends a wait without an answer; a clock never does, nor a refusal: what is so on that host is not known
+ * (docs/decisions/0018-a-refusal-is-no-answer.md).
  */
-import { CancellationScope, condition, isCancellation, setHandler, sleep } from '@temporalio/workflow';
+import { CancellationScope, condition, setHandler, sleep } from '@temporalio/workflow';
 import { type OpenedDocument, openSigned } from '../domain/authority.js';
 import type { Envelope } from '../domain/envelope.js';
-import { type Failure, type FailureCode, failure, refuse } from '../domain/failures.js';
+import { type Failure, type FailureCode, refuse } from '../domain/failures.js';
 import type { HostId } from '../domain/ids.js';
 import type { Order } from '../domain/order.js';
-import { failuresOf, refusing, toApplicationFailure } from './failures.js';
+import { failuresOf, isAnswer, isOfActivity } from './failures.js';
 import { LIMITS } from './limits.js';
 import { fenceUpdate } from './messages.js';
 
@@ -17,16 +18,27 @@ export interface Fencing extends OpenedDocument<'korora/fence'> {
   readonly atMs: number;
 }
 
-const IN_DOUBT: readonly FailureCode[] = ['RECORD_STALE', 'RECORD_UNREADABLE', 'RECORDS_IN_DOUBT'];
+interface Insistence {
+  /** Called whenever people are told of the wait. */
+  readonly whenSilent?: () => void;
+  /** Refusals that the caller takes as an answer. */
+  readonly answers?: readonly FailureCode[];
+}
+
+/** A fence that the other host admitted, and what became of it. */
+interface Attempt {
+  readonly fence: OpenedDocument<'korora/fence'>;
+  end: 'refused' | 'taken' | null;
+}
 
 interface Wait {
   readonly host: HostId;
-  readonly asking: CancellationScope;
+  /** Of the question, or of the pause before the next. */
+  asking: CancellationScope;
   isSilent: boolean;
-  /** Of a host that answers that it cannot tell: as good as silence. */
+  /** Why the host does not say what it is asked for. */
   doubt: Failure | null;
-  fence: OpenedDocument<'korora/fence'> | null;
-  end: 'answered' | 'fenced' | null;
+  attempt: Attempt | null;
 }
 
 export class Patience {
@@ -40,18 +52,20 @@ export class Patience {
     private readonly admit: (fenced: HostId, fence: Envelope) => Promise<void>,
     private readonly onChange: () => void,
   ) {
-    setHandler(fenceUpdate, (fence) => this.fence(fence), { validator: refusing((fence: Envelope) => void this.validate(fence)) });
+    setHandler(fenceUpdate, (fence) => this.fence(fence), { validator: (fence) => void this.validate(fence) });
   }
 
   /** The one thing that people can do; null while nobody is silent. */
   get nextAction(): string | null {
     if (!this.wait?.isSilent) return null;
     const { host, doubt } = this.wait;
-    if (doubt) return `The move waits for ${host}, which cannot tell: ${doubt.message}. ${doubt.remedy}`;
-    return (
-      `Bring the worker of ${host} back: the move waits for its answer, and nobody else can give it. ` +
-      `Only if ${host} is powered off and stays so until its worker is started: \`korora fence ${this.order.vmId} --host ${host} --reason TEXT\`.`
-    );
+    const wish = doubt
+      ? `The move waits for ${host}, which is asked again until it answers. It refuses: ${doubt.message}. ${doubt.remedy}`
+      : `Bring the worker of ${host} back: the move waits for its answer, and nobody else can give it.`;
+    const { vmId, source, destination } = this.order;
+    // A fence is admitted by the other host, which is off where it was fenced itself.
+    if (this.isFenced(host === source ? destination : source)) return wish;
+    return `${wish} Only if ${host} is powered off and stays so until its worker is started: \`korora fence ${vmId} --host ${host} --reason TEXT\`.`;
   }
 
   isFenced(host: string): boolean {
@@ -59,41 +73,45 @@ export class Patience {
   }
 
   /** The answer of `host`; null where an operator fenced it instead. */
-  async insist<T>(host: HostId, ask: () => Promise<T>, whenSilent: () => void = () => undefined): Promise<T | null> {
-    const wait: Wait = { host, asking: new CancellationScope(), isSilent: false, doubt: null, fence: null, end: null };
+  async insist<T>(host: HostId, ask: () => Promise<T>, { whenSilent = () => undefined, answers = [] }: Insistence = {}): Promise<T | null> {
+    const wait: Wait = { host, asking: new CancellationScope(), isSilent: false, doubt: null, attempt: null };
     this.wait = wait;
-    const answer = wait.asking.run(() => this.untilSure(wait, ask, whenSilent));
+    let asked = wait.asking.run(ask);
     const clock = new CancellationScope();
     const silence = clock.run(() => sleep(LIMITS.silence));
     silence.then(() => this.noteSilence(wait, whenSilent), () => undefined);
     try {
-      return await answer;
-    } catch (error) {
-      if (!wait.fence || !isCancellation(error)) throw error;
-      wait.end = 'fenced';
-      this.fences = [...this.fences, { ...wait.fence, atMs: Date.now() }];
-      return null;
+      for (;;) {
+        try {
+          return await asked;
+        } catch (error) {
+          if (!isOfActivity(error)) throw error;
+          const failures = failuresOf(error, 'it was cancelled');
+          if (isAnswer(error) && failures.every(({ code }) => answers.includes(code))) throw error;
+          if (wait.attempt && !isAnswer(error)) return this.take(wait.attempt);
+          refuseAttempt(wait);
+          wait.doubt = failures[0];
+          this.noteSilence(wait, whenSilent);
+        }
+        // The scope of the question may be cancelled, by a fence that was refused.
+        wait.asking = new CancellationScope();
+        asked = wait.asking.run(async () => {
+          await sleep(LIMITS.askAgain);
+          return ask();
+        });
+      }
     } finally {
-      wait.end ??= 'answered';
+      refuseAttempt(wait);
       this.wait = null;
       clock.cancel();
       this.onChange();
     }
   }
 
-  private async untilSure<T>(wait: Wait, ask: () => Promise<T>, whenSilent: () => void): Promise<T> {
-    for (;;) {
-      try {
-        return await ask();
-      } catch (error) {
-        if (isCancellation(error)) throw error;
-        const [first] = failuresOf(error, '');
-        if (!IN_DOUBT.includes(first.code)) throw error;
-        wait.doubt = first;
-        this.noteSilence(wait, whenSilent);
-        await sleep(LIMITS.askAgain);
-      }
-    }
+  private take(attempt: Attempt): null {
+    attempt.end = 'taken';
+    this.fences = [...this.fences, { ...attempt.fence, atMs: Date.now() }];
+    return null;
   }
 
   private noteSilence(wait: Wait, whenSilent: () => void): void {
@@ -108,21 +126,21 @@ export class Patience {
   }
 
   /**
-   * Ends the wait for the named host, unless its answer is on its way: then FENCE_REFUSED, since a host that answers
-   * is not powered off.
+   * Ends the wait for the named host, unless its answer is on its way, whatever it says: then FENCE_REFUSED, since a host that answers
+   * is not powered off. That it falls silent with the question in hand is no answer.
    */
   private async fence(value: Envelope): Promise<void> {
     const fence = this.validate(value);
     const { host } = fence.document;
-    await this.admit(host, value).catch((error: unknown) => {
-      throw toApplicationFailure(failuresOf(error, 'it was cancelled'));
-    });
+    await this.admit(host, value);
     const { wait } = this;
-    if (!wait || wait.host !== host) throw toApplicationFailure([failure('NOTHING_TO_FENCE', { vm: this.order.vmId, host })]);
-    wait.fence = fence;
+    if (!wait || wait.host !== host) throw refuse('NOTHING_TO_FENCE', { vm: this.order.vmId, host });
+    // Of two who fence it at once the first is recorded; both hear what came of it.
+    wait.attempt ??= { fence, end: null };
+    const { attempt } = wait;
     wait.asking.cancel();
-    await condition(() => wait.end !== null);
-    if (wait.end === 'answered') throw toApplicationFailure([failure('FENCE_REFUSED', { vm: this.order.vmId, host })]);
+    await condition(() => attempt.end !== null);
+    if (attempt.end === 'refused') throw refuse('FENCE_REFUSED', { vm: this.order.vmId, host });
   }
 
   private validate(value: Envelope): OpenedDocument<'korora/fence'> {
@@ -132,4 +150,10 @@ export class Patience {
     if (!this.wait?.isSilent || this.wait.host !== host) throw refuse('NOTHING_TO_FENCE', { vm: this.order.vmId, host });
     return fence;
   }
+}
+
+/** The host answered. It may be fenced another time. */
+function refuseAttempt(wait: Wait): void {
+  if (wait.attempt) wait.attempt.end ??= 'refused';
+  wait.attempt = null;
 }

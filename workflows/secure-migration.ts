@@ -6,12 +6,11 @@
  *   preflight ─ attest ─ seal ─ prepare ─ move ─┬─ accepted: retire ─ record
  *        └──────────┴──────┴───────┴────────────┴─ else: settle, last in first out ─ record ─ fail
  */
-import { CancellationScope, proxyActivities, setHandler } from '@temporalio/workflow';
-import type { ControlActivities } from '../activities/index.js';
+import { CancellationScope, setHandler } from '@temporalio/workflow';
 import type { Handover } from '../activities/outgoing-move.js';
 import type { DestinationSettlement, SourceSettlement } from '../activities/settle.js';
 import type { Verification } from '../activities/verify.js';
-import { type OpenedDocument, openSigned } from '../domain/authority.js';
+import { openSigned } from '../domain/authority.js';
 import { parseDocument } from '../domain/documents.js';
 import type { Envelope } from '../domain/envelope.js';
 import { type Failure, type FailureCode, KororaError, failure, refuse } from '../domain/failures.js';
@@ -22,11 +21,11 @@ import type { MigrationResult } from '../domain/status.js';
 import { VmDocument } from '../domain/vm.js';
 import { ABORTABLE, Account } from './account.js';
 import { Controls } from './controls.js';
-import { allOrReasons, failuresOf, refusing, toApplicationFailure } from './failures.js';
+import { allOrReasons, failuresOf, toApplicationFailure } from './failures.js';
 import { callsOf } from './hosts.js';
 import { abortUpdate, statusQuery } from './messages.js';
-import { controlOptions } from './options.js';
 import { Patience } from './patience.js';
+import { Recording } from './recording.js';
 import { Saga } from './saga.js';
 
 export interface MigrationInput {
@@ -40,20 +39,21 @@ const NO_FENCE: readonly FailureCode[] = ['ORDER_EXPIRED', 'ORDER_NOT_SIGNED', '
 const GIVEN_UP: readonly FailureCode[] = ['DESTINATION_REJECTED', 'ABORTED', 'COPY_STALLED', 'COPY_NOT_CONVERGING'];
 
 export async function secureMigration(input: MigrationInput): Promise<MigrationResult> {
-  const { opened, vm } = openInput(input);
+  const opened = openSigned('korora/order', input?.order);
+  const vm = parseDocument(VmDocument, input?.vm, 'VM_DOCUMENT_INVALID');
   const { document: order, envelope: signed } = opened;
   const move = { vmId: order.vmId, migrationId: order.migrationId };
   const source = callsOf(order.source);
   const destination = callsOf(order.destination);
-  const control = proxyActivities<ControlActivities>(controlOptions);
   const saga = new Saga();
-  const account: Account = new Account(opened, vm, () => patience.nextAction ?? controls.nextAction);
+  const account: Account = new Account(opened, vm, () => patience.nextAction ?? recording.nextAction ?? controls.nextAction);
   const patience = new Patience(order, admitFence, () => account.show());
+  const recording = new Recording(() => account.show());
   let abortReason = 'it was cancelled';
 
   const forward = new CancellationScope();
   setHandler(statusQuery, () => account.status(controls));
-  setHandler(abortUpdate, abort, { validator: refusing(validateAbort) });
+  setHandler(abortUpdate, abort, { validator: validateAbort });
   const controls = new Controls({
     order,
     phase: () => account.phase,
@@ -182,9 +182,9 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   /** Without a verdict the destination is fenced. False where the source takes the fence no more, whose time may be over by the time that it hears of it. */
   async function takeBackByFence(): Promise<boolean> {
     const fence = patience.fences.find(({ document }) => document.host === order.destination);
-    if (!fence) throw new KororaError([failure('INTERNAL', { problem: 'neither a verdict nor a fence' })]);
+    if (!fence) throw new Error('neither a verdict nor a fence');
     try {
-      noteSource(await patience.insist(order.source, () => source.ensure.fenceDestination({ fence: fence.envelope })));
+      noteSource(await patience.insist(order.source, () => source.ensure.fenceDestination({ fence: fence.envelope }), { answers: NO_FENCE }));
       return true;
     } catch (error) {
       if (!failuresOf(error, abortReason).every(({ code }) => NO_FENCE.includes(code))) throw error;
@@ -203,16 +203,18 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   /** A silent destination leaves the move in doubt; no timeout ever resumes the source. Null where it was fenced. */
   async function askDestination(epoch: number): Promise<DestinationSettlement | null> {
     const asking = () => destination.ensure.settleDestination({ move, epoch, reason: why() });
-    const settled = await patience.insist(order.destination, asking, () => account.reach('in-doubt'));
+    const settled = await patience.insist(order.destination, asking, { whenSilent: () => account.reach('in-doubt') });
     if (account.phase === 'in-doubt') account.reach('compensating');
     return settled;
   }
 
   async function compensate(): Promise<void> {
     account.reach('compensating');
-    const failed = await saga.unwind();
+    const [defect] = await saga.unwind();
+    // An undo ends by an answer or a fence. One that ended otherwise tells nothing of the VM: the task waits for a build that undoes it.
+    if (defect) throw new Error(`the undo of ${defect.step} ended without an answer`, { cause: defect.error });
     const fenced = patience.fences.map(({ document: { host, by, reason } }) => failure('HOST_FENCED', { host, by, reason, vm: order.vmId }));
-    account.failures = [...account.failures, ...failed.flatMap(({ error }) => failuresOf(error, abortReason)), ...fenced];
+    account.failures = [...account.failures, ...fenced];
   }
 
   /** A worker that does not answer has no session any more, or will lose it: nothing to wait for. */
@@ -237,7 +239,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
       account.reach(account.isUnderWay ? 'source-resumed' : 'refused');
     }
     const evidence = account.evidence({ fences: patience.fences.map(({ envelope, atMs }) => ({ envelope, atMs })), approval: controls.approval, limitsChanges: controls.limitsChanges });
-    const [{ path, digest }] = await Promise.all([control.recordEvidence({ evidence }), closing]);
+    const [{ path, digest }] = await Promise.all([recording.write(evidence), closing]);
     const result: MigrationResult = {
       migrationId: order.migrationId,
       vmId: order.vmId,
@@ -287,13 +289,5 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   /** The other host has to live by it, or its peer's: it says whether an operator signed it who may. */
   function admitFence(fenced: string, fence: Envelope): Promise<void> {
     return (fenced === order.source ? destination : source).step.admitFence({ fence });
-  }
-}
-
-function openInput(input: MigrationInput): { readonly opened: OpenedDocument<'korora/order'>; readonly vm: VmDocument } {
-  try {
-    return { opened: openSigned('korora/order', input?.order), vm: parseDocument(VmDocument, input?.vm, 'VM_DOCUMENT_INVALID') };
-  } catch (error) {
-    throw toApplicationFailure(failuresOf(error, ''));
   }
 }

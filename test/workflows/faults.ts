@@ -9,7 +9,9 @@ export type Fault =
   | { readonly kind: 'fails'; readonly failure: Failure; readonly times?: number }
   /** It takes the task, and is heard of no more. `then`: where the try after that waits. */
   | { readonly kind: 'is-silent'; readonly times?: number; readonly then?: Hold }
-  | { readonly kind: 'is-held'; readonly hold: Hold };
+  | { readonly kind: 'is-held'; readonly hold: Hold }
+  /** It is held first. */
+  | { readonly kind: 'fails-late'; readonly hold: Hold; readonly failure: Failure };
 
 export interface Planned {
   readonly on: Place;
@@ -74,5 +76,8 @@ export async function meet(fault: Fault, { context }: Call, pulse: Pulse, over: 
       throw new Error('it was silent');
     case 'is-held':
       return fault.hold.wait(context);
+    case 'fails-late':
+      await fault.hold.wait(context);
+      throw new KororaError([fault.failure]);
   }
 }

@@ -54,7 +54,7 @@ export class MadeUpHosts {
   close(): void {
     this.over.resolve();
     for (const { fault } of this.plan) {
-      if (fault.kind === 'is-held') fault.hold.release();
+      if ('hold' in fault) fault.hold.release();
       if (fault.kind === 'is-silent') fault.then?.release();
     }
   }

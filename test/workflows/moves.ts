@@ -1,10 +1,10 @@
 /** One move of a made-up VM between made-up hosts, from its order to its end, and what is to be seen of it on the way. */
 import { randomUUID } from 'node:crypto';
-import { ActivityFailure, ApplicationFailure, type WorkflowHandleWithFirstExecutionRunId, WorkflowUpdateFailedError } from '@temporalio/client';
+import type { WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client';
 import { MigrationFailedError, fromTemporal } from '../../client/errors.js';
 import { digestOf } from '../../domain/canonical.js';
 import { type Envelope, signEnvelope } from '../../domain/envelope.js';
-import { type FailureCode, KororaError, isFailureCode } from '../../domain/failures.js';
+import { type FailureCode, KororaError } from '../../domain/failures.js';
 import type { Order } from '../../domain/order.js';
 import type { MigrationResult, MigrationStatus } from '../../domain/status.js';
 import { FOLLOWS, type Phase } from '../../domain/steps.js';
@@ -70,10 +70,6 @@ export async function startMove(stage: Stage, plan: readonly Planned[], changes:
     try {
       return { answer: await handle.executeUpdate<unknown, [unknown]>(update, { args: [argument] }) };
     } catch (error) {
-      // What a host refused is the cause of an activity's failure, which the client does not look into.
-      const refused = error instanceof WorkflowUpdateFailedError && error.cause instanceof ActivityFailure ? error.cause.cause : null;
-      const code = refused instanceof ApplicationFailure ? refused.type : null;
-      if (isFailureCode(code)) return { code };
       const told = fromTemporal(error, order.vmId);
       if (told instanceof KororaError) return { code: told.code };
       throw told;

@@ -21,6 +21,10 @@ const refuses = (told: Failure = refusal) => {
 const unreachable = (host: string) => failure('HOST_UNREACHABLE', { host });
 const empty = { surveyHost: (host: HostId) => surveyOf(host, []) };
 
+it('a move that is ordered by no order is refused in the words of the table', async () => {
+  expect(await run('secureMigration', { order: await signEnvelope(fenceOf(), ADA), vm }, {})).toMatchObject({ failures: [{ code: 'ORDER_INVALID' }], asked: [] });
+});
+
 describe.concurrent('surveyHosts', () => {
   const args = { hostIds: [here, there] };
 

@@ -6,7 +6,7 @@ import { type Fault, Hold, type Planned } from './faults.js';
 import { named } from './history.js';
 import { type Ended, type Move, problemsOf, startMove } from './moves.js';
 import type { Stage } from './stage.js';
-import { BASES, BREAKS_IN, type Base, type Ending, ROWS, type Row, doneUntil } from './step-rows.js';
+import { BASES, BREAKS_IN, type Base, type Ending, type Row, doneUntil } from './step-rows.js';
 
 export const refusal = failure('FOLDER_NOT_PRIVATE', { folder: 'a folder', host: 'a host', problem: 'it is made up' });
 /** The table of failures says that it may be tried again. */
@@ -18,6 +18,8 @@ export interface Case {
   /** What the test does once the move is under way. */
   readonly drive: (move: Move) => Promise<void>;
   readonly expected: Ending;
+  /** Whether the workflow schedules the activity of the row once more. */
+  readonly isAskedAgain?: true;
 }
 
 /** Tried until they succeed: undos but the closing of sessions, the end of the source, and evidence. */
@@ -33,18 +35,15 @@ const baseOf = ({ base }: Row): Base => BASES[base];
 
 const nothing = async () => undefined;
 
-/**
- * What workflows make of these refusals is not pinned here. Without one of the first three the source stays stopped, and the evidence says that the
- * VM runs there; without one of the last two there is no evidence, or no result that names it.
- */
-const UNPINNED: readonly string[] = ['undo of move, destination: settleDestination', 'undo of move, source: resolveSource', 'undo of move, source: fenceDestination', 'retire, source: resolveSource', 'record, control: recordEvidence'];
-export const REFUSED_ROWS: readonly Row[] = ROWS.filter(({ name }) => !UNPINNED.includes(name));
-
 export function refuses(row: Row): Case {
   const fault: Fault = { kind: 'fails', failure: refusal };
   if (breaksMove(row)) return { row, fault, drive: nothing, expected: { ...BREAKS_IN[row.step], codes: [refusal.code] } };
-  const { codes, ...ending } = baseOf(row);
-  return { row, fault, drive: nothing, expected: { ...ending, codes: isEnsured(row) ? [...codes, refusal.code] : codes } };
+  if (!isEnsured(row)) return { row, fault, drive: nothing, expected: baseOf(row) };
+  // Nobody knows what is so on a host that refuses to say: people are told why it does, and it is asked again.
+  const drive = async (move: Move) => {
+    await move.untilStatus(`people to be told of the refusal of the ${row.on}`, ({ nextAction }) => nextAction?.includes(refusal.message) ?? false);
+  };
+  return { row, fault, drive, expected: baseOf(row), isAskedAgain: true };
 }
 
 export function failsThrice(row: Row): Case {
@@ -90,32 +89,43 @@ export function isCancelled(row: Row): Case {
   return { row, fault: { kind: 'is-held', hold }, drive, expected };
 }
 
-export async function play(stage: Stage, { row, fault, drive, expected }: Case): Promise<void> {
+export async function play(stage: Stage, { row, fault, drive, expected, isAskedAgain }: Case): Promise<void> {
   const base = baseOf(row);
   const planned: Planned = { on: row.on, activity: row.activity, fault };
   const move = await startMove(stage, [planned, ...base.plan()]);
   try {
     await Promise.all([base.drive?.(move), drive(move)]);
     const ended = await move.end();
-    expectEnding(move, ended, row, expected, base.cancels ?? []);
+    expectEnding(move, ended, row, { ...expected, cancels: base.cancels ?? [], again: isAskedAgain ? [named(row)] : [] });
     if (expected.outcome === 'moved') expectReceipts(move, row, fault);
   } finally {
     move.hosts.close();
   }
 }
 
-function expectEnding(move: Move, { result, codes, scheduled, ...ended }: Ended, row: Row, expected: Ending, cancels: readonly string[]): void {
+interface Expected extends Ending {
+  readonly cancels: readonly string[];
+  readonly again: readonly string[];
+}
+
+function expectEnding(move: Move, { result, codes, scheduled, ...ended }: Ended, row: Row, expected: Expected): void {
   const { outcome } = result;
   const isMoved = expected.outcome === 'moved';
   expect({ codes, kind: outcome.kind, runsOn: outcome.runsOn }).toEqual({ codes: expected.codes, kind: expected.outcome, runsOn: isMoved ? move.order.destination : move.order.source });
-  if (isMoved) expect(scheduled.map(named).sort()).toEqual([...doneUntil('record')].sort());
+  if (isMoved) expect(scheduled.map(named).sort()).toEqual([...doneUntil('record'), ...expected.again].sort());
   else {
     const [forward, back] = [scheduled.filter(({ isAfter }) => !isAfter), scheduled.filter(({ isAfter }) => isAfter)];
-    expect(back.map(named)).toEqual([...expected.undos, 'control: recordEvidence']);
+    expect(back.map(named)).toEqual([...withAgain(expected), 'control: recordEvidence']);
     if (!row.isUndo) expect(forward.map(named)).toEqual(doneUntil(row.step));
   }
-  expect(scheduled.filter(({ isAfter, isCancelled }) => isCancelled && (isMoved || isAfter)).map(named)).toEqual(cancels);
+  expect(scheduled.filter(({ isAfter, isCancelled }) => isCancelled && (isMoved || isAfter)).map(named)).toEqual(expected.cancels);
   expect(problemsOf(move, { result, codes, scheduled, ...ended })).toEqual([]);
+}
+
+/** Right after it was asked first. */
+function withAgain({ undos, again }: Expected): readonly string[] {
+  const first = undos.findIndex((undo) => again.includes(undo)) + 1;
+  return [...undos.slice(0, first), ...again, ...undos.slice(first)];
 }
 
 /** A host that does not give one is not waited for, and the evidence says so. */

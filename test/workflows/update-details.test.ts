@@ -35,6 +35,7 @@ const fenceOn = async (move: Move, host: string) => SAID.fence(move, host);
 
 describe.concurrent('what is not valid', () => {
   const INVALID: readonly (readonly [string, string, (move: Move) => unknown, string])[] = [
+    ['abort', 'that is nothing', () => null, 'INTERNAL'],
     ['abort', 'without a reason', () => ({ reason: '' }), 'ORDER_INVALID'],
     ['setHeld', 'that says neither', () => ({ isHeld: 'yes' }), 'ORDER_INVALID'],
     ['setLimits', 'of another move', (move) => limitsChangeFor(move, other), 'ORDER_INVALID'],
