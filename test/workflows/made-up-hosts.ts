@@ -181,7 +181,8 @@ export class MadeUpHosts {
       },
       stopAndCopy: async (_, call, pulse) => {
         this.arrive('stopAndCopy');
-        const isReady = () => this.source !== 'owner' || (this.here.has('copyMemory') && this.here.has('verifyImage') && !this.isHeld && !this.isGivenUp);
+        // A source that was told to end before it relinquished does not relinquish.
+        const isReady = () => this.source !== 'owner' || (!call.context.cancellationSignal.aborted && this.here.has('copyMemory') && this.here.has('verifyImage') && !this.isHeld && !this.isGivenUp);
         if (!(await this.until(isReady, call))) throw this.gaveUp();
         if (this.source === 'owner') this.own('source', 'relinquished');
         await this.meet('relinquished', call, pulse);
