@@ -6,11 +6,11 @@
  */
 import { pathToFileURL } from 'node:url';
 
-/** Each takes three to four minutes on two processors. */
+/** Each takes two to four minutes on two processors. */
 export const SHARES = 16;
 
 /** Files of test/e2e that run at every commit: each promise once (test/unit/plan.test.ts has which), and the README. */
-export const ALWAYS = ['move', 'scenarios', 'control-plane', 'readme', 'steps'];
+export const ALWAYS = ['move', 'scenarios', 'control-plane', 'readme'];
 
 /** The other files of test/e2e, with what each takes: measured beside two others, in seconds. */
 export const SOMETIMES = {
@@ -22,6 +22,7 @@ export const SOMETIMES = {
   'shared/power': 120,
   refusals: 80,
   'shared/workers-die': 60,
+  midway: 60,
   'fake-driver': 50,
   'shared/abort': 40,
   'guest-holds': 45,

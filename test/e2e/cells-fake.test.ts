@@ -4,5 +4,4 @@
  */
 import { CELLS, triesEach } from './cells.js';
 
-// A fake cell mostly waits.
-triesEach(CELLS, 'fake', 3);
+triesEach(CELLS, 'fake', 2);

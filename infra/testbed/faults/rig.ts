@@ -189,7 +189,7 @@ async function runTrial(stage: Stage, trial: Trial): Promise<Ended> {
 }
 
 /** Whether it can take the place of a move without a fault. */
-function isToMove(trial: Trial): boolean {
+export function isToMove(trial: Trial): boolean {
   return trial.kind !== 'orchestrator' && isDeepStrictEqual(trial.outcomes, ['moved']);
 }
 
