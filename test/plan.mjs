@@ -14,21 +14,21 @@ export const ALWAYS = ['move', 'scenarios', 'control-plane', 'readme'];
 
 /** The other files of test/e2e, with what each takes: measured beside two others, in seconds. */
 export const SOMETIMES = {
-  'shared/fence': 150,
-  'shared/convergence': 200,
-  'shared/zombies': 120,
-  backup: 140,
-  attacks: 150,
-  'shared/power': 120,
-  refusals: 80,
-  'shared/workers-die': 60,
-  midway: 60,
-  'fake-driver': 50,
-  'shared/abort': 40,
-  'guest-holds': 45,
-  secrets: 30,
-  'shared/reading-steps': 15,
-  payloads: 30,
+  'shared/convergence': 270,
+  'shared/fence': 230,
+  'shared/power': 170,
+  'shared/zombies': 150,
+  backup: 145,
+  attacks: 120,
+  refusals: 95,
+  'shared/workers-die': 65,
+  midway: 65,
+  'fake-driver': 60,
+  'guest-holds': 55,
+  secrets: 45,
+  payloads: 35,
+  'shared/abort': 35,
+  'shared/reading-steps': 20,
 };
 
 /** Run whatever the share: they choose their own part of it. */

@@ -5,14 +5,15 @@
  */
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { MigrationFailedError, workflowIdOf } from '../../../client/index.js';
 import { problemOf } from '../../../domain/failures.js';
 import type { MigrationResult } from '../../../domain/status.js';
 import { type ChannelSwitch, openChannelSwitch } from '../channel-switch.js';
 import { diagnose } from '../diagnosis.js';
+import { statusText } from '../end-of-move.js';
 import { type Testbed, type TestbedOptions, startTestbed } from '../testbed.js';
+import { answered, until } from '../until.js';
 import { type Cell, type OutcomeKind, forSmallGuest } from './cells.js';
 import { type GuestState, type Problems, copyProblems, evidenceProblems, faultProblems, guestProblems, outcomeProblems, phaseProblems, workerProblems } from './checks.js';
 import { TESTED_GUESTS, consoleGuest } from './console-guest.js';
@@ -70,8 +71,8 @@ export function createRig(parts: RigParts): Rig {
       try {
         stage ??= await openStage(parts);
         trial = runTrial(stage, cell);
-        ended = await within(CELL_LIMIT_MS, trial, 'the cell did not end');
-        if (!parts.isThrifty && ended.problems.length === 0) ended = { ...ended, problems: await within(CELL_LIMIT_MS, moveOn(stage), 'the move after it did not end') };
+        ended = await inTime(stage, 'the end of the cell', trial);
+        if (!parts.isThrifty && ended.problems.length === 0) ended = { ...ended, problems: await inTime(stage, 'the end of the move after it', moveOn(stage)) };
       } catch (error) {
         ended = { outcome: null, problems: [problemOf(error)], resumedAfterMs: null };
       }
@@ -146,13 +147,8 @@ async function openStage(parts: RigParts): Promise<Stage> {
 }
 
 async function firstUnsealing(guest: TestedGuest, host: HostName): Promise<Unsealing> {
-  const deadline = performance.now() + BOOT_LIMIT_MS;
-  for (;;) {
-    const [first] = (await guest.said([host])).unsealings;
-    if (first) return first;
-    if (performance.now() > deadline) throw new Error('the guest unsealed nothing');
-    await delay(100);
-  }
+  const said = await until('the first unsealing of the guest', () => guest.said([host]), ({ unsealings }) => unsealings.length > 0, { limitMs: BOOT_LIMIT_MS, everyMs: 100 });
+  return said.unsealings[0]!;
 }
 
 async function runTrial(stage: Stage, trial: Trial): Promise<Ended> {
@@ -259,15 +255,10 @@ async function giveUp(stage: Stage, trial: Promise<unknown> | null): Promise<voi
   const workflowId = workflowIdOf(stage.guest.vmId);
   stage.isGivenUp = true;
   await stage.testbed.temporal.workflow.getHandle(workflowId).terminate('the cell failed').catch(() => undefined); // it may have ended
-  await within(GIVE_UP_LIMIT_MS, Promise.allSettled([trial, stage.moving]), `${workflowId} is still waited for`).catch((error: unknown) => console.error(problemOf(error)));
+  await answered(`what is under way of ${workflowId}`, Promise.allSettled([trial, stage.moving]), { limitMs: GIVE_UP_LIMIT_MS }).catch((error: unknown) => console.error(problemOf(error)));
   await stage.close();
 }
 
-async function within<T>(limitMs: number, work: Promise<T>, otherwise: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${otherwise} in ${limitMs / 1000} s`)), limitMs);
-  });
-  work.catch(() => undefined);
-  return Promise.race([work, late]).finally(() => clearTimeout(timer));
+function inTime<T>({ testbed, guest }: Stage, what: string, work: Promise<T>): Promise<T> {
+  return answered(what, work, { limitMs: CELL_LIMIT_MS, tell: () => statusText(testbed.client, guest.vmId) });
 }
