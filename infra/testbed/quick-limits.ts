@@ -7,9 +7,10 @@ import type { Limits } from '../../workflows/limits.js';
 export const LIMITS: Limits = {
   // Hosts say that they live every second (activities/edge.ts), and may be late where the processors are busy.
   heartbeat: '3 s',
-  stepTaken: '3 s',
-  copyTaken: '4 s',
-  surveyTaken: '2 s',
+  // As in the product: a worker that was killed needs seconds to start again, and no test sits these out but those of a host that stays away.
+  stepTaken: '10 s',
+  copyTaken: '15 s',
+  surveyTaken: '3 s',
   retryPause: '1 s',
   silence: '1 s',
   askAgain: '1 s',
