@@ -3,7 +3,7 @@
 # TPM, no Temporal.
 #
 #   npm run check               all of it once
-#   npm run check -- --watch    the unit tests that a change concerns, at every change; types and lint only at the end
+#   npm run check -- --watch    the unit tests that a change concerns, at every change; neither types nor lint
 #
 # The time that each part took stands beside it; a part that fails shows what it said. Results of the unit tests, as JSON, go to
 # $KORORA_RESULTS/unit.json where that is set.

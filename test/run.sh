@@ -3,7 +3,7 @@
 #
 #   npm test                         check, parts, workflows, and of the end-to-end tests those of every commit and of the share
 #   npm test -- --share 5            the same, with that share of 16 (--seed N: with the same deaths of the orchestrator)
-#   npm test -- e2e abort -t 'once'  one project (unit, parts, workflows, e2e, shared), whole, with vitest's own arguments
+#   npm test -- shared abort         one project (unit, parts, workflows, e2e, shared), whole, with vitest's own arguments
 #   npm run test:full                every share, then the whole fault matrix with the product's own limits, recorded, and the attacks
 #
 # The last line is `N passed, N failed`; the exit code is 0 only if nothing failed.
@@ -53,10 +53,11 @@ if [ -n "$project" ]; then
 fi
 
 commit=$(git rev-parse HEAD 2>/dev/null) || commit=00000000
-[ "$share" != commit ] || share=$(node test/plan.mjs share "$commit")
+chosen='as asked for'
+if [ "$share" = commit ]; then share=$(node test/plan.mjs share "$commit") chosen="by the hash of ${commit:0:10}"; fi
 export KORORA_SHARE=$share KORORA_SEED=${seed:-$((16#${commit:8:6}))}
 again="npm test -- --share $share --seed $KORORA_SEED"
-if [ -z "$full" ]; then echo "share $share of the long suites, by the hash of ${commit:0:10}; the same again: $again"; fi
+if [ -z "$full" ]; then echo "share $share of the long suites, $chosen; the same again: $again"; fi
 
 timed check bash test/check.sh || failed=1
 # The whole matrix has these cells with the product's own limits.
