@@ -52,7 +52,7 @@ if [ -n "$project" ]; then
   exit
 fi
 
-commit=$(git rev-parse HEAD 2>/dev/null) || commit=00000000
+commit=$(git rev-parse HEAD 2>/dev/null) || commit=$(printf '0%.0s' {1..40})
 chosen='as asked for'
 if [ "$share" = commit ]; then share=$(node test/plan.mjs share "$commit") chosen="by the hash of ${commit:0:10}"; fi
 export KORORA_SHARE=$share KORORA_SEED=${seed:-$((16#${commit:8:6}))}
