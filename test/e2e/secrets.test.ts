@@ -8,6 +8,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { connectClient } from '../../cli/context.js';
+import { untilView } from '../../infra/testbed/until-view.js';
 import { endOfMove } from '../../infra/testbed/end-of-move.js';
 import { makeAuthority } from '../../infra/testbed/certificates.js';
 import { built } from '../../infra/testbed/faults/built.js';
@@ -15,7 +16,7 @@ import { type TemporalFront, startTemporalFront } from '../../infra/testbed/temp
 import { type Testbed, pidsBelow } from '../../infra/testbed/testbed.js';
 import { readTemporalPlace } from '../../temporal/place.js';
 import { Forms, type Place, filesBelow, findings, processes } from '../support/secret-search.js';
-import { evidenceOf, openTestbed, startGuest, untilView } from './support.js';
+import { evidenceOf, openTestbed, startGuest } from './support.js';
 
 const VM = `vault-${randomBytes(4).toString('hex')}`;
 const REASON = `because ${randomUUID()}`;

@@ -2,20 +2,19 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { inspect } from 'node:util';
 import { onTestFinished } from 'vitest';
 import { getCurrentTest } from 'vitest/suite';
 import { type FailureCode, KororaError } from '../../domain/failures.js';
 import { VmId } from '../../domain/ids.js';
 import { OwnershipRecord, noRecord } from '../../domain/ownership.js';
 import type { HostSurvey, MigrationResult, MigrationStatus } from '../../domain/status.js';
-import { MigrationFailedError, type MigrationView } from '../../client/index.js';
+import { MigrationFailedError } from '../../client/index.js';
 import { Evidence } from '../../domain/evidence.js';
-import { MOVE_LIMIT_MS, endOfMove } from '../../infra/testbed/end-of-move.js';
+import { endOfMove } from '../../infra/testbed/end-of-move.js';
 import { type GuestConsole, openGuestConsole } from '../../infra/testbed/guest-console.js';
 import { type Injector, startInjector, workersThatAsk } from '../../infra/testbed/faults/injector.js';
 import { QUICK_WORKERS, type Testbed, type TestbedOptions, startTestbed } from '../../infra/testbed/testbed.js';
-import { until } from '../../infra/testbed/until.js';
+import { untilView } from '../../infra/testbed/until-view.js';
 
 export type HostName = 'host-a' | 'host-b';
 
@@ -96,22 +95,6 @@ export function recordAt(testbed: Testbed, host: HostName, vmId: string): Owners
   const { hostId, stateDir } = testbed.hosts[host].config;
   const path = join(stateDir, 'vms', vmId, 'ownership.json');
   return existsSync(path) ? OwnershipRecord.parse(JSON.parse(readFileSync(path, 'utf8'))) : noRecord(VmId.parse(vmId), hostId);
-}
-
-/** The first view of the move that `isTrue`; rejects where the move ends before, or comes to no such view in time. */
-export async function untilView(testbed: Testbed, vmId: string, runId: string | undefined, what: string, isTrue: (view: MigrationView) => boolean): Promise<MigrationView> {
-  const views = testbed.client.watch(vmId, runId);
-  let last: MigrationView | undefined;
-  const next = async () => {
-    const { value, done } = await views.next();
-    if (done) throw new Error(`the move of ${vmId} ended before ${what}: ${inspect(last, { depth: 6, breakLength: Infinity })}`);
-    return (last = value);
-  };
-  try {
-    return await until(what, next, isTrue, { limitMs: MOVE_LIMIT_MS, everyMs: 0 });
-  } finally {
-    void views.return(undefined).catch(() => undefined); // it is not waited for: where nothing changes any more, it comes to no end
-  }
 }
 
 /** The first status of the move in which an operator is to do something, which `isIt`. */

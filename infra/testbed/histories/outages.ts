@@ -7,9 +7,9 @@ import type { Injector } from '../faults/injector.js';
 import type { Point } from '../faults/points.js';
 import { VM } from '../scenarios.js';
 import { type Testbed, pidsBelow } from '../testbed.js';
+import { untilView } from '../until-view.js';
 import { failing } from './people.js';
 import type { Take } from './recording.js';
-import { untilView } from './views.js';
 
 const GONE = 'host-a';
 

@@ -2,11 +2,12 @@
 import { cp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MigrationFailedError, workflowIdOf } from '../../../client/index.js';
+import { endOfMove } from '../end-of-move.js';
 import type { HostName } from '../faults/move.js';
 import { VM } from '../scenarios.js';
 import type { Testbed } from '../testbed.js';
+import { untilView } from '../until-view.js';
 import type { Take } from './recording.js';
-import { untilView } from './views.js';
 
 /** Enough rounds and seconds to end a copy in: the guest dirties half of what may be sent. */
 export const SLOW = { bandwidthBytesPerSecond: 16 * 1024 * 1024 };
@@ -48,7 +49,7 @@ export async function approvedMove(testbed: Testbed, destination: HostName): Pro
   await client.setHeld(VM, true);
   await client.setHeld(VM, false);
   await client.approve(VM, { reason: 'a recording wanted it' });
-  const { outcome } = await client.result(VM, runId);
+  const { outcome } = await endOfMove(client, VM, runId);
   if (outcome.kind !== 'moved') throw new Error(`the move that was approved ended ${outcome.kind}`);
 }
 
@@ -60,7 +61,7 @@ async function movingInRounds(testbed: Testbed): Promise<{ readonly runId: strin
 
 /** Waits for a move that must fail, for this reason among others. */
 export async function failing({ client }: Testbed, runId: string, code: string): Promise<void> {
-  const ended = await client.result(VM, runId).then(({ outcome }) => outcome.kind, (error: unknown) => error);
+  const ended = await endOfMove(client, VM, runId).then(({ outcome }) => outcome.kind, (error: unknown) => error);
   if (!(ended instanceof MigrationFailedError)) throw ended instanceof Error ? ended : new Error(`the move ended ${String(ended)}, and not with ${code}`);
   const codes = ended.failures.map((failure) => failure.code);
   if (!codes.some((one) => one === code)) throw new Error(`the move ended with ${codes.join(', ')}, and not with ${code}`);

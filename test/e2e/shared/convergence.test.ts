@@ -9,10 +9,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openSigned } from '../../../domain/authority.js';
 import { signersOf } from '../../../domain/envelope.js';
 import type { CopyLimits } from '../../../domain/progress.js';
+import { untilView } from '../../../infra/testbed/until-view.js';
 import { endOfMove } from '../../../infra/testbed/end-of-move.js';
 import { type GuestConsole, firstGap } from '../../../infra/testbed/guest-console.js';
 import type { Testbed } from '../../../infra/testbed/testbed.js';
-import { type HostName, consoleOn, evidenceOf, failedMove, startGuest, untilCopying, untilView } from '../support.js';
+import { type HostName, consoleOn, evidenceOf, failedMove, startGuest, untilCopying } from '../support.js';
 import { onSharedTestbed } from '../../support/shared-testbed.js';
 
 const MIB = 1024 * 1024;

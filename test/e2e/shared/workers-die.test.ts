@@ -1,9 +1,10 @@
 /** A worker that is killed in the middle of a move: the VM runs on the source, and moves later. */
 import { expect, it } from 'vitest';
+import { untilView } from '../../../infra/testbed/until-view.js';
 import { endOfMove } from '../../../infra/testbed/end-of-move.js';
 import { firstGap } from '../../../infra/testbed/guest-console.js';
 import type { Testbed } from '../../../infra/testbed/testbed.js';
-import { type HostName, failedMove, moveTo, startGuest, untilCopying, untilView } from '../support.js';
+import { type HostName, failedMove, moveTo, startGuest, untilCopying } from '../support.js';
 import { onSharedTestbed } from '../../support/shared-testbed.js';
 
 let testbed: Testbed;
