@@ -1,27 +1,21 @@
 /** Phase admit: each host says what it sees. Reads only; domain/preflight.ts compares. */
 import { digestOf } from '../domain/canonical.js';
-import { parseDocument } from '../domain/documents.js';
-import { type OpenedDocument, openSigned } from '../domain/authority.js';
-import type { Envelope } from '../domain/envelope.js';
-import { type Failure, KororaError } from '../domain/failures.js';
+import { type Failure, KororaError, refuse } from '../domain/failures.js';
 import type { Role } from '../domain/ids.js';
 import type { DestinationFacts, HypervisorSummary, SourceFacts } from '../domain/preflight.js';
-import { VmDocument } from '../domain/vm.js';
-import { admissionFailures } from './admission.js';
+import type { Order } from '../domain/order.js';
+import type { VmDocument } from '../domain/vm.js';
+import { admissionFailures, openHere } from './admission.js';
 import { diskFacts } from './disks.js';
+import type { HostInput } from './inputs.js';
 import { networkFacts } from './networks.js';
 import type { HostServices } from './services.js';
-
-export interface MoveRequest {
-  readonly order: Envelope;
-  readonly vm: VmDocument;
-}
 
 export function createPreflight(services: HostServices) {
   const { hostId, access, hypervisor, ownership, vms, vtpms } = services;
 
-  async function inspectSource(request: MoveRequest): Promise<SourceFacts> {
-    const { order, vm } = openRequest(request);
+  async function inspectSource(request: HostInput<'inspectSource'>): Promise<SourceFacts> {
+    const { order, vm } = await openRequest(request);
     const [record, installed, common] = await Promise.all([ownership.read(vm.vmId), vms.read(vm.vmId), commonFacts(order, vm, 'source')]);
     return {
       ...common,
@@ -31,8 +25,8 @@ export function createPreflight(services: HostServices) {
     };
   }
 
-  async function inspectDestination(request: MoveRequest): Promise<DestinationFacts> {
-    const { order, vm } = openRequest(request);
+  async function inspectDestination(request: HostInput<'inspectDestination'>): Promise<DestinationFacts> {
+    const { order, vm } = await openRequest(request);
     const [common, availableMemoryBytes, missingBootFiles, leftovers] = await Promise.all([
       commonFacts(order, vm, 'destination'),
       access.availableMemoryBytes(),
@@ -42,7 +36,14 @@ export function createPreflight(services: HostServices) {
     return { ...common, availableMemoryBytes, missingBootFiles, leftovers };
   }
 
-  async function commonFacts(order: OpenedDocument<'korora/order'>, vm: VmDocument, role: Role) {
+  /** Nothing is looked at for an order that no operator signed, or for another VM than it names. */
+  async function openRequest({ order: envelope, vm }: HostInput<'inspectSource'>): Promise<{ order: Order; vm: VmDocument }> {
+    const { document: order } = await openHere(services, 'korora/order', envelope, null);
+    if (order.vmDigest !== digestOf(vm) || order.vmId !== vm.vmId) throw refuse('VM_DIFFERS', { host: hostId });
+    return { order, vm };
+  }
+
+  async function commonFacts(order: Order, vm: VmDocument, role: Role) {
     const [failures, facts, swtpmVersion, strangers, disks, networks] = await Promise.all([
       ownFailures(order, role),
       hypervisorFacts(),
@@ -55,7 +56,7 @@ export function createPreflight(services: HostServices) {
   }
 
   /** Order, bundle and TPM, each as reasons rather than an error, so that all are listed. */
-  async function ownFailures(order: OpenedDocument<'korora/order'>, role: Role): Promise<Failure[]> {
+  async function ownFailures(order: Order, role: Role): Promise<Failure[]> {
     const reasons = async (ask: () => Promise<Failure[]>) => {
       try {
         return await ask();
@@ -90,13 +91,11 @@ export function createPreflight(services: HostServices) {
 
   async function findLeftovers(vm: VmDocument): Promise<string[]> {
     const [record, traces] = await Promise.all([ownership.read(vm.vmId), vms.traces(vm.vmId)]);
+    // What it gave up to a claim goes when the VM comes back: the order says so.
+    if (record.state === 'retired' && record.keptUntil !== null) return [];
     const isFree = record.state === 'none' || record.state === 'retired';
     return [...(isFree ? [] : [`an ownership record that says ${record.state}`]), ...traces];
   }
 
   return { inspectSource, inspectDestination };
-}
-
-function openRequest(request: MoveRequest) {
-  return { order: openSigned('korora/order', request.order), vm: parseDocument(VmDocument, request.vm, 'VM_DOCUMENT_INVALID') };
 }

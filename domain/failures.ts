@@ -47,6 +47,9 @@ export const FAILURES = {
     'the trust bundle of {host} does not let {operator} {action} VM {vm} ({hosts})',
     'Have it signed by an operator with that scope, or widen the scope of {operator} in a new bundle.',
   ),
+  ORDER_SETTLED: row.never('{host} has settled move {move} of VM {vm} ({outcome}); an order is good for one move', 'Order the move again: with a new migration id.'),
+  ORDERS_TOO_MANY: row.never('{host} remembers {count} refused moves of VM {vm} whose orders are still good', 'Wait until some of these orders have ended; give orders shorter lifetimes.'),
+  START_USED: row.never('{host} has carried out this order to start VM {vm}', 'Start the VM again: that signs a new order.'),
   ORDER_STALE: row.never('this is for epoch {ordered} of VM {vm}; {host} has epoch {actual}', 'The VM has moved since, or the order was used before. Sign a new one.'),
   APPROVER_IS_REQUESTER: row.never('{operator} ordered the move of VM {vm}, and the trust bundle wants another to approve it', 'Have another operator approve the move.'),
   APPROVAL_MISSING: row.never('no operator has approved the move of VM {vm}, which {host} waits for', 'Approve it: `korora approve {vm}`.'),
@@ -135,6 +138,10 @@ export const FAILURES = {
   PCR_DIGEST_MISMATCH: row.never('the PCR values that {host} reports are not those that its TPM signed', 'Treat {host} as compromised.'),
   PCR_NOT_REFERENCE: row.never('PCR {pcr} of {host} is {actual}; set {set} allows {expected}; {explanation}', 'Find out what changed on {host}. If it is right, add its values as an active reference set.'),
   CLOCK_NOT_SAFE: row.never('the TPM clock of {host} is not safe', 'Let the TPM of {host} run for a while after its unclean stop, or look at why it stopped.'),
+  STATE_NOT_REFERENCE: row.never(
+    'the PCRs of {host} had no values of an active reference set when it signed this',
+    'Find out what changed on {host} (`korora host list`). Where it is right, put the values into a new bundle; else believe nothing that it signed in that state.',
+  ),
   RESET_COUNT_CHANGED: row.never('{host} was restarted during the move ({counter} {before} to {after})', 'Order the move again.'),
   WRAPPING_KEY_INVALID: row.never('the wrapping key of {host} is not one that its TPM holds under the attested PCRs: {problem}', 'Treat {host} as compromised.'),
   NOT_ATTESTED: row.never('{host} did not appraise its peer in this move: {what} was asked for first', 'Order the move again; a workflow that skips attestation moves nothing.'),
@@ -142,7 +149,8 @@ export const FAILURES = {
   // Seal
   UNSEAL_REFUSED: row.never('the TPM of {host} refused to open the VM secrets: its PCRs are not those it was attested with', 'Find out what changed on {host} since the quote; the VM still runs on the source.'),
   SECRETS_INVALID: row.never('the wrapped VM secrets do not open on {host}: {problem}', 'Treat the control plane as attacked; order the move again.'),
-  SESSION_LOST: row.never('{host} no longer has the session of this move (its worker was restarted)', 'Order the move again; the VM did not stop.'),
+  SECRET_KEY_INVALID: row.never('a key of this move is none: {problem}', 'Order the move again; nothing was sent or sealed with it.'),
+  SESSION_LOST: row.never('{host} no longer has the session of this move (it was closed, it took too long, or its worker was restarted)', 'Order the move again; the VM did not stop.'),
 
   // Channel
   CHANNEL_UNREACHABLE: row.never('the channel of the destination at {address} does not answer: {problem}', 'Check the network and firewall between the hosts.'),
@@ -164,7 +172,10 @@ export const FAILURES = {
   MANIFEST_MISMATCH: row.never('the manifest names another {field}: {actual}, expected {expected}', 'Treat the channel as attacked; the VM runs on the source.'),
   IMAGE_NOT_LOADED: row.never('the hypervisor of {host} did not load the image: {problem}', 'See the hypervisor log of {host}; the VM runs on the source.'),
   DESTINATION_REJECTED: row.never('the destination rejected the image: {reason}', 'The VM runs on the source. Deal with the reason, then order the move again.'),
-  VERDICT_UNPROVEN: row.never('the verdict is not signed by the AK of {host}: {problem}', 'Ask {host} again; believe no verdict that its TPM did not sign.'),
+  VERDICT_UNPROVEN: row.never(
+    'what {host} says of the move does not count: {problem}',
+    'Where {host} was restarted, or is not as the bundle wants it, nothing that it says ends this move: power it off, and fence it. Else ask it again.',
+  ),
 
   // Ownership and outcome
   OWNERSHIP_REFUSED: row.never('{host} refuses {event} for VM {vm}: its record says {state}', 'See `korora vm show {vm}`; the record is right until evidence says otherwise.'),
@@ -177,11 +188,12 @@ export const FAILURES = {
     'Put the last state folder of {host} back. Else run `korora vm reconcile` for each of its VMs, then sign that no other host runs what is left: `korora host reinstate {host} --reason TEXT`.',
   ),
   REINSTATEMENT_STALE: row.never('the records of {host} are not those any more that were signed for', 'See how they are (`korora host list`), and sign again.'),
-  RECORD_UNREADABLE: row.never('the ownership record of VM {vm} on {host} cannot be read: {problem}', 'Do not start the VM here. Restore the record from {host} only with its TPM counter, or fence the host.'),
-  CLAIM_UNPROVEN: row.never('the claim of {host} is not signed by its AK: {problem}', 'Ask {host} again; believe no claim that its TPM did not sign.'),
+  RECORD_UNREADABLE: row.never('the ownership record of VM {vm} on {host} cannot be read: {problem}', 'Do not start the VM here. Its other VMs are not concerned. Put the record back as it was, if you have it; else start the VM on another host under another name.'),
+  CLAIM_UNPROVEN: row.never('the claim of {host} does not count: {problem}', 'See `korora vm show` for both records. Nothing was given up.'),
   TWO_OWNERS: row.never('{first} and {second} both own VM {vm} in epoch {epoch}', 'Stop the VM on both and treat their records as evidence: this cannot come about by the protocol.'),
   NOTHING_TO_FENCE: row.never('the move of VM {vm} does not wait for {host}', 'A host is fenced only while the move waits for it in vain; see `korora watch {vm}`.'),
   FENCE_REFUSED: row.never('{host} answered while it was being fenced for VM {vm}: it is not powered off', 'Go by its answer; see `korora watch {vm}`.'),
+  VM_MOVED_ON: row.never('{host} took VM {vm}, and owned a later epoch since: it no longer knows this move', 'See `korora vm show {vm}` for where it is now.'),
   VM_REBOOTED: row.never('VM {vm} was started again from its disks on {host}: {fenced} may have run it, and written to them, before it was fenced', 'Look at the services of {vm}: what it held in memory is gone, as after a loss of power.'),
   HOST_FENCED: row.never('{host} was declared powered off by {by} while VM {vm} moved: {reason}', 'Once the worker of {host} runs again: `korora vm reconcile {vm}`.'),
   ABORTED: row.never('the move was aborted: {reason}', 'The VM runs on the source. Order the move again when you want it.'),

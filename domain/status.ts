@@ -1,4 +1,5 @@
 /** What a client sees of a move: the answer of the workflow's `status` query, what it means, and the move's result. Pure. */
+import type { Envelope } from './envelope.js';
 import type { Evidence } from './evidence.js';
 import type { Failure } from './failures.js';
 import type { HostId, MigrationId, Sha256Hex, VmId } from './ids.js';
@@ -76,8 +77,8 @@ export interface VmSurvey {
   readonly mayRun: boolean;
   /** Why the record may not be the last one of its host, which then does nothing by it; null where it is. */
   readonly recordProblem: string | null;
-  /** The move that the record is about, and the other host of it; null where about none. */
-  readonly move: { readonly migrationId: MigrationId; readonly peer: HostId } | null;
+  /** The move that the record is about, the other host of it, and, until it has ended, its signed order; null where about none. */
+  readonly move: { readonly migrationId: MigrationId; readonly peer: HostId; readonly order: Envelope | null } | null;
   /** The document; null where only the record is left. */
   readonly vm: unknown;
   readonly consolePath: string | null;

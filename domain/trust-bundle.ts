@@ -13,6 +13,8 @@ import { refuse } from './failures.js';
 import { Hex, HostId, NetworkAddress, Sha256Hex, recordOf } from './ids.js';
 import { Operator } from './operators.js';
 
+const DAY_MS = 86_400_000;
+
 const ClassName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,46}$/, 'lower-case letters, digits and hyphens');
 
 /** The AK is in one TPM with the EK of this certificate, whose chain ends at this root: SHA-256 of each (DER). */
@@ -72,6 +74,8 @@ export const TrustBundle = z
       nonceLifetimeMs: z.int().min(1000).max(600_000),
       /** Whether whoever ordered a move is refused as its approver. */
       approverMustDiffer: z.boolean(),
+      /** How long a host that gave a VM up to another one’s claim keeps the vTPM state and the keys that it had. Default 7 days. */
+      yieldedKeptMs: z.int().min(0).max(366 * DAY_MS).default(7 * DAY_MS),
     }),
   })
   .refine((b) => isUnique(b.hosts.map((h) => h.hostId)), 'a host is listed twice')

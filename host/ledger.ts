@@ -48,7 +48,8 @@ export interface Ledger {
   begin(): Promise<void>;
 }
 
-export type ReadAll = () => Promise<readonly { readonly vmId: VmId; readonly generation: number }[]>;
+/** `generation` is null of a record that cannot be read. */
+export type ReadAll = () => Promise<readonly { readonly vmId: VmId; readonly generation: number | null }[]>;
 
 /** `generationOn`: of the VM's record on disk. */
 export function createLedger(
@@ -60,8 +61,9 @@ export function createLedger(
 
   async function write(next: LedgerDocument): Promise<LedgerDocument> {
     await access.ensureDirectory(dirname(file));
-    await access.writeFileDurably(file, `${JSON.stringify(next, null, 2)}\n`);
-    return (current = next);
+    const checked = parseDocumentOf(LedgerDocument, next, 'HOST_CONFIG_INVALID', { file });
+    await access.writeFileDurably(file, `${JSON.stringify(checked, null, 2)}\n`);
+    return (current = checked);
   }
 
   async function opened(): Promise<LedgerDocument> {
@@ -119,7 +121,7 @@ export function createLedger(
       inTurn(async () => {
         const records = await readAll();
         if ((await digestNow(records)) !== signedFor) throw refuse('REINSTATEMENT_STALE', { host: hostId });
-        const generations = Object.fromEntries(records.map(({ vmId, generation }) => [vmId, generation]));
+        const generations = Object.fromEntries(records.flatMap(({ vmId, generation }) => (generation === null ? [] : [[vmId, generation]])));
         await write({ version: 1, counter: await counter.raise(), generations, intent: null, doubt: null });
       }),
     begin: () =>

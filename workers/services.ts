@@ -27,7 +27,7 @@ export function buildHostServices(config: HostConfig): Omit<HostServices, 'findi
     channels: createChannels(),
     ownership: createOwnership(access, config, tpm),
     vms: createVmStore(access, { vmsDir: vmsDirOf(config), runDir }),
-    sessions: createSessions(),
+    sessions: createSessions(hostId),
     installedBundle: createTrust(access, config, tpm.newestBundle).installedBundle,
     eventLog: () => readEventLog(access, config),
     channelListen: config.channel.listen,

@@ -9,7 +9,7 @@ import { digestOf } from '../domain/canonical.js';
 import type { Evidence } from '../domain/evidence.js';
 import type { Failure } from '../domain/failures.js';
 import type { HostId, Role } from '../domain/ids.js';
-import type { Manifest, ReceiptStatement, VerdictStatement } from '../domain/manifest.js';
+import type { Manifest, ReceiptStatement, SuccessionStatement, VerdictStatement } from '../domain/manifest.js';
 import { type MigrationStatus, detailsOf } from '../domain/status.js';
 import type { Phase } from '../domain/steps.js';
 import type { VmDocument } from '../domain/vm.js';
@@ -31,6 +31,8 @@ export class Account {
   manifest: Manifest | null = null;
   /** The last word of the destination, whichever it was. */
   verdict: VerdictStatement | null = null;
+  /** Of a destination that no longer knows the move, since it owned a later epoch. */
+  succession: SuccessionStatement | null = null;
   readonly receipts: { -readonly [R in Role]: ReceiptStatement | null } = { source: null, destination: null };
   rounds: Evidence['rounds'] = [];
   source: Evidence['timings']['source'] = null;
@@ -73,7 +75,7 @@ export class Account {
   }
 
   evidence(said: Pick<Evidence, 'fences' | 'approval' | 'limitsChanges'>): Evidence {
-    const { opened, vm, attestation, manifest, verdict, receipts, rounds, startedAtMs, phases, source, destination } = this;
+    const { opened, vm, attestation, manifest, verdict, succession, receipts, rounds, startedAtMs, phases, source, destination } = this;
     return {
       kind: 'korora/evidence',
       version: 2,
@@ -82,12 +84,13 @@ export class Account {
       attestation,
       manifest,
       verdict,
+      succession,
       receipts,
       rounds,
       ...said,
       timings: { startedAtMs, endedAtMs: Date.now(), phases, source, destination },
       outcome: {
-        kind: this.accepted ? 'moved' : this.isUnderWay ? 'source-resumed' : 'refused',
+        kind: this.accepted || this.succession ? 'moved' : this.isUnderWay ? 'source-resumed' : 'refused',
         runsOn: this.runsOn(),
         failures: this.failures.map(({ code, message, remedy }) => ({ code, message, remedy })),
       },
@@ -96,6 +99,7 @@ export class Account {
 
   private runsOn(): HostId | null {
     const { source, destination } = this.opened.document;
+    if (this.succession) return null;
     if (this.accepted) return this.isDestinationGone ? null : destination;
     return this.isSourceGone ? null : source;
   }
