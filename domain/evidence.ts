@@ -65,7 +65,7 @@ export const Evidence = z.strictObject({
   manifest: Manifest.nullable(),
   verdict: VerdictStatement.nullable(),
   /** In the place of a verdict, of a destination that owned a later epoch since; null otherwise. */
-  succession: SuccessionStatement.nullable().default(null),
+  succession: SuccessionStatement.nullable(),
   /** Of a move that succeeded; null where the host did not give one. */
   receipts: z.strictObject({ source: ReceiptStatement.nullable(), destination: ReceiptStatement.nullable() }),
   rounds: z.array(RoundRecord),

@@ -188,7 +188,7 @@ export const FAILURES = {
     'Put the last state folder of {host} back. Else run `korora vm reconcile` for each of its VMs, then sign that no other host runs what is left: `korora host reinstate {host} --reason TEXT`.',
   ),
   REINSTATEMENT_STALE: row.never('the records of {host} are not those any more that were signed for', 'See how they are (`korora host list`), and sign again.'),
-  RECORD_UNREADABLE: row.never('the ownership record of VM {vm} on {host} cannot be read: {problem}', 'Do not start the VM here. Its other VMs are not concerned. Put the record back as it was, if you have it; else start the VM on another host under another name.'),
+  RECORD_UNREADABLE: row.never('the ownership record of VM {vm} on {host} cannot be read: {problem}', 'Do not start this VM here, and leave the other VMs of {host} as they are. Put the record back as it was, if you have it; else start the VM on another host under another name.'),
   CLAIM_UNPROVEN: row.never('the claim of {host} does not count: {problem}', 'See `korora vm show` for both records. Nothing was given up.'),
   TWO_OWNERS: row.never('{first} and {second} both own VM {vm} in epoch {epoch}', 'Stop the VM on both and treat their records as evidence: this cannot come about by the protocol.'),
   NOTHING_TO_FENCE: row.never('the move of VM {vm} does not wait for {host}', 'A host is fenced only while the move waits for it in vain; see `korora watch {vm}`.'),

@@ -74,8 +74,8 @@ export const TrustBundle = z
       nonceLifetimeMs: z.int().min(1000).max(600_000),
       /** Whether whoever ordered a move is refused as its approver. */
       approverMustDiffer: z.boolean(),
-      /** How long a host that gave a VM up to another one’s claim keeps the vTPM state and the keys that it had. Default 7 days. */
-      yieldedKeptMs: z.int().min(0).max(366 * DAY_MS).default(7 * DAY_MS),
+      /** How long a host that gave a VM up to another one’s claim keeps the vTPM state and the keys that it had. */
+      yieldedKeptMs: z.int().min(0).max(366 * DAY_MS),
     }),
   })
   .refine((b) => isUnique(b.hosts.map((h) => h.hostId)), 'a host is listed twice')

@@ -31,7 +31,7 @@ export const InstalledVm = z.strictObject({
   /** The move after whose fence it was booted from its disks, or is being; null where it never was. */
   bootedAfter: MigrationId.nullable().default(null),
   /** Orders to start it that were carried out, as long as they would be good: none boots it twice. */
-  started: z.array(z.strictObject({ orderDigest: Sha256Hex, notAfter: z.iso.datetime() })).default([]),
+  started: z.array(z.strictObject({ orderDigest: Sha256Hex, notAfter: z.iso.datetime() })),
 });
 export type InstalledVm = Readonly<z.infer<typeof InstalledVm>>;
 

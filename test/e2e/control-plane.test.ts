@@ -181,7 +181,7 @@ describe('a word about a move', () => {
     expect(await rogue.codeOf('host-a', 'resolveSource', { statement: accepted })).toBe('VERDICT_UNPROVEN');
     expect(await rogue.codeOf('host-a', 'resolveSource', { statement: { verdict: { ...verdict, destination: 'host-a' }, quote } })).toBe('VERDICT_UNPROVEN');
     expect(await rogue.codeOf('host-a', 'resolveSource', { statement: { verdict, quote } })).toBe('OWNERSHIP_REFUSED');
-    const statement: unknown = { claim: { protocol: 'korora/1', purpose: 'claim', vmId, hostId: 'host-b', epoch: 9, migrationId: move.migrationId }, quote } satisfies Record<keyof ClaimStatement, unknown>;
+    const statement: unknown = { claim: { protocol: 'korora/1', purpose: 'claim', vmId, hostId: 'host-b', epoch: 9, migrationId: move.migrationId }, quote, authority: await signEnvelope(orderOf().order, operator) } satisfies Record<keyof ClaimStatement, unknown>;
     expect(await rogue.codeOf('host-a', 'yieldToClaim', { statement })).toBe('CLAIM_UNPROVEN');
     expect(await rogue.codeOf('host-b', 'giveReceipt', { move, statement: { verdict, quote } })).toBe('SESSION_LOST');
 

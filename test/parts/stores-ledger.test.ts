@@ -13,7 +13,7 @@ import { createOwnershipStore } from '../../host/ownership-store.js';
 import type { HostAccess } from '../../host/port.js';
 import { createHostTpm } from '../../tpm/host-tpm.js';
 import type { HostTpm, MonotonicCounter } from '../../tpm/port.js';
-import { DESTINATION, SOURCE, VM, digest, migrationId, verdictOf } from '../support/documents.js';
+import { DESTINATION, PEER_BOOT, SIGNED_ORDER, SOURCE, VM, digest, migrationId, orderOf, verdictOf } from '../support/documents.js';
 import { refusalOf } from '../support/refusal.js';
 import { type TpmTestbed, startTpmTestbed } from './tpm-testbed.js';
 
@@ -42,13 +42,13 @@ const ledgerFile = () => join(state(), 'ledger.json');
 const opened = (through: HostAccess = access, counter: MonotonicCounter = tpm.ownershipCounter) => createOwnershipStore(through, { hostId: SOURCE, vmsDir: join(state(), 'vms'), ledgerFile: ledgerFile(), counter });
 
 const CREATE: OwnershipEvent = { type: 'create' };
-const OFFER: OwnershipEvent = { type: 'offer', migrationId: migrationId(1), destination: DESTINATION, epoch: 2 };
+const OFFER: OwnershipEvent = { type: 'offer', migrationId: migrationId(1), destination: DESTINATION, epoch: 2, order: SIGNED_ORDER, peerBoot: PEER_BOOT };
 const RELINQUISH: OwnershipEvent = { type: 'relinquish', migrationId: migrationId(1) };
 const RETIRE: OwnershipEvent = { type: 'learn-verdict', proven: { verdict: verdictOf(), proof: 'channel' } };
-const WITHDRAW: OwnershipEvent = { type: 'withdraw', migrationId: migrationId(1) };
-const EXPECT: OwnershipEvent = { type: 'expect', migrationId: migrationId(1), source: DESTINATION, epoch: 2 };
+const WITHDRAW: OwnershipEvent = { type: 'withdraw', migrationId: migrationId(1), shown: null };
+const EXPECT: OwnershipEvent = { type: 'expect', migrationId: migrationId(1), source: DESTINATION, epoch: 2, order: SIGNED_ORDER };
 const ACCEPT: OwnershipEvent = { type: 'accept', migrationId: migrationId(1), epoch: 2, manifestDigest: digest(1) };
-const CLAIM: OwnershipEvent = { type: 'learn-claim', proven: { proof: 'quote', claim: { protocol: 'korora/1', purpose: 'claim', vmId: VM, hostId: DESTINATION, epoch: 2 as never, migrationId: migrationId(1) } } };
+const CLAIM: OwnershipEvent = { type: 'learn-claim', keptUntil: '2030-01-08T00:00:00Z', proven: { proof: 'quote', authority: orderOf(), claim: { protocol: 'korora/1', purpose: 'claim', vmId: VM, hostId: DESTINATION, epoch: 2 as never, migrationId: migrationId(1) } } };
 
 async function does(...events: readonly OwnershipEvent[]): Promise<void> {
   const store = opened();

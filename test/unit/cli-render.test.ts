@@ -14,7 +14,7 @@ import { DESTINATION, SOURCE, VM, digest, evidenceOf, migrationId } from '../sup
 
 const GIB = 1024 ** 3;
 const vm: VmSurvey = { vmId: VM, hostId: SOURCE, ownership: 'owner', epoch: 1, status: 'running', mayRun: true, recordProblem: null, move: null, vm: { vmId: 'web-1' }, consolePath: '/run/web-1/console.log' };
-const gone: VmSurvey = { ...vm, hostId: DESTINATION, ownership: 'retired', status: 'absent', mayRun: false, move: { migrationId: migrationId(1), peer: SOURCE }, vm: null, consolePath: null, epoch: 12 };
+const gone: VmSurvey = { ...vm, hostId: DESTINATION, ownership: 'retired', status: 'absent', mayRun: false, move: { migrationId: migrationId(1), peer: SOURCE, order: null }, vm: null, consolePath: null, epoch: 12 };
 const host: Extract<HostSurvey, { reachable: true }> = {
   hostId: SOURCE, reachable: true, bundleDigest: digest(1), hypervisor: 'qemu 7.2.22 kvm', swtpm: '0.7.1', pcrValues: {}, pcrProblem: null, availableMemoryBytes: 5.5 * GIB, vms: [vm, gone], failures: [], findings: [], ledgerDigest: digest(9),
 };

@@ -13,7 +13,7 @@ import type { Order } from '../../domain/order.js';
 import { settleable } from '../../domain/settleable.js';
 import type { VmDocument } from '../../domain/vm.js';
 import type { SourceSettlement } from '../../activities/settle.js';
-import type { HoldRequest } from '../../activities/copy.js';
+import type { HostInput } from '../../activities/inputs.js';
 import { toTemporal } from '../../temporal/failures.js';
 import { type Fault, type Planned, type Point, type Pulse, meet, startPulse } from './faults.js';
 import { documentsOf } from './made-up-documents.js';
@@ -30,7 +30,7 @@ export class MadeUpHosts {
   /** What must never be, in words. */
   readonly violations: string[] = [];
   readonly recorded: Evidence[] = [];
-  readonly holds: HoldRequest[] = [];
+  readonly holds: HostInput<'holdCopy'>[] = [];
   readonly changes: Envelope[] = [];
   readonly fences: Envelope[] = [];
   /** Every try, for a test that waits in vain. */
@@ -211,7 +211,10 @@ export class MadeUpHosts {
         this.change();
         return { state: ({ owner: 'runs', relinquished: 'needs-verdict', retired: 'retired' } as const)[this.source], epoch };
       },
-      resolveSource: ({ statement }) => ({ state: this.learn(statement), epoch }),
+      resolveSource: ({ statement }) => {
+        if ('succession' in statement) throw refuse('OWNERSHIP_REFUSED', { host: order.source, event: 'learn-succession', vm: order.vmId, state: this.source });
+        return { state: this.learn(statement), epoch };
+      },
       fenceDestination: ({ fence }) => {
         if (!this.fences.some((said) => digestOf(said) === digestOf(fence))) this.violations.push('the source was told a fence that nobody said');
         if (this.source !== 'relinquished') throw refuse('OWNERSHIP_REFUSED', { host: order.source, event: 'fence', vm: order.vmId, state: this.source });

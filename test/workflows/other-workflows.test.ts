@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { digestOf } from '../../domain/canonical.js';
 import { signEnvelope } from '../../domain/envelope.js';
 import { type Failure, KororaError, failure } from '../../domain/failures.js';
-import { type HostId, MigrationId, VmId } from '../../domain/ids.js';
-import { ADA, fenceOf, reinstatementOf, samples, startOrderOf, vmDocument } from '../support/documents.js';
+import { HostId, MigrationId, VmId } from '../../domain/ids.js';
+import { ADA, SIGNED_ORDER, fenceOf, reinstatementOf, samples, startOrderOf, vmDocument } from '../support/documents.js';
 import { asking, silence, surveyOf, vmOn } from './other-hosts.js';
 import { openStage } from './stage.js';
 
@@ -117,7 +117,7 @@ describe.concurrent('reconcileVm', () => {
   const migrationId = MigrationId.parse(samples.order.migrationId);
   const older = vmOn(here, { ownership: 'owner', epoch: 1, mayRun: true });
   const newer = vmOn(there, { ownership: 'owner', epoch: 2, mayRun: true });
-  const stuck = vmOn(here, { ownership: 'relinquished', epoch: 1, mayRun: false, move: { migrationId, peer: there } });
+  const stuck = vmOn(here, { ownership: 'relinquished', epoch: 1, mayRun: false, move: { migrationId, peer: there, order: SIGNED_ORDER } });
   const records = (ofHere: typeof older, ofThere: typeof older | null) => ({ surveyHost: (host: HostId) => surveyOf(host, host === here ? [ofHere] : ofThere ? [ofThere] : []) });
   const statement = { claim: 'made up' };
   const fenceThere = () => signEnvelope(fenceOf({ vmId, migrationId, host: there }), ADA);
@@ -149,7 +149,28 @@ describe.concurrent('reconcileVm', () => {
     const script = { ...records(stuck, null), settleDestination: (_: HostId, asked: unknown) => (heard.push(asked), { ...verdict, isAbsent: false }), resolveSource: (_: HostId, told: unknown) => (heard.push(told), { state: 'runs', epoch: 2 }) };
     const ended = await run('reconcileVm', { ...args, isTended: false }, script);
     expect(ended.asked).toEqual([...surveys, `${there}: settleDestination`, `${here}: resolveSource`, ...surveys]);
-    expect(heard).toMatchObject([{ move: { vmId, migrationId }, epoch: 2 }, { statement: verdict }]);
+    expect(heard).toMatchObject([{ order: SIGNED_ORDER }, { statement: verdict }]);
+  });
+
+  it('ends it as well by the word of a destination that owned a later epoch since', async () => {
+    const succession = { succession: { made: 'up' }, quote: samples.verdictStatement.quote };
+    const told: unknown[] = [];
+    const script = { ...records(stuck, null), settleDestination: () => succession, resolveSource: (_: HostId, heard: unknown) => (told.push(heard), { state: 'retired', epoch: 2 }) };
+    await run('reconcileVm', { ...args, isTended: false }, script);
+    expect(told).toEqual([{ statement: succession }]);
+  });
+
+  it('asks every host that has a later epoch until one can show how it came to it', async () => {
+    const third = HostId.parse('host-c');
+    const asked: unknown[] = [];
+    const script = {
+      surveyHost: (host: HostId) => surveyOf(host, [host === here ? older : host === there ? newer : vmOn(third, { ownership: 'retired', epoch: 3, mayRun: false })]),
+      stateClaim: (host: HostId, about: unknown) => (asked.push(about), host === third ? null : statement),
+      yieldToClaim: () => undefined,
+    };
+    const ended = await run('reconcileVm', { ...args, hostIds: [here, there, third] }, script);
+    expect(ended).toMatchObject({ said: { yielded: [here], owner: there } });
+    expect(asked).toEqual([{ vmId, against: here }, { vmId, against: here }]);
   });
 
   it('leaves a move to the workflow that tends it', async () => {
