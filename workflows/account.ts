@@ -25,6 +25,8 @@ export class Account {
   isSourceGone = false;
   /** The destination accepted and owns it, but lost it since: it runs nowhere. */
   isDestinationGone = false;
+  /** The source has given the VM up by that proof. */
+  isRetired = false;
   /** The proof that the destination owns the VM. */
   accepted: VerdictStatement | null = null;
   readonly attestation: { -readonly [K in keyof Evidence['attestation']]: Evidence['attestation'][K] } = { source: null, destination: null, referenceSets: { source: null, destination: null } };

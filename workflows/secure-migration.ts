@@ -187,7 +187,10 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
       }
       try {
         const resolved = await patience.insist(order.source, () => source.ensure.resolveSource({ statement }), { answers: NOT_BELIEVED });
-        if (account.accepted) return;
+        if (account.accepted) {
+          account.isRetired = true;
+          return;
+        }
         if (!account.succession) return noteSource(resolved);
         account.failures = [failure('VM_MOVED_ON', { vm: order.vmId, host: order.destination })];
         return;
@@ -262,7 +265,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
       account.failures = account.isDestinationGone ? [failure('VM_NOT_RUNNING', { vm: order.vmId, host: order.destination, status: 'absent' })] : [];
       const statement = account.accepted;
       const receipt = askForReceipt('destination', statement);
-      if (!patience.isFenced(order.source)) await patience.insist(order.source, () => source.ensure.resolveSource({ statement }));
+      if (!account.isRetired && !patience.isFenced(order.source)) await patience.insist(order.source, () => source.ensure.resolveSource({ statement }));
       account.reach('retired');
       await Promise.all([receipt, askForReceipt('source', statement)]);
       closing = closeSessions();
