@@ -13,7 +13,7 @@ export function firstBundle(admitted: readonly AdmittedHost[], operators: readon
     hosts: [],
     classes: {},
     operators: [...operators],
-    parameters: { nonceLifetimeMs: 60_000, approverMustDiffer: false },
+    parameters: { nonceLifetimeMs: 60_000, approverMustDiffer: false, wordsOfTwo: [] },
   };
   return withHosts(empty, admitted, 'active');
 }

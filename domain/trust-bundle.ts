@@ -11,7 +11,7 @@ import { parseDocumentOf } from './documents.js';
 import { Envelope, type PublicKey, keyIdOf, readEnvelope, signersOf } from './envelope.js';
 import { refuse } from './failures.js';
 import { Hex, HostId, NetworkAddress, Sha256Hex, recordOf } from './ids.js';
-import { Operator } from './operators.js';
+import { Operator, WORDS_OF_TWO } from './operators.js';
 
 const ClassName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,46}$/, 'lower-case letters, digits and hyphens');
 
@@ -72,12 +72,15 @@ export const TrustBundle = z
       nonceLifetimeMs: z.int().min(1000).max(600_000),
       /** Whether whoever ordered a move is refused as its approver. */
       approverMustDiffer: z.boolean(),
+      /** What two different operators must sign, who both may do it. */
+      wordsOfTwo: z.array(z.enum(WORDS_OF_TWO)).max(WORDS_OF_TWO.length),
     }),
   })
   .refine((b) => isUnique(b.hosts.map((h) => h.hostId)), 'a host is listed twice')
   .refine((b) => isUnique(b.hosts.map((h) => h.attestationKey.name)), 'two hosts share one AK')
   .refine((b) => isUnique(b.hosts.flatMap(({ identity }) => (identity.proof === 'none' ? [] : [identity.ekCertificateSha256]))), 'two hosts share one TPM')
   .refine((b) => isUnique(b.operators.map((o) => o.name)) && isUnique(b.operators.map((o) => o.publicKey)), 'two operators share a name or a key')
+  .refine((b) => isUnique(b.parameters.wordsOfTwo), 'a word of two is listed twice')
   .refine((b) => b.hosts.every((h) => Object.hasOwn(b.classes, h.class)), 'a host names a class that the bundle lacks');
 export type TrustBundle = Readonly<z.infer<typeof TrustBundle>>;
 

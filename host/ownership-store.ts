@@ -7,6 +7,7 @@ import { parseDocumentOf, parseJson } from '../domain/documents.js';
 import { KororaError, refuse } from '../domain/failures.js';
 import { type HostId, type Sha256Hex, VmId } from '../domain/ids.js';
 import { OwnershipRecord, type OwnershipEvent, applyOwnershipEvent, noRecord, startsGeneration } from '../domain/ownership.js';
+import type { ShownLedger } from '../domain/survey.js';
 import { type Ledger, createLedger } from './ledger.js';
 import type { MonotonicCounter } from '../tpm/port.js';
 import type { HostAccess } from './port.js';
@@ -32,9 +33,9 @@ export interface OwnershipStore {
   list(): Promise<readonly VmId[]>;
   /** What is wrong with the records of this host as a whole; null where nothing is. */
   doubt(): Promise<string | null>;
-  /** What an operator signs for to have all records believed as they are. */
-  ledgerDigest(): Promise<Sha256Hex>;
-  /** REINSTATEMENT_STALE, unless `signedFor` is that digest still. RECORD_UNREADABLE. */
+  /** What an operator signs for to have all records believed as they are. RECORD_UNREADABLE. */
+  showLedger(): Promise<ShownLedger>;
+  /** REINSTATEMENT_STALE, unless `signedFor` is the digest of that still. RECORD_UNREADABLE. */
   reinstate(signedFor: Sha256Hex): Promise<void>;
   /** At the host's enrolment. */
   begin(): Promise<void>;
@@ -112,7 +113,7 @@ export function createOwnershipStore(access: HostAccess, { hostId, vmsDir, ledge
     renew: (vmId) => inTurn(vmId, async () => void (await writeAnew(await read(vmId)))),
     list,
     doubt: () => ledger.doubt(),
-    ledgerDigest: () => ledger.digestWith(readAll),
+    showLedger: () => ledger.show(readAll),
     async reinstate(signedFor) {
       await ledger.reinstate(readAll, signedFor);
       written.clear();
