@@ -62,7 +62,7 @@ describe('what a host shows', () => {
 });
 
 it('a ledger that is too large for one answer is not shown', async () => {
-  const records = Array.from({ length: 6000 }, (_, i) => recordOn(SOURCE, { vmId: `vm-${i}` }));
+  const records = Array.from({ length: 12_000 }, (_, i) => recordOn(SOURCE, { vmId: `vm-${i}` }));
   expect(await refusalOf(answer(surveyQuestionOf(bundle, SOURCE, null), host({ ...ledgerOn(SOURCE), records })))).toMatch(/LEDGER_TOO_LARGE.*\d{7} characters/);
 });
 
