@@ -91,7 +91,7 @@ export interface InstalledBundle {
 
 /**
  * `host` is whose copy this is. BUNDLE_INVALID, with every wrong field; BUNDLE_NOT_SIGNED, unless one of the `pinned` keys
- * signed it. A client pins none: it asks by its bundle and decides nothing by it.
+ * signed it. A client pins none: whoever keeps its signing key keeps its copy, by which it believes what it shows before it signs.
  */
 export function installBundle(value: unknown, host: string, pinned: readonly PublicKey[] | 'any signer'): InstalledBundle {
   const envelope = parseDocumentOf(Envelope, value, 'BUNDLE_INVALID', { host });
