@@ -9,6 +9,7 @@ import { Evidence } from '../domain/evidence.js';
 import { HostId, Role, VmId } from '../domain/ids.js';
 import { ClaimStatement, SuccessionStatement, VerdictStatement } from '../domain/manifest.js';
 import { Order } from '../domain/order.js';
+import { SurveyQuestion } from '../domain/survey.js';
 import { VmDocument } from '../domain/vm.js';
 
 /** Which move of which VM. */
@@ -49,6 +50,7 @@ export const HOST_INPUTS = {
   reinstateRecords: z.strictObject({ reinstatement: OperatorEnvelope }),
   giveReceipt: z.strictObject({ move: MoveKey, statement: VerdictStatement }),
   showState: StateQuestion,
+  showSurvey: SurveyQuestion,
   settleDestination: settling,
   settleSource: settling,
   resolveSource: z.strictObject({ statement: z.union([VerdictStatement, SuccessionStatement]) }),

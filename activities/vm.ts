@@ -150,7 +150,6 @@ export function createVmActivities(services: HostServices) {
       vms: surveyed.filter((vm) => vm !== null),
       failures: [...failures, ...stale],
       findings: services.findings,
-      ledgerDigest: await ask(() => ownership.ledgerDigest(), null),
     };
   }
 

@@ -13,7 +13,7 @@ export function firstBundle(admitted: readonly AdmittedHost[], operators: readon
     hosts: [],
     classes: {},
     operators: [...operators],
-    parameters: { nonceLifetimeMs: 60_000, approverMustDiffer: false, yieldedKeptMs: 7 * 86_400_000 },
+    parameters: { nonceLifetimeMs: 60_000, approverMustDiffer: false, wordsOfTwo: [], yieldedKeptMs: 7 * 86_400_000 },
   };
   return withHosts(empty, admitted, 'active');
 }

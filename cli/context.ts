@@ -5,6 +5,7 @@ import { type KororaClient, createKororaClient } from '../client/index.js';
 import { KororaError, problemOf, refuse } from '../domain/failures.js';
 import { type InstalledBundle, installBundle } from '../domain/trust-bundle.js';
 import { type TemporalPlace, connectionOptionsOf, readTemporalPlace, unreachable } from '../temporal/place.js';
+import { confirmBy, terminal } from './confirm.js';
 import { readSigner } from './keys.js';
 import { renderFailures } from './render.js';
 
@@ -13,6 +14,7 @@ export interface GlobalOptions {
   readonly trust?: string;
   readonly key?: string;
   readonly queue?: string;
+  readonly yes?: boolean;
 }
 
 /** Connects, runs, closes. TEMPORAL_CONFIG_INVALID, PAYLOAD_KEY_INVALID, TEMPORAL_UNREACHABLE, BUNDLE_MISSING, BUNDLE_INVALID, SIGNING_KEY_INVALID. */
@@ -26,7 +28,7 @@ export async function withClientOf<T>(bundle: InstalledBundle, options: GlobalOp
   const signer = keyFile ? await readSigner(keyFile) : null;
   const client = await connectClient(await readTemporalPlace());
   try {
-    return await use(createKororaClient({ client, bundle, ...(signer ? { signer } : {}), ...(options.queue === undefined ? {} : { taskQueue: options.queue }) }));
+    return await use(createKororaClient({ client, bundle, confirm: confirmBy(terminal(), options.yes ?? false), ...(signer ? { signer } : {}), ...(options.queue === undefined ? {} : { taskQueue: options.queue }) }));
   } finally {
     await client.connection.close();
   }

@@ -14,6 +14,7 @@ import { addSteerCommands } from './commands/steer.js';
 import { addTrustCommands } from './commands/trust.js';
 import { addVerifyCommand } from './commands/verify.js';
 import { addVmCommands } from './commands/vm.js';
+import { addWordCommands } from './commands/words.js';
 import { addWorkerCommands } from './commands/worker.js';
 
 const program = new Command('korora')
@@ -22,6 +23,7 @@ const program = new Command('korora')
   .option('--trust <file>', 'trust bundle (default: KORORA_TRUST)')
   .option('--key <file>', 'your key, to sign orders with (default: KORORA_KEY)')
   .option('--queue <name>', 'task queue of the control workers')
+  .option('--yes', 'sign what is shown without being asked')
   .addHelpText('after', '\nTemporal is found by TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_TLS_* or temporal.toml.')
   .exitOverride();
 
@@ -32,6 +34,7 @@ addTrustCommands(program);
 addVmCommands(program);
 addMigrateCommands(program);
 addSteerCommands(program);
+addWordCommands(program);
 addVerifyCommand(program);
 
 // `korora … | head` closes its end early.

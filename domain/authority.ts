@@ -7,7 +7,7 @@ import { describeIssues } from './documents.js';
 import { type Envelope, OperatorEnvelope, PAYLOAD_TYPES, readEnvelope, signersOf } from './envelope.js';
 import { type Failure, failure, refuse } from './failures.js';
 import { type HostId, assertNever } from './ids.js';
-import { type Operator, type Wish, isAllowed } from './operators.js';
+import { type Operator, type Wish, isAllowed, isWordOfTwo } from './operators.js';
 import { type Order, SIGNED_BY_OPERATORS } from './order.js';
 import type { TrustBundle } from './trust-bundle.js';
 
@@ -24,7 +24,7 @@ declare const authorized: unique symbol;
 
 /**
  * What an operator of this bundle had said and might say. Checked: form, payload type, that the operator it names is in the bundle, active,
- * has a scope for it, and signed it. Only `authorize` makes one. Not checked: its time, its epoch.
+ * has a scope for it, and signed it; and a second such operator, where the bundle wants two. Only `authorize` makes one. Not checked: its time, its epoch.
  */
 export interface Authorized<K extends OperatorKind> extends OpenedDocument<K> {
   readonly [authorized]: true;
@@ -54,7 +54,7 @@ export function openAuthorized<K extends OperatorKind>(kind: K, value: unknown, 
 }
 
 /** Of a document that was read already; else openAuthorized. */
-export function authorize<K extends OperatorKind>(opened: OpenedDocument<K>, order: Order | null, { operators }: TrustBundle, host: HostId): Authority<K> {
+export function authorize<K extends OperatorKind>(opened: OpenedDocument<K>, order: Order | null, { operators, parameters }: TrustBundle, host: HostId): Authority<K> {
   const { document, envelope } = opened;
   const { kind, by } = document;
   const operator = operators.find(({ name }) => name === by);
@@ -62,6 +62,8 @@ export function authorize<K extends OperatorKind>(opened: OpenedDocument<K>, ord
   if (!operator || problem) return { ok: false, failure: failure('ORDER_NOT_SIGNED', { host, operator: by, kind, problem: problem ?? '' }) };
   const wish = wishIn(document, order);
   if (!isAllowed(operator, wish)) return { ok: false, failure: notAllowed(by, wish, host) };
+  const isSecond = (other: Operator) => other.name !== by && unsigned(other, envelope) === null && isAllowed(other, wish);
+  if (isWordOfTwo(wish.action, parameters) && !operators.some(isSecond)) return { ok: false, failure: failure('SECOND_SIGNATURE_MISSING', { host, kind, operator: by, action: wish.action }) };
   return { ok: true, signed: opened as Authorized<K> };
 }
 

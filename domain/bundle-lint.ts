@@ -89,6 +89,7 @@ function powers({ operators, parameters }: TrustBundle): LintFinding[] {
   const isAlone = first !== undefined && others.length === 0 && whoMay('migrate').includes(first);
   return [
     ...ACTIONS.filter((action) => action !== 'approve' && whoMay(action).length === 0).map((action) => warning('operators', `no active operator may ${action}`)),
+    ...parameters.wordsOfTwo.filter((action) => whoMay(action).length < 2).map((action) => error('parameters.wordsOfTwo', `two operators must sign to ${action}, and ${whoMay(action)[0] ?? 'nobody'} alone may`)),
     ...(parameters.approverMustDiffer && first === undefined ? [error('parameters.approverMustDiffer', 'an approver must be another than who ordered, and no active operator may approve')] : []),
     ...(parameters.approverMustDiffer && isAlone ? [warning('parameters.approverMustDiffer', `only ${first} may approve, and not what ${first} ordered`)] : []),
   ];

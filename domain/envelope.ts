@@ -60,10 +60,13 @@ export function keyIdOf(key: PublicKey): Sha256Hex {
 }
 
 export async function signEnvelope(document: { readonly kind: SignedKind }, signer: Signer): Promise<Envelope> {
-  const payloadType = PAYLOAD_TYPES[document.kind];
-  const payload = utf8ToBytes(canonicalJson(document));
-  const sig = await signer.sign(preAuthenticationEncoding(payloadType, payload));
-  return { payloadType, payload: base64.encode(payload), signatures: [{ keyid: keyIdOf(signer.publicKey), sig: base64.encode(sig) }] };
+  return addSignature({ payloadType: PAYLOAD_TYPES[document.kind], payload: base64.encode(utf8ToBytes(canonicalJson(document))), signatures: [] }, signer);
+}
+
+/** The same document, with one more signature beside those that are there. */
+export async function addSignature({ payloadType, payload, signatures }: Envelope, signer: Signer): Promise<Envelope> {
+  const sig = await signer.sign(preAuthenticationEncoding(payloadType, base64.decode(payload)));
+  return { payloadType, payload, signatures: [...signatures, { keyid: keyIdOf(signer.publicKey), sig: base64.encode(sig) }] };
 }
 
 export type Opened<T> = { readonly document: T } | { readonly problem: string };

@@ -52,10 +52,29 @@ export const FAILURES = {
   START_USED: row.never('{host} has carried out this order to start VM {vm}', 'Start the VM again: that signs a new order.'),
   ORDER_STALE: row.never('this is for epoch {ordered} of VM {vm}; {host} has epoch {actual}', 'The VM has moved since, or the order was used before. Sign a new one.'),
   APPROVER_IS_REQUESTER: row.never('{operator} ordered the move of VM {vm}, and the trust bundle wants another to approve it', 'Have another operator approve the move.'),
+  SECOND_SIGNATURE_MISSING: row.never(
+    'the trust bundle of {host} wants two operators to sign this ({kind}): no other operator who may {action} signed it beside {operator}',
+    'Give the command `--draft FILE`, have another operator who may {action} add a signature (`korora countersign FILE`), then `korora submit FILE`.',
+  ),
+  SIGNED_ALREADY: row.never('{operator} has signed this already, and it needs the signature of another operator', 'Give the file to another operator: `korora countersign FILE`.'),
   APPROVAL_MISSING: row.never('no operator has approved the move of VM {vm}, which {host} waits for', 'Approve it: `korora approve {vm}`.'),
   SIGNING_KEY_MISSING: row.never('no key to sign with was given', 'Use --key FILE, or set KORORA_KEY; `korora key new` makes one.'),
   SIGNING_KEY_UNKNOWN: row.never('key {key} is of no active operator in the trust bundle', 'Sign with an operator’s key, or put the operator into a new bundle.'),
   SIGNING_KEY_INVALID: row.never('the key {file} cannot be used: {problem}', 'Give an Ed25519 key in PEM (PKCS #8), which `korora key new` makes.'),
+  SIGNING_DECLINED: row.never('{operator} did not want to sign this ({kind})', 'Nothing was signed, and nothing was sent. Run the command again if it was meant.'),
+  CONFIRMATION_MISSING: row.never('this ({kind}) is signed only by somebody who was asked, and there is no terminal to ask on', 'Run the command on a terminal, or give `--yes` where what it prints need not be read by anybody.'),
+  MOVE_UNPROVEN: row.never(
+    'what is told of the move of VM {vm} is not what an operator signed: {problem}',
+    'Sign nothing for this move. Treat the control plane as attacked, unless the trust bundle here is another than on the hosts.',
+  ),
+  SURVEY_UNPROVEN: row.never(
+    'what {host} is said to hold is not shown by its TPM: {problem}',
+    'Sign nothing by it. See `korora host list` for what is wrong with {host}; if it is as it should be, treat the control plane as attacked.',
+  ),
+  LEDGER_TOO_LARGE: row.never(
+    'the records of {host} are too many to be shown at once ({characters} characters), and nobody signs what was not shown',
+    'Put the last state folder of {host} back: that needs no signature.',
+  ),
   HOST_CONFIG_INVALID: row.never('the configuration {file} is not valid: {problem}', 'Correct the named field and start the worker again.'),
   EVIDENCE_INVALID: row.never('the evidence file is not valid: {problem}', 'Take the file as the record activity wrote it.'),
 

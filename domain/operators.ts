@@ -9,6 +9,9 @@ import { HostId, type VmId } from './ids.js';
 export const ACTIONS = ['start', 'migrate', 'approve', 'fence', 'reinstate'] as const;
 export type Action = (typeof ACTIONS)[number];
 
+/** Which the trust bundle can let hosts take only from two operators: nothing but a person's word stands behind them. */
+export const WORDS_OF_TWO = ['fence', 'reinstate'] as const satisfies readonly Action[];
+
 const ANY = '*';
 const VmPattern = z.string().regex(/^(?:\*|[a-z0-9][a-z0-9-]{0,47}\*?)$/, 'a VM id, the beginning of one with * after it, or *');
 const HostPattern = z.union([z.literal(ANY), HostId]);
@@ -40,6 +43,10 @@ export interface Wish {
   readonly vmId: VmId | null;
   readonly source: HostId | null;
   readonly destination: HostId;
+}
+
+export function isWordOfTwo(action: Action, { wordsOfTwo }: { readonly wordsOfTwo: readonly Action[] }): boolean {
+  return wordsOfTwo.includes(action);
 }
 
 export function isAllowed({ scopes }: Operator, { action, vmId, source, destination }: Wish): boolean {

@@ -5,11 +5,16 @@ import type { Failure } from './failures.js';
 import type { HostId, MigrationId, Sha256Hex, VmId } from './ids.js';
 import type { CopyLimits } from './progress.js';
 import type { Phase } from './steps.js';
+import type { VmDocument } from './vm.js';
 
 export interface MigrationStatus {
   readonly migrationId: MigrationId;
-  /** What an approval names. */
-  readonly orderDigest: Sha256Hex;
+  /** Signed: korora/order. What is said of the move rests on it; the members below are for looking. */
+  readonly order: Envelope;
+  /** The order names its digest. */
+  readonly vm: VmDocument;
+  /** Signed: korora/limits, the last that the source took; null where the limits are those of the order. */
+  readonly limitsChange: Envelope | null;
   readonly vmId: VmId;
   readonly source: HostId;
   readonly destination: HostId;
@@ -91,7 +96,7 @@ export interface Finding {
   readonly done: string;
 }
 
-/** One host as its worker sees it; `reachable: false` where the worker does not answer. */
+/** One host as its worker sees it, for looking alone: nothing is signed by it (survey.ts). `reachable: false` where the worker does not answer. */
 export type HostSurvey =
   | {
       readonly hostId: HostId;
@@ -107,7 +112,5 @@ export type HostSurvey =
       readonly failures: readonly Failure[];
       /** Of the worker's start. */
       readonly findings: readonly Finding[];
-      /** What a reinstatement of its records names. */
-      readonly ledgerDigest: Sha256Hex | null;
     }
   | { readonly hostId: HostId; readonly reachable: false };

@@ -7,6 +7,7 @@ import { parseDocumentOf, parseJson } from '../domain/documents.js';
 import { KororaError, refuse } from '../domain/failures.js';
 import { type HostId, type Sha256Hex, VmId } from '../domain/ids.js';
 import { OwnershipRecord, type OwnershipEvent, applyOwnershipEvent, noRecord, startsGeneration } from '../domain/ownership.js';
+import type { ShownLedger } from '../domain/survey.js';
 import { type Ledger, type ReadAll, createLedger } from './ledger.js';
 import type { MonotonicCounter } from '../tpm/port.js';
 import type { HostAccess } from './port.js';
@@ -32,9 +33,9 @@ export interface OwnershipStore {
   list(): Promise<readonly VmId[]>;
   /** What is wrong with the records of this host as a whole; null where nothing is. */
   doubt(): Promise<string | null>;
-  /** What an operator signs for to have all records believed as they are. */
-  ledgerDigest(): Promise<Sha256Hex>;
-  /** REINSTATEMENT_STALE, unless `signedFor` is that digest still. RECORD_UNREADABLE. */
+  /** What an operator signs for to have all records believed as they are. RECORD_UNREADABLE. */
+  showLedger(): Promise<ShownLedger>;
+  /** REINSTATEMENT_STALE, unless `signedFor` is the digest of that still. RECORD_UNREADABLE. */
   reinstate(signedFor: Sha256Hex): Promise<void>;
   /** At the host's enrolment. */
   begin(): Promise<void>;
@@ -105,15 +106,18 @@ export function createOwnershipStore(access: HostAccess, { hostId, vmsDir, ledge
   }
 
   /** One that cannot be read is in doubt alone: the others need not wait for it. */
-  const readAll: ReadAll = async () =>
-    Promise.all(
-      (await list()).map((vmId) =>
-        readUnjudged(vmId).catch((error: unknown) => {
-          if (error instanceof KororaError && error.code === 'RECORD_UNREADABLE') return { vmId, generation: null };
-          throw error;
-        }),
-      ),
+  const readAll: ReadAll = async () => {
+    const unreadable: VmId[] = [];
+    const read = (await list()).map((vmId) =>
+      readUnjudged(vmId).catch((error: unknown) => {
+        if (!(error instanceof KororaError && error.code === 'RECORD_UNREADABLE')) throw error;
+        unreadable.push(vmId);
+        return null;
+      }),
     );
+    const records = (await Promise.all(read)).filter((record) => record !== null);
+    return { records, unreadable: unreadable.sort() };
+  };
 
   function inTurn<T>(vmId: VmId, work: () => Promise<T>): Promise<T> {
     const next = (last.get(vmId) ?? Promise.resolve()).then(work);
@@ -129,7 +133,7 @@ export function createOwnershipStore(access: HostAccess, { hostId, vmsDir, ledge
     renew: (vmId) => inTurn(vmId, async () => void (await writeAnew(await read(vmId)))),
     list,
     doubt: () => ledger.doubt(),
-    ledgerDigest: () => ledger.digestWith(readAll),
+    showLedger: () => ledger.show(readAll),
     async reinstate(signedFor) {
       await ledger.reinstate(readAll, signedFor);
       written.clear();

@@ -5,7 +5,6 @@
 import { setCurrentDetails, workflowInfo } from '@temporalio/workflow';
 import type { GivenReceipt } from '../activities/receipts.js';
 import type { OpenedDocument } from '../domain/authority.js';
-import { digestOf } from '../domain/canonical.js';
 import type { Evidence } from '../domain/evidence.js';
 import type { Failure } from '../domain/failures.js';
 import type { HostId, Role } from '../domain/ids.js';
@@ -61,12 +60,12 @@ export class Account {
     setCurrentDetails(detailsOf({ phase, vmId, source, destination, failures, nextAction: this.nextAction() }));
   }
 
-  status(copy: Pick<MigrationStatus, 'limits' | 'awaits' | 'isHeld'>): MigrationStatus {
-    const { document: order } = this.opened;
-    const { migrationId, vmId, source, destination } = order;
-    const { phase, phases, rounds, failures } = this;
-    const { limits, awaits, isHeld } = copy;
-    return { migrationId, orderDigest: digestOf(order), vmId, source, destination, phase, isAbortable: ABORTABLE.includes(phase), limits, phases, rounds, failures, awaits, isHeld, nextAction: this.nextAction() };
+  status(copy: Pick<MigrationStatus, 'limits' | 'limitsChange' | 'awaits' | 'isHeld'>): MigrationStatus {
+    const { document, envelope: order } = this.opened;
+    const { migrationId, vmId, source, destination } = document;
+    const { vm, phase, phases, rounds, failures } = this;
+    const { limits, limitsChange, awaits, isHeld } = copy;
+    return { migrationId, order, vm, limitsChange, vmId, source, destination, phase, isAbortable: ABORTABLE.includes(phase), limits, phases, rounds, failures, awaits, isHeld, nextAction: this.nextAction() };
   }
 
   /** What the host saw is as it signed it, whatever was heard of it before. */

@@ -7,6 +7,7 @@ import { refuse } from '../../domain/failures.js';
 import { type GlobalOptions, command, print, readJsonFile, withClient } from '../context.js';
 import { readPublicKey } from '../keys.js';
 import { renderHosts } from '../render.js';
+import { DRAFT_OPTION, writeDraft } from './words.js';
 
 export function addHostCommands(program: Command): void {
   const globals = () => program.optsWithGlobals<GlobalOptions>();
@@ -25,7 +26,12 @@ export function addHostCommands(program: Command): void {
     .description('sign that the ownership records of a host are its last ones, and that no other host runs these VMs')
     .argument('<host>')
     .requiredOption('--reason <text>', 'how you know')
-    .action(command(globals, async (hostId: string, { reason }: { reason: string }) => {
+    .option(...DRAFT_OPTION)
+    .action(command(globals, async (hostId: string, { reason, draft }: { reason: string; draft?: string }) => {
+      if (draft !== undefined) {
+        await writeDraft(draft, await withClient(globals(), (client) => client.draftReinstatement(hostId, { reason })));
+        return print(globals(), { draft }, () => `drafted in ${draft}, for another operator: \`korora countersign ${draft}\``);
+      }
       const findings = await withClient(globals(), (client) => client.reinstate(hostId, { reason }));
       print(globals(), { hostId, findings }, () => [`${hostId} believes its ownership records again`, ...findings.map(({ vmId, found, done }) => `VM ${vmId}: ${found}; ${done}`)].join('\n'));
     }));

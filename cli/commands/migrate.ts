@@ -5,6 +5,7 @@ import { type AutoConverge, type CopyLimits, DEFAULT_AUTO_CONVERGE } from '../..
 import { type GlobalOptions, command, print, withClient } from '../context.js';
 import { follow, terminalScreen } from '../follow.js';
 import { renderResult } from '../render.js';
+import { DRAFT_OPTION, writeDraft } from './words.js';
 
 interface LimitOptions {
   readonly downtimeLimit?: number;
@@ -62,7 +63,12 @@ export function addMigrateCommands(program: Command): void {
     .argument('<vm>')
     .requiredOption('--host <host>', 'the host; it must be off, and stay off until its worker is started again')
     .requiredOption('--reason <text>', 'how you know, for the record')
-    .action(command(globals, async (vmId: string, { host, reason }: { host: string; reason: string }) => {
+    .option(...DRAFT_OPTION)
+    .action(command(globals, async (vmId: string, { host, reason, draft }: { host: string; reason: string; draft?: string }) => {
+      if (draft !== undefined) {
+        await writeDraft(draft, await withClient(globals(), (client) => client.draftFence(vmId, { host, reason })));
+        return print(globals(), { draft }, () => `drafted in ${draft}, for another operator: \`korora countersign ${draft}\``);
+      }
       await withClient(globals(), (client) => client.fence(vmId, { host, reason }));
       print(globals(), { fenced: host, vmId }, () => `the move of ${vmId} ends without ${host}; see \`korora vm show ${vmId}\``);
     }));

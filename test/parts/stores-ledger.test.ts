@@ -8,8 +8,9 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { VmId } from '../../domain/ids.js';
 import type { OwnershipEvent } from '../../domain/ownership.js';
+import { ledgerDigestOf } from '../../domain/survey.js';
 import { createLocalHost } from '../../host/local.js';
-import { createOwnershipStore } from '../../host/ownership-store.js';
+import { type OwnershipStore, createOwnershipStore } from '../../host/ownership-store.js';
 import type { HostAccess } from '../../host/port.js';
 import { createHostTpm } from '../../tpm/host-tpm.js';
 import type { HostTpm, MonotonicCounter } from '../../tpm/port.js';
@@ -40,6 +41,8 @@ const recordOf = (vmId: VmId) => join(state(), 'vms', vmId, 'ownership.json');
 const ledgerFile = () => join(state(), 'ledger.json');
 /** As a worker that has just started sees it. */
 const opened = (through: HostAccess = access, counter: MonotonicCounter = tpm.ownershipCounter) => createOwnershipStore(through, { hostId: SOURCE, vmsDir: join(state(), 'vms'), ledgerFile: ledgerFile(), counter });
+
+const signedForBy = async (store: OwnershipStore) => ledgerDigestOf(SOURCE, await store.showLedger());
 
 const CREATE: OwnershipEvent = { type: 'create' };
 const OFFER: OwnershipEvent = { type: 'offer', migrationId: migrationId(1), destination: DESTINATION, epoch: 2, order: SIGNED_ORDER, peerBoot: PEER_BOOT };
@@ -140,7 +143,7 @@ describe('a reinstatement', () => {
     await does(CREATE);
     await putBackAfter([OFFER, WITHDRAW]);
     const store = opened();
-    const signedFor = await store.ledgerDigest();
+    const signedFor = await signedForBy(store);
     await store.reinstate(signedFor);
     expect([await store.doubt(), (await opened().read(VM)).state, (await opened().read(OTHER)).state]).toEqual([null, 'owner', 'none']);
     expect(await refusalOf(opened().reinstate(signedFor))).toContain('REINSTATEMENT_STALE');
@@ -152,7 +155,7 @@ describe('a reinstatement', () => {
     await cp(join(state(), 'vms'), older, { recursive: true });
     await does(RELINQUISH);
     await putBackAfter([RETIRE]);
-    const signedFor = await opened().ledgerDigest();
+    const signedFor = await signedForBy(opened());
     await rm(join(state(), 'vms'), { recursive: true });
     await cp(older, join(state(), 'vms'), { recursive: true });
     expect(await refusalOf(opened().reinstate(signedFor))).toContain('REINSTATEMENT_STALE');
@@ -162,7 +165,7 @@ describe('a reinstatement', () => {
   it('that was signed before something changed is refused', async () => {
     await does(CREATE);
     await putBackAfter([OFFER, WITHDRAW]);
-    const signedFor = await opened().ledgerDigest();
+    const signedFor = await signedForBy(opened());
     await opened().apply(VM, CLAIM);
     expect(await refusalOf(opened().reinstate(signedFor))).toContain('REINSTATEMENT_STALE');
     expect(await opened().doubt()).not.toBeNull();

@@ -97,7 +97,7 @@ const trustBundle = {
     { name: 'ada', publicKey: ADA.publicKey as string, status: 'active', scopes: [anything] },
     { name: 'grace', publicKey: GRACE.publicKey as string, status: 'active', scopes: [{ actions: ['approve'], vms: ['web-*'], sources: ['host-a'], destinations: ['host-b'] }] },
   ],
-  parameters: { nonceLifetimeMs: 60_000, approverMustDiffer: true, yieldedKeptMs: 604_800_000 },
+  parameters: { nonceLifetimeMs: 60_000, approverMustDiffer: true, wordsOfTwo: [] as string[], yieldedKeptMs: 604_800_000 },
 };
 
 const order = {

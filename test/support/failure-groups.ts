@@ -21,9 +21,14 @@ export const FAILURE_GROUPS: readonly FailureGroup[] = [
     title: 'Nobody signed it who may',
     meaning: 'Nothing was touched, or the move goes on as it did: what is not signed by an operator whom the host’s own trust bundle allows it moves nothing.',
     codes: [
-      'ORDER_NOT_SIGNED', 'OPERATOR_NOT_ALLOWED', 'ORDER_STALE', 'ORDER_SETTLED', 'ORDERS_TOO_MANY', 'START_USED', 'APPROVER_IS_REQUESTER', 'APPROVAL_MISSING', 'SIGNING_KEY_MISSING', 'SIGNING_KEY_UNKNOWN', 'SIGNING_KEY_INVALID', 'BUNDLE_NOT_SIGNED', 'SIGNER_NOT_PINNED',
+      'ORDER_NOT_SIGNED', 'OPERATOR_NOT_ALLOWED', 'ORDER_STALE', 'ORDER_SETTLED', 'ORDERS_TOO_MANY', 'START_USED', 'APPROVER_IS_REQUESTER', 'SECOND_SIGNATURE_MISSING', 'SIGNED_ALREADY', 'APPROVAL_MISSING', 'SIGNING_KEY_MISSING', 'SIGNING_KEY_UNKNOWN', 'SIGNING_KEY_INVALID', 'BUNDLE_NOT_SIGNED', 'SIGNER_NOT_PINNED',
       'SIGNER_PINNED',
     ],
+  },
+  {
+    title: 'Nobody signs what was not shown',
+    meaning: 'Said before anything was signed. Nothing was touched, or the move goes on as it did.',
+    codes: ['SIGNING_DECLINED', 'CONFIRMATION_MISSING', 'MOVE_UNPROVEN', 'SURVEY_UNPROVEN', 'LEDGER_TOO_LARGE'],
   },
   {
     title: 'A host cannot be admitted',

@@ -122,7 +122,7 @@ describe('a host whose values differ', () => {
 
   it('says the same of itself', async () => {
     const parts = { ...partsOfB(OTHER, otherLog), hypervisor: { facts: () => Promise.resolve(null) }, vtpms: { version: () => Promise.resolve(null) }, access: { availableMemoryBytes: () => Promise.resolve(0) },
-      ownership: { list: () => Promise.resolve([]), doubt: () => Promise.resolve(null), ledgerDigest: () => Promise.resolve(null) }, findings: [] } as Partial<Record<keyof HostServices, unknown>> as unknown as HostServices;
+      ownership: { list: () => Promise.resolve([]), doubt: () => Promise.resolve(null) }, findings: [] } as Partial<Record<keyof HostServices, unknown>> as unknown as HostServices;
     const survey = await createVmActivities(parts).surveyHost();
     expect(survey.reachable && [survey.pcrProblem, ...survey.failures.map(({ code, message }) => `${code}: ${message}`)]).toEqual(['no active reference set matches', expect.stringMatching(NEW)]);
     readings = 0;

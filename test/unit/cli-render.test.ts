@@ -10,13 +10,13 @@ import { failure } from '../../domain/failures.js';
 import { HostId } from '../../domain/ids.js';
 import { type CopyProgress, DEFAULT_LIMITS } from '../../domain/progress.js';
 import type { HostSurvey, MigrationResult, MigrationStatus, VmSurvey } from '../../domain/status.js';
-import { DESTINATION, SOURCE, VM, digest, evidenceOf, migrationId } from '../support/documents.js';
+import { DESTINATION, SOURCE, VM, digest, evidenceOf, migrationId, samples, vmDocument } from '../support/documents.js';
 
 const GIB = 1024 ** 3;
 const vm: VmSurvey = { vmId: VM, hostId: SOURCE, ownership: 'owner', epoch: 1, status: 'running', mayRun: true, recordProblem: null, move: null, vm: { vmId: 'web-1' }, consolePath: '/run/web-1/console.log' };
 const gone: VmSurvey = { ...vm, hostId: DESTINATION, ownership: 'retired', status: 'absent', mayRun: false, move: { migrationId: migrationId(1), peer: SOURCE, order: null }, vm: null, consolePath: null, epoch: 12 };
 const host: Extract<HostSurvey, { reachable: true }> = {
-  hostId: SOURCE, reachable: true, bundleDigest: digest(1), hypervisor: 'qemu 7.2.22 kvm', swtpm: '0.7.1', pcrValues: {}, pcrProblem: null, availableMemoryBytes: 5.5 * GIB, vms: [vm, gone], failures: [], findings: [], ledgerDigest: digest(9),
+  hostId: SOURCE, reachable: true, bundleDigest: digest(1), hypervisor: 'qemu 7.2.22 kvm', swtpm: '0.7.1', pcrValues: {}, pcrProblem: null, availableMemoryBytes: 5.5 * GIB, vms: [vm, gone], failures: [], findings: [],
 };
 const round: CopyProgress = { round: 2, sentBytes: 1536, remainingBytes: 4 * 1024 ** 2, totalBytes: GIB, dirtyBytesPerSecond: 2048, elapsedMs: 900, throttlePercent: null };
 
@@ -123,7 +123,7 @@ describe('the result of a move', () => {
 
 describe('following a move', () => {
   const status = (phases: Record<string, number>, changes: Partial<MigrationStatus> = {}): MigrationStatus => ({
-    migrationId: migrationId(1), orderDigest: digest(2), vmId: VM, source: SOURCE, destination: DESTINATION, phase: 'copying', isAbortable: true, limits: DEFAULT_LIMITS, phases, rounds: [], failures: [], awaits: null, isHeld: false, nextAction: null, ...changes,
+    migrationId: migrationId(1), order: samples.evidence.order, vm: vmDocument(), limitsChange: null, vmId: VM, source: SOURCE, destination: DESTINATION, phase: 'copying', isAbortable: true, limits: DEFAULT_LIMITS, phases, rounds: [], failures: [], awaits: null, isHeld: false, nextAction: null, ...changes,
   });
   const view = (s: MigrationStatus, progress: CopyProgress | null = null): MigrationView => ({ status: s, progress, hasEnded: false });
 

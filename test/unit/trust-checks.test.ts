@@ -63,6 +63,7 @@ describe('korora trust lint', () => {
     ['in which nobody may fence', (d) => { Object.assign(d.operators[1]?.scopes[0] ?? {}, { actions: ['approve', 'reinstate'] }); }, ['warning operators: no active operator may fence']],
     ['in which a revoked key alone may fence', (d) => { d.operators.push({ ...operator('bob', 4), status: 'revoked', scopes: d.operators[1]?.scopes ?? [] }); Object.assign(d.operators[1] ?? {}, { scopes: [{ ...d.operators[1]?.scopes[0], actions: ['approve', 'reinstate'] }] }); }, ['warning operators: no active operator may fence']],
     ['that wants another approver, and has none', (d) => { Object.assign(d.operators[1]?.scopes[0] ?? {}, { actions: ['fence', 'reinstate'] }); }, ['error parameters.approverMustDiffer: an approver must be another than who ordered, and no active operator may approve']],
+    ['that wants two to fence, and has one', (d) => { d.parameters.wordsOfTwo = ['fence']; }, ['error parameters.wordsOfTwo: two operators must sign to fence, and grace alone may']],
     ['whose one approver orders too', (d) => { Object.assign(d.operators[1]?.scopes[0] ?? {}, { actions: ['approve', 'fence', 'reinstate', 'migrate'] }); }, ['warning parameters.approverMustDiffer: only grace may approve, and not what grace ordered']],
   ])('tells of a bundle %s', (_, change, findings) => {
     expect(told(change)).toEqual(findings);
@@ -75,6 +76,9 @@ describe('korora trust diff', () => {
   it('tells of no change where only the order of lists is another', () => {
     const after = bundleWith((draft) => { draft.hosts.reverse(); draft.operators.reverse(); draft.classes.rack.pcrs.reverse(); draft.classes.rack.referenceSets.reverse(); });
     expect(diffBundles(before, after)).toEqual([]);
+    const wanting = (wordsOfTwo: string[]) => bundleWith((draft) => { draft.parameters.wordsOfTwo = wordsOfTwo; });
+    expect(diffBundles(wanting(['fence', 'reinstate']), wanting(['reinstate', 'fence']))).toEqual([]);
+    expect(diffBundles(before, wanting(['fence']))).toEqual([{ at: 'parameters.wordsOfTwo', before: [], after: ['fence'] }]);
   });
 
   it('names every member that changed, by what it is of', () => {

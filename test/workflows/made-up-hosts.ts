@@ -20,7 +20,7 @@ import { documentsOf } from './made-up-documents.js';
 import type { Activities, ActivityName, Call, Place } from './stage.js';
 
 /** Of no move, and so never asked of these hosts. */
-type Elsewhere = 'reinstateRecords' | 'showState' | 'startVm' | 'stateClaim' | 'surveyHost' | 'yieldToClaim';
+type Elsewhere = 'reinstateRecords' | 'showState' | 'showSurvey' | 'startVm' | 'stateClaim' | 'surveyHost' | 'yieldToClaim';
 type OfMove = Pick<Activities, Exclude<ActivityName, Elsewhere>>;
 type HostsAnswers = { readonly [A in keyof OfMove]: (argument: Parameters<OfMove[A]>[0], call: Call, pulse: Pulse) => Awaited<ReturnType<OfMove[A]>> | ReturnType<OfMove[A]> };
 

@@ -42,6 +42,23 @@ describe.concurrent('surveyHosts', () => {
   });
 });
 
+describe.concurrent('showSurvey', () => {
+  const question = { nonce: samples.sessionOffer.nonce, pcrs: [0, 4], vmId };
+  const args = { hostId: here, ...question };
+
+  it('says what the host shows', async () => {
+    expect(await run('showSurvey', args, { showSurvey: (host, asked) => ({ host, asked }) })).toEqual({ said: { host: here, asked: question }, asked: [`${here}: showSurvey`] });
+  });
+
+  it('fails where the host refuses', async () => {
+    expect(await run('showSurvey', args, { showSurvey: () => refuses() })).toMatchObject({ failures: [refusal] });
+  });
+
+  it('says that a silent host is unreachable', async () => {
+    expect(await run('showSurvey', args, { showSurvey: () => silence })).toMatchObject({ failures: [unreachable(here)] });
+  });
+});
+
 describe.concurrent('quoteHost', () => {
   const question = { nonce: samples.sessionOffer.nonce, pcrs: [0, 4] };
   const args = { hostId: here, ...question };
