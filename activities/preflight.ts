@@ -10,6 +10,7 @@ import { VmDocument } from '../domain/vm.js';
 import { admissionFailures } from './admission.js';
 import { diskFacts } from './disks.js';
 import { networkFacts } from './networks.js';
+import { resourceFailures } from './resources.js';
 import type { HostServices } from './services.js';
 
 export interface MoveRequest {
@@ -44,7 +45,7 @@ export function createPreflight(services: HostServices) {
 
   async function commonFacts(order: OpenedDocument<'korora/order'>, vm: VmDocument, role: Role) {
     const [failures, facts, swtpmVersion, strangers, disks, networks] = await Promise.all([
-      ownFailures(order, role),
+      ownFailures(order, role, vm),
       hypervisorFacts(),
       vtpms.version(),
       hypervisor.strangers(vm),
@@ -55,7 +56,7 @@ export function createPreflight(services: HostServices) {
   }
 
   /** Order, bundle and TPM, each as reasons rather than an error, so that all are listed. */
-  async function ownFailures(order: OpenedDocument<'korora/order'>, role: Role): Promise<Failure[]> {
+  async function ownFailures(order: OpenedDocument<'korora/order'>, role: Role, vm: VmDocument): Promise<Failure[]> {
     const reasons = async (ask: () => Promise<Failure[]>) => {
       try {
         return await ask();
@@ -65,7 +66,10 @@ export function createPreflight(services: HostServices) {
       }
     };
     const [admission, tpm] = await Promise.all([
-      reasons(async () => admissionFailures(hostId, order, await services.installedBundle(), role, new Date())),
+      reasons(async () => {
+        const failures = admissionFailures(hostId, order, await services.installedBundle(), role, new Date());
+        return failures.length > 0 ? failures : resourceFailures(services, order.document, vm);
+      }),
       reasons(async () => {
         await services.tpm.ensureAttestationKey();
         return [];

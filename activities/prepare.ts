@@ -12,6 +12,7 @@ import type { IncomingImage } from '../hypervisor/port.js';
 import { admit } from './admission.js';
 import { assertSameDisks } from './disks.js';
 import type { MoveRequest } from './preflight.js';
+import { openable, refuseResources } from './resources.js';
 import type { HostServices } from './services.js';
 import { type MoveSecrets, appraisedPeer, secretsOf, sessionOf } from './session.js';
 import { type VtpmKeys, sealKeys } from './vtpm-keys.js';
@@ -29,6 +30,7 @@ export function createPreparation(services: HostServices) {
     const secrets = secretsOf(session, hostId, 'preparing the destination');
     if (session.incoming) return { port: session.incoming.listener.address.port };
 
+    await refuseResources(services, order, vm);
     await assertSameDisks(access, order, vm, secrets.disks);
     await ownership.apply(order.vmId, { type: 'expect', migrationId: order.migrationId, source: order.source, epoch: secrets.epoch });
     const image = await openIncoming(order, vm, secrets);
@@ -50,7 +52,7 @@ export function createPreparation(services: HostServices) {
     const keys: VtpmKeys = { stateKey: randomBytes(32), migrationKey: secrets.vtpmMigrationKey };
     const startWaitingCopy = async () => {
       const vtpm = await vtpms.ensureRunning({ stateDir: vms.vtpmStateDirOf(vmId), runDir, ...keys });
-      return hypervisor.openIncoming(vm, { runDir, vtpmControlSocketPath: vtpm.controlSocketPath });
+      return hypervisor.openIncoming(await openable(services, vm), { runDir, vtpmControlSocketPath: vtpm.controlSocketPath });
     };
     return ownership.hold(vmId, async (record) => {
       if (record.state !== 'incoming' || record.migrationId !== migrationId) {

@@ -8,11 +8,13 @@ import type { Envelope } from '../domain/envelope.js';
 import { type Failure, KororaError, failure, refuse } from '../domain/failures.js';
 import type { VmId } from '../domain/ids.js';
 import { mayRun } from '../domain/ownership.js';
+import type { StartOrder } from '../domain/order.js';
 import { hypervisorRules, networkRules } from '../domain/preflight.js';
 import { admitWord } from './admission.js';
 import { createBoot } from './boot.js';
 import { shownEventLog } from './event-log.js';
 import { networkFacts } from './networks.js';
+import { resourceFailures } from './resources.js';
 import { sealKeys } from './vtpm-keys.js';
 import type { HostSurvey, VmSurvey } from '../domain/status.js';
 import { classOf, hostIn } from '../domain/trust-bundle.js';
@@ -39,7 +41,7 @@ export function createVmActivities(services: HostServices) {
     const isCurrent = record.state === 'none' ? start.epoch === null : (start.epoch ?? 1) === record.epoch;
     if (!isCurrent) throw refuse('ORDER_STALE', { ordered: start.epoch ?? 'none', vm: vm.vmId, host: hostId, actual: record.epoch });
     if (known && digestOf(known.vm) !== digestOf(vm)) throw refuse('VM_EXISTS', { host: hostId, vm: vm.vmId, state: 'installed with another document' });
-    await refuseUnfit(vm);
+    await refuseUnfit(vm, start);
     const installed = known ?? (await install(vm));
     if (record.state === 'none') await ownership.apply(vm.vmId, { type: 'create' });
     const runDir = vms.runDirOf(vm.vmId);
@@ -66,8 +68,8 @@ export function createVmActivities(services: HostServices) {
   }
 
   /** All reasons at once why this host cannot run the VM. */
-  async function refuseUnfit(vm: VmDocument): Promise<void> {
-    const failures = hypervisorRules(vm, hostId, await hypervisor.facts());
+  async function refuseUnfit(vm: VmDocument, start: StartOrder): Promise<void> {
+    const failures = [...(await resourceFailures(services, start, vm)), ...hypervisorRules(vm, hostId, await hypervisor.facts())];
     const strangers = await hypervisor.strangers(vm);
     failures.push(...strangers.map((what) => failure('STRANGER_FOUND', { host: hostId, vm: vm.vmId, what })));
     for (const disk of vm.disks) {
