@@ -25,12 +25,12 @@ export function createPreparation(services: HostServices) {
     const { order, orderDigest } = await admit(services, request.order, 'destination');
     const vm = parseDocument(VmDocument, request.vm, 'VM_DOCUMENT_INVALID');
     if (digestOf(vm) !== order.vmDigest) throw refuse('VM_DIFFERS', { host: hostId });
+    await refuseResources(services, order, vm);
     const session = sessionOf(sessions, order, 'destination', orderDigest, hostId);
     const peer = appraisedPeer(session, hostId, 'preparing the destination');
     const secrets = secretsOf(session, hostId, 'preparing the destination');
     if (session.incoming) return { port: session.incoming.listener.address.port };
 
-    await refuseResources(services, order, vm);
     await assertSameDisks(access, order, vm, secrets.disks);
     await ownership.apply(order.vmId, { type: 'expect', migrationId: order.migrationId, source: order.source, epoch: secrets.epoch });
     const image = await openIncoming(order, vm, secrets);
