@@ -20,7 +20,7 @@ import { endOfMove } from '../../infra/testbed/end-of-move.js';
 import type { GuestConsole } from '../../infra/testbed/guest-console.js';
 import type { Testbed } from '../../infra/testbed/testbed.js';
 import { qcow2Header } from '../support/qcow2-images.js';
-import { consoleOn, failedMove, openTestbed, recordAt } from './support.js';
+import { type HostName, consoleOn, failedMove, openTestbed, recordAt } from './support.js';
 
 let testbed: Testbed;
 let rogue: Rogue;
@@ -46,7 +46,8 @@ beforeAll(async () => {
   await mkdir(join(testbed.root, 'shared/x'), { mode: 0o755 });
   await writeFile(his('own.raw'), Buffer.alloc(MIB));
   const made = await testbed.guest('x-1', { memoryMib: 128 });
-  vm = { ...made, disks: [{ id: 'disk0', path: his('own.raw'), format: 'raw' }] };
+  await symlink('own.raw', his('own'));
+  vm = { ...made, disks: [{ id: 'disk0', path: his('own'), format: 'raw' }] };
   await tenant.client.startVm(vm, 'host-a');
   guest = await consoleOn(testbed, 'x-1', 'host-a');
   await guest.until((c) => c.unseals().length > 0, 'its first unsealing', 120_000);
@@ -57,12 +58,23 @@ afterAll(async () => {
   await testbed?.stop();
 });
 
+/** What QEMU was given for the disk, which the document names by a link. */
+async function openedOn(host: HostName): Promise<readonly string[]> {
+  const runDir = join(testbed.hosts[host].config.runDir, 'x-1');
+  const words = (await readFile(`/proc/${(await readFile(join(runDir, 'qemu.pid'), 'utf8')).trim()}/cmdline`, 'utf8')).split(/[\0,]/);
+  return words.filter((word) => word.startsWith('filename='));
+}
+
 async function countsOn(): Promise<void> {
   const before = guest.counts().at(-1) ?? 0;
   await guest.until((c) => (c.counts().at(-1) ?? 0) > before + 2, 'counting on');
 }
 
 describe('a start', () => {
+  it('gives the hypervisor the file that was looked at, not a name that may lead elsewhere by then', async () => {
+    expect(await openedOn('host-a')).toEqual([`filename=${his('own.raw')}`]);
+  });
+
   const record = () => join(testbed.hosts['host-a'].config.stateDir, 'vms/x-1/ownership.json');
   const another = (changes: object): VmDocument => ({ ...vm, vmId: 'x-2', ...changes }) as VmDocument;
   const disk = (path: string, format = 'raw') => another({ disks: [{ id: 'disk0', path, format }] });
@@ -145,5 +157,6 @@ describe('a move', () => {
     tenant = await withTenant();
     const { runId } = await tenant.client.migrate({ vmId: 'x-1', destination: 'host-b' });
     expect((await endOfMove(tenant.client, 'x-1', runId)).outcome).toMatchObject({ kind: 'moved', runsOn: 'host-b' });
+    expect(await openedOn('host-b')).toEqual([`filename=${his('own.raw')}`]);
   });
 });

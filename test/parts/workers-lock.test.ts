@@ -86,6 +86,19 @@ it('is not had by what a worker started, which outlives it', async () => {
   }
 });
 
+it('names nobody where its holder has not said who it is yet, and the file still names one that was killed', async () => {
+  const dead = spawn('true');
+  await once(dead, 'exit');
+  await writeFile(path(), `${dead.pid}\n`);
+  const holder = spawn('flock', ['--no-fork', path(), 'sh', '-c', 'echo held; exec sleep 600'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  try {
+    await once(holder.stdout, 'data');
+    expect(await refusalOf(lockHost(HostId.parse('host-a'), path()))).toContain('(process unknown: it does not say)');
+  } finally {
+    holder.kill('SIGKILL');
+  }
+});
+
 it('is free where its file names a process that lives and does not hold it', async () => {
   await writeFile(path(), `${process.pid}\n`);
   const lock = await lockHost(HostId.parse('host-a'), path());

@@ -1,5 +1,5 @@
 /** host/local.ts on real files, processes and sockets. */
-import { chmod, link, mkdtemp, open, readFile, readdir, realpath, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, chown, link, mkdtemp, open, readFile, readdir, realpath, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
@@ -144,6 +144,17 @@ describe('files', () => {
       return (await host.stat(folder))?.isOpenToOthers;
     };
     expect([await isOpen(0o755), await isOpen(0o757), await isOpen(0o1777), await isOpen(0o770), await isOpen(0o700)]).toEqual([false, true, true, false, false]);
+  });
+
+  it.skipIf(process.getuid?.() !== 0)('counts a folder of another user, and what another group may write, as open to others', async () => {
+    const folder = join(dir, 'of-others');
+    await host.ensureDirectory(folder);
+    const isOpen = async (uid: number, gid: number, mode: number) => {
+      await chown(folder, uid, gid);
+      await chmod(folder, mode);
+      return (await host.stat(folder))?.isOpenToOthers;
+    };
+    expect([await isOpen(0, 4242, 0o750), await isOpen(0, 4242, 0o770), await isOpen(4242, 0, 0o700)]).toEqual([false, true, true]);
   });
 
   it('keeps the end of a file that a process goes on to append to', async () => {

@@ -10,7 +10,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openable, refuseResources, resourceFailures } from '../../activities/resources.js';
 import type { HostServices } from '../../activities/services.js';
 import { digestOf } from '../../domain/canonical.js';
-import type { StorageRules } from '../../domain/resources.js';
+import { type StorageRules, foldersTo, reservedPlace } from '../../domain/resources.js';
 import type { Disk, VmDocument } from '../../domain/vm.js';
 import { createLocalHost } from '../../host/local.js';
 import { reservedPlaces } from '../../workers/reserved.js';
@@ -56,6 +56,8 @@ describe('a host', () => {
   it('lets a VM open what lies below its roots', async () => {
     expect(await codesOf(vmWith())).toEqual([]);
     expect(await codesOf(vmWith({ disks: disk(path('disks/x/two.qcow2'), 'qcow2') }))).toEqual([]);
+    await chmod(path('disks/x/one.raw'), 0o666);
+    expect(await codesOf(vmWith())).toEqual([]);
     storage = { ...storage, disks: [path('elsewhere'), path('disks/x/one.raw')] };
     expect(await codesOf(vmWith())).toEqual([]);
     await symlink(path('disks'), path('storage'));
@@ -150,6 +152,14 @@ describe('an operator', () => {
     expect(await refusalOf(refuseResources(servicesWith(his), order, vm))).toContain(`let ada migrate VM x-1 with ${what}`);
   });
 
+  it('moves a VM from where his scope says, and from nowhere else', async () => {
+    const vm = vmWith();
+    const order = orderOf({ vmId: vm.vmId, vmDigest: digestOf(vm) });
+    const codesOn = async (sources: readonly string[]) => (await resourceFailures(servicesWith({ sources }), order, vm)).map(({ code }) => code);
+    expect(await codesOn(['host-a'])).toEqual([]);
+    expect(await codesOn(['host-b'])).toEqual(Array(3).fill('RESOURCE_NOT_ALLOWED'));
+  });
+
   it('is not told of files that he may not name', async () => {
     for (const at of ['/etc/shadow', '/nowhere', path(...SECRET)]) expect(await codesOf(vmWith({ disks: disk(at) }), his)).toEqual(['RESOURCE_NOT_ALLOWED']);
   });
@@ -160,6 +170,14 @@ describe('an operator', () => {
 
   it('names no path in two ways', () => {
     for (const at of ['/srv/x/../victim', '/srv//x', '/srv/x/.', '/srv/x/']) expect(() => vmWith({ disks: disk(at) })).toThrow('normalised');
+  });
+});
+
+describe('a block device', () => {
+  it('may be opened in /dev, where nothing else may, and not in what the host keeps', () => {
+    expect([reservedPlace('/dev/sda', true, []), reservedPlace('/dev/mem', false, []), reservedPlace('/devices/a', false, [])]).toEqual([null, '/dev', null]);
+    expect([reservedPlace('/dev/sda', true, ['/dev/sda']), reservedPlace('/srv/state/node', true, ['/srv/state']), reservedPlace('/proc/node', true, [])]).toEqual(['/dev/sda', '/srv/state', '/proc']);
+    expect([foldersTo('/dev/dm-3', '/dev/dm-3'), foldersTo('/dev/vg/a', '/dev'), foldersTo('/srv/a/b/c', '/srv')]).toEqual([[], ['/dev', '/dev/vg'], ['/srv', '/srv/a', '/srv/a/b']]);
   });
 });
 
