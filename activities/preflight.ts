@@ -9,6 +9,7 @@ import { admissionFailures, openHere } from './admission.js';
 import { diskFacts } from './disks.js';
 import type { HostInput } from './inputs.js';
 import { networkFacts } from './networks.js';
+import { resourceFailures } from './resources.js';
 import type { HostServices } from './services.js';
 
 export function createPreflight(services: HostServices) {
@@ -45,7 +46,7 @@ export function createPreflight(services: HostServices) {
 
   async function commonFacts(order: Order, vm: VmDocument, role: Role) {
     const [failures, facts, swtpmVersion, strangers, disks, networks] = await Promise.all([
-      ownFailures(order, role),
+      ownFailures(order, role, vm),
       hypervisorFacts(),
       vtpms.version(),
       hypervisor.strangers(vm),
@@ -56,7 +57,7 @@ export function createPreflight(services: HostServices) {
   }
 
   /** Order, bundle and TPM, each as reasons rather than an error, so that all are listed. */
-  async function ownFailures(order: Order, role: Role): Promise<Failure[]> {
+  async function ownFailures(order: Order, role: Role, vm: VmDocument): Promise<Failure[]> {
     const reasons = async (ask: () => Promise<Failure[]>) => {
       try {
         return await ask();
@@ -66,7 +67,10 @@ export function createPreflight(services: HostServices) {
       }
     };
     const [admission, tpm] = await Promise.all([
-      reasons(async () => admissionFailures(hostId, order, await services.installedBundle(), role, new Date())),
+      reasons(async () => {
+        const failures = admissionFailures(hostId, order, await services.installedBundle(), role, new Date());
+        return failures.length > 0 ? failures : resourceFailures(services, order, vm);
+      }),
       reasons(async () => {
         await services.tpm.ensureAttestationKey();
         return [];

@@ -12,6 +12,7 @@ import type { IncomingImage } from '../hypervisor/port.js';
 import { admit } from './admission.js';
 import { assertSameDisks } from './disks.js';
 import type { HostInput } from './inputs.js';
+import { openable, refuseResources } from './resources.js';
 import type { HostServices } from './services.js';
 import { type IncomingMove, type MoveSecrets, type Session, appraisedPeer, secretsOf } from './session.js';
 import { type VtpmKeys, sealKeys, withKeyBytes } from './vtpm-keys.js';
@@ -23,6 +24,7 @@ export function createPreparation(services: HostServices) {
   async function prepareDestination({ order: envelope, vm }: HostInput<'prepareDestination'>): Promise<{ readonly port: number }> {
     const admitted = await admit(services, envelope, 'destination');
     if (digestOf(vm) !== admitted.order.vmDigest) throw refuse('VM_DIFFERS', { host: hostId });
+    await refuseResources(services, admitted.order, vm);
     return sessions.inTurn(admitted, async (session) => {
       session.incoming ??= await prepare(session, vm);
       return { port: session.incoming.listener.address.port };
@@ -53,7 +55,7 @@ export function createPreparation(services: HostServices) {
     const keys: VtpmKeys = { stateKey: SecretKey.of(randomBytes(SECRET_KEY_BYTES)), migrationKey: secrets.vtpmMigrationKey };
     const startWaitingCopy = async () => {
       const vtpm = await withKeyBytes(keys, (bytes) => vtpms.ensureRunning({ stateDir: vms.vtpmStateDirOf(vmId), runDir, ...bytes }));
-      return hypervisor.openIncoming(vm, { runDir, vtpmControlSocketPath: vtpm.controlSocketPath });
+      return hypervisor.openIncoming(await openable(services, vm), { runDir, vtpmControlSocketPath: vtpm.controlSocketPath });
     };
     return ownership.hold(vmId, async (record) => {
       if (record.state !== 'incoming' || record.migrationId !== migrationId) {

@@ -15,6 +15,7 @@ import type { OwnershipRecord } from '../domain/ownership.js';
 import type { Order } from '../domain/order.js';
 import { admit, settling } from './admission.js';
 import { diskDigests } from './disks.js';
+import { refuseResources } from './resources.js';
 import type { HostServices } from './services.js';
 import type { HostInput } from './inputs.js';
 import { type MoveSecrets, type Session, appraisedPeer } from './session.js';
@@ -77,6 +78,7 @@ export function createSealing(services: HostServices, { settleHere }: Pick<Settl
     if (!installed.vtpm) throw refuse('VM_WITHOUT_VTPM', { vm: order.vmId });
     if (record.state !== 'owner') throw refuse('VM_NOT_OWNED', { host: hostId, vm: order.vmId, state: record.state });
     if (record.epoch !== order.epoch) throw refuse('ORDER_STALE', { vm: order.vmId, ordered: order.epoch, host: hostId, actual: record.epoch });
+    await refuseResources(services, order, installed.vm);
     const { stateKey, migrationKey } = await unsealKeys(tpm, hostId, installed.vtpm.keys);
     stateKey.destroy();
     return {

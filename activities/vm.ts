@@ -13,6 +13,7 @@ import { createBoot } from './boot.js';
 import { shownEventLog } from './event-log.js';
 import type { HostInput } from './inputs.js';
 import { networkFacts } from './networks.js';
+import { resourceFailures } from './resources.js';
 import { type VtpmKeys, destroyKeys, sealKeys, withKeyBytes } from './vtpm-keys.js';
 import type { HostSurvey, VmSurvey } from '../domain/status.js';
 import { classOf, hostIn } from '../domain/trust-bundle.js';
@@ -50,7 +51,7 @@ export function createVmActivities(services: HostServices) {
     const isUsed = known?.started.some((one) => one.orderDigest === orderDigest) ?? false;
     if (isUsed && isAbsent) throw refuse('START_USED', { host: hostId, vm: vmId });
     if (isUsed) return;
-    await refuseUnfit(vm);
+    await refuseUnfit(vm, start);
     const installed = known ?? (await install(vm));
     if (record.state === 'none') await apply({ type: 'create' });
     if (isAbsent) await boot(installed);
@@ -78,8 +79,8 @@ export function createVmActivities(services: HostServices) {
   }
 
   /** All reasons at once why this host cannot run the VM. */
-  async function refuseUnfit(vm: VmDocument): Promise<void> {
-    const failures = hypervisorRules(vm, hostId, await hypervisor.facts());
+  async function refuseUnfit(vm: VmDocument, start: StartOrder): Promise<void> {
+    const failures = [...(await resourceFailures(services, start, vm)), ...hypervisorRules(vm, hostId, await hypervisor.facts())];
     const strangers = await hypervisor.strangers(vm);
     failures.push(...strangers.map((what) => failure('STRANGER_FOUND', { host: hostId, vm: vm.vmId, what })));
     for (const disk of vm.disks) {

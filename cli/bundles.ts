@@ -42,5 +42,5 @@ export function withHosts(bundle: TrustBundle, admitted: readonly AdmittedHost[]
 
 /** To begin with: narrow the scopes before others get keys. */
 export function mayDoAnything(name: string, publicKey: Operator['publicKey']): Operator {
-  return { name, publicKey, status: 'active', scopes: [{ actions: [...ACTIONS], vms: ['*'], sources: ['*'], destinations: ['*'] }] };
+  return { name, publicKey, status: 'active', scopes: [{ actions: [...ACTIONS], vms: ['*'], sources: ['*'], destinations: ['*'], disks: ['*'], bootFiles: ['*'], bridges: ['*'] }] };
 }

@@ -75,10 +75,13 @@ function operatorFindings({ name, status, scopes }: Operator, bundle: TrustBundl
   const known = new Set<string>([ANY, ...bundle.hosts.map(({ hostId }) => hostId)]);
   const unknown = new Set(scopes.flatMap(({ sources, destinations }) => [...sources, ...destinations]).filter((host) => !known.has(host)));
   const mayAll = scopes.some((scope) => ACTIONS.every((action) => scope.actions.includes(action)) && [scope.vms, scope.sources, scope.destinations].every((patterns) => patterns.some((pattern) => pattern === ANY)));
+  const opening = scopes.filter(({ actions }) => actions.includes('start') || actions.includes('migrate'));
+  const mayOpenAny = (['disks', 'bootFiles', 'bridges'] as const).filter((kind) => opening.some((scope) => scope[kind].includes(ANY)));
   return [
     ...(scopes.length === 0 ? [error(at, 'no scope: this key may do nothing')] : []),
     ...[...unknown].map((host) => error(at, `a scope names ${host}, and there is no such host`)),
     ...(mayAll ? [warning(at, 'this key alone may do everything, on every host')] : []),
+    ...(mayOpenAny.length > 0 ? [warning(at, `a scope lets VMs open any of these that a host has: ${mayOpenAny.join(', ')}`)] : []),
   ];
 }
 

@@ -50,6 +50,10 @@ export const FAILURES = {
   ORDER_SETTLED: row.never('{host} has settled move {move} of VM {vm} ({outcome}); an order is good for one move', 'Order the move again: with a new migration id.'),
   ORDERS_TOO_MANY: row.never('{host} remembers {count} refused moves of VM {vm} whose orders are still good', 'Wait until some of these orders have ended; give orders shorter lifetimes.'),
   START_USED: row.never('{host} has carried out this order to start VM {vm}', 'Start the VM again: that signs a new order.'),
+  RESOURCE_NOT_ALLOWED: row.never(
+    'the trust bundle of {host} does not let {operator} {action} VM {vm} with the {kind} {name}',
+    'Have it signed by an operator with that scope, or widen the scope of {operator} in a new bundle.',
+  ),
   ORDER_STALE: row.never('this is for epoch {ordered} of VM {vm}; {host} has epoch {actual}', 'The VM has moved since, or the order was used before. Sign a new one.'),
   APPROVER_IS_REQUESTER: row.never('{operator} ordered the move of VM {vm}, and the trust bundle wants another to approve it', 'Have another operator approve the move.'),
   SECOND_SIGNATURE_MISSING: row.never(
@@ -125,6 +129,21 @@ export const FAILURES = {
   DISK_NOT_SAME: row.never('disk {disk} at {path} is another file on {destination} than on {source}', 'Mount the same storage on both hosts; a copy of the disk is not the disk.'),
   NETWORK_NOT_VISIBLE: row.never('{host} has no bridge {bridge} for network {network}', 'Make the bridge {bridge} on {host} and join it to the same network, or change the VM document.'),
   BOOT_FILE_NOT_VISIBLE: row.never('{host} does not see the boot file {path}', 'Put the file on {host} at the same path.'),
+  PATH_OUTSIDE_ROOTS: row.never(
+    '{host} lets no VM open {path} as a {kind}: it leads to {resolved}, and none of the roots of {host} for that is above it',
+    'Put the file below a root of {host}, and name it as it is there. If a root is missing, add it to `storage` in the configuration of {host}.',
+  ),
+  PATH_RESERVED: row.never(
+    '{host} lets no VM open {path}: it leads to {resolved}, and {host} keeps {place} to itself',
+    'Name another file. If a root in the configuration of {host} is above {place}, put a smaller one there.',
+  ),
+  STORAGE_NOT_SAFE: row.never('others than root and the worker can change the names in {folder} on {host}, where {path} lies', 'Give {folder} to root or to the user of the worker, and let nobody else write there.'),
+  DISK_HAS_LINKS: row.never(
+    'disk {disk} at {path} has {links} names on {host}: what else opens it cannot be known',
+    'Remove the other hard links. If they are wanted, make a copy of the file for the VM.',
+  ),
+  DISK_HAS_BACKING_FILE: row.never('disk {disk} at {path} on {host} is an image with {what}, which the VM document cannot name', 'Make one image of it: `qemu-img convert -O qcow2`.'),
+  DISK_FORMAT_WRONG: row.never('disk {disk} at {path} on {host} is no qcow2 image that can be read: {problem}', 'Correct its format in the VM document, or the image.'),
   MEMORY_INSUFFICIENT: row.never('{host} has {available} bytes of memory free, VM {vm} needs {needed}', 'Free memory on {host} or choose another destination.'),
   MACHINE_TYPE_UNSUPPORTED: row.never('{host} does not offer machine type {machine}', 'Choose a destination with the QEMU version of this machine type.'),
   CPU_MODEL_UNSUPPORTED: row.never('{host} does not offer CPU model {model}', 'Choose a destination that offers this CPU model.'),

@@ -27,6 +27,7 @@ export const SOMETIMES = {
   'guest-holds': 55,
   secrets: 45,
   payloads: 35,
+  resources: 60,
   'shared/abort': 35,
   'shared/reading-steps': 20,
 };

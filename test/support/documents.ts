@@ -84,7 +84,7 @@ const enrolment = {
   eventLog: base64('event log') as string | null,
 };
 
-const anything = { actions: ['start', 'migrate', 'approve', 'fence', 'reinstate'], vms: ['*'], sources: ['*'], destinations: ['*'] };
+const anything = { actions: ['start', 'migrate', 'approve', 'fence', 'reinstate'], vms: ['*'], sources: ['*'], destinations: ['*'], disks: ['*'], bootFiles: ['*'], bridges: ['*'] };
 
 const trustBundle = {
   kind: 'korora/trust-bundle' as const,
@@ -95,7 +95,7 @@ const trustBundle = {
   classes: { rack: hostClass },
   operators: [
     { name: 'ada', publicKey: ADA.publicKey as string, status: 'active', scopes: [anything] },
-    { name: 'grace', publicKey: GRACE.publicKey as string, status: 'active', scopes: [{ actions: ['approve'], vms: ['web-*'], sources: ['host-a'], destinations: ['host-b'] }] },
+    { name: 'grace', publicKey: GRACE.publicKey as string, status: 'active', scopes: [{ actions: ['approve'], vms: ['web-*'], sources: ['host-a'], destinations: ['host-b'], disks: ['*'], bootFiles: ['*'], bridges: ['*'] }] },
   ],
   parameters: { nonceLifetimeMs: 60_000, approverMustDiffer: true, wordsOfTwo: [] as string[], yieldedKeptMs: 604_800_000 },
 };

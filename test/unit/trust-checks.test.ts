@@ -30,7 +30,7 @@ describe('korora trust lint', () => {
   const tidy = (draft: Draft) => {
     draft.classes.rack.pcrs = [0, 2, 4, 7];
     for (const set of draft.classes.rack.referenceSets) Object.assign(set.pcrValues, { '2': digest(0x12) });
-    const everywhere = { vms: ['*'], sources: ['*'], destinations: ['*'] };
+    const everywhere = { vms: ['*'], sources: ['*'], destinations: ['*'], disks: ['/srv/shared/*'], bootFiles: ['/srv/boot/*'], bridges: ['br*'] };
     draft.operators = [
       { ...operator('ada', 2), scopes: [{ ...everywhere, actions: ['start', 'migrate'] }] },
       { ...operator('grace', 3), scopes: [{ ...everywhere, actions: ['approve', 'fence', 'reinstate'] }] },
@@ -60,6 +60,8 @@ describe('korora trust lint', () => {
     ['with a key that may do nothing', (d) => { d.operators.push(operator('bob', 4)); }, ['error operators.bob: no scope: this key may do nothing']],
     ['with a scope of no host', (d) => { Object.assign(d.operators[0]?.scopes[0] ?? {}, { destinations: ['host-a', 'host-z'] }); }, ['error operators.ada: a scope names host-z, and there is no such host']],
     ['with a key that may do everything', (d) => { Object.assign(d.operators[0]?.scopes[0] ?? {}, { actions: [...ACTIONS] }); }, ['warning operators.ada: this key alone may do everything, on every host']],
+    ['with a key that opens any disk', (d) => { Object.assign(d.operators[0]?.scopes[0] ?? {}, { disks: ['/srv/shared/*', '*'] }); }, ['warning operators.ada: a scope lets VMs open any of these that a host has: disks']],
+    ['with keys that open anything, and may not start a VM', (d) => { Object.assign(d.operators[1]?.scopes[0] ?? {}, { disks: ['*'], bootFiles: ['*'], bridges: ['*'] }); }, []],
     ['in which nobody may fence', (d) => { Object.assign(d.operators[1]?.scopes[0] ?? {}, { actions: ['approve', 'reinstate'] }); }, ['warning operators: no active operator may fence']],
     ['in which a revoked key alone may fence', (d) => { d.operators.push({ ...operator('bob', 4), status: 'revoked', scopes: d.operators[1]?.scopes ?? [] }); Object.assign(d.operators[1] ?? {}, { scopes: [{ ...d.operators[1]?.scopes[0], actions: ['approve', 'reinstate'] }] }); }, ['warning operators: no active operator may fence']],
     ['that wants another approver, and has none', (d) => { Object.assign(d.operators[1]?.scopes[0] ?? {}, { actions: ['fence', 'reinstate'] }); }, ['error parameters.approverMustDiffer: an approver must be another than who ordered, and no active operator may approve']],
