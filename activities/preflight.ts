@@ -3,7 +3,7 @@ import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
 import { type OpenedDocument, openSigned } from '../domain/authority.js';
 import type { Envelope } from '../domain/envelope.js';
-import { type Failure, KororaError } from '../domain/failures.js';
+import { type Failure, KororaError, failure } from '../domain/failures.js';
 import type { Role } from '../domain/ids.js';
 import type { DestinationFacts, HypervisorSummary, SourceFacts } from '../domain/preflight.js';
 import { VmDocument } from '../domain/vm.js';
@@ -33,13 +33,13 @@ export function createPreflight(services: HostServices) {
 
   async function inspectDestination(request: MoveRequest): Promise<DestinationFacts> {
     const { order, vm } = openRequest(request);
-    const [common, availableMemoryBytes, missingBootFiles, leftovers] = await Promise.all([
+    const [common, availableMemoryBytes, missingBootFiles, found] = await Promise.all([
       commonFacts(order, vm, 'destination'),
       access.availableMemoryBytes(),
       missing([vm.boot.kernel, vm.boot.initrd]),
-      findLeftovers(vm),
+      findOfTheVm(vm),
     ]);
-    return { ...common, availableMemoryBytes, missingBootFiles, leftovers };
+    return { ...common, failures: [...common.failures, ...found.failures], availableMemoryBytes, missingBootFiles, leftovers: found.leftovers };
   }
 
   async function commonFacts(order: OpenedDocument<'korora/order'>, vm: VmDocument, role: Role) {
@@ -88,10 +88,11 @@ export function createPreflight(services: HostServices) {
     return paths.filter((_, i) => found[i]?.kind !== 'file');
   }
 
-  async function findLeftovers(vm: VmDocument): Promise<string[]> {
-    const [record, traces] = await Promise.all([ownership.read(vm.vmId), vms.traces(vm.vmId)]);
-    const isFree = record.state === 'none' || record.state === 'retired';
-    return [...(isFree ? [] : [`an ownership record that says ${record.state}`]), ...traces];
+  /** What a record here holds is that record's, and no leftover whatever its state. */
+  async function findOfTheVm({ vmId }: VmDocument): Promise<Pick<DestinationFacts, 'failures' | 'leftovers'>> {
+    const [{ state }, traces] = await Promise.all([ownership.read(vmId), vms.traces(vmId)]);
+    if (state === 'none' || state === 'retired') return { failures: [], leftovers: traces };
+    return { failures: [failure('VM_HELD', { host: hostId, vm: vmId, state })], leftovers: [] };
   }
 
   return { inspectSource, inspectDestination };

@@ -55,12 +55,12 @@ export function renderNextAction({ nextAction }: Pick<MigrationStatus, 'nextActi
   return nextAction === null ? null : `next action: ${nextAction}`;
 }
 
-export function renderResult({ outcome, timings, evidencePath, vmId }: MigrationResult): string {
+export function renderResult({ outcome, timings, evidencePath, notes, vmId }: MigrationResult): string {
   const total = timings.endedAtMs - timings.startedAtMs;
   const { source, destination } = timings;
   const downtime = source && destination ? `downtime ${Math.round(destination.runningAtMs - source.pausedAtMs)} ms (source's clock to the verdict: ${Math.round(source.pauseMs)} ms), ` : '';
-  const what = { moved: outcome.runsOn === null ? `VM ${vmId} was handed over, and runs nowhere` : `VM ${vmId} moved and runs on ${outcome.runsOn}`, 'source-resumed': `VM ${vmId} did not move; it runs ${outcome.runsOn === null ? 'nowhere' : `on ${outcome.runsOn}`}`, refused: `refused before anything changed; VM ${vmId} is on ${outcome.runsOn}` }[outcome.kind];
-  return `${what}\n${downtime}total ${total} ms\nevidence ${evidencePath}`;
+  const what = { moved: outcome.runsOn === null ? `VM ${vmId} was handed over, and runs nowhere` : `VM ${vmId} moved and runs on ${outcome.runsOn}`, 'source-resumed': `VM ${vmId} did not move; it runs ${outcome.runsOn === null ? 'nowhere' : `on ${outcome.runsOn}`}`, refused: `refused before anything changed; ${outcome.runsOn === null ? `no host said where VM ${vmId} is` : `VM ${vmId} is on ${outcome.runsOn}`}` }[outcome.kind];
+  return `${what}\n${downtime}total ${total} ms\nevidence ${evidencePath}${notes.length > 0 ? `\n${renderFailures(notes)}` : ''}`;
 }
 
 export function renderReport(file: string, { proven, problems, unproven }: EvidenceReport): string {

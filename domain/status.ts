@@ -63,6 +63,8 @@ export interface MigrationResult {
   readonly outcome: Evidence['outcome'];
   readonly evidencePath: string;
   readonly evidenceDigest: Sha256Hex;
+  /** What is to be known of how it was recorded: EVIDENCE_DIFFERS. */
+  readonly notes: readonly Failure[];
   readonly timings: Evidence['timings'];
 }
 

@@ -227,7 +227,7 @@ export class MadeUpHosts {
       recordEvidence: ({ evidence }) => {
         const parsed = parseDocument(Evidence, evidence, 'EVIDENCE_INVALID');
         this.recorded.push(parsed);
-        return { path: 'evidence.json', digest: digestOf(parsed) };
+        return { path: 'evidence.json', digest: digestOf(parsed), differsFrom: [] };
       },
       holdCopy: (request) => {
         if (this.source !== 'owner' || this.isGivenUp) throw refuse('NOT_COPYING', { vm: order.vmId, phase: 'stopped' });

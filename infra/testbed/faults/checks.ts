@@ -42,7 +42,9 @@ export function outcomeProblems(cell: Cell, move: Move, fault: ScriptedFault, re
   const problems: string[] = [];
   if (!cell.outcomes.includes(kind)) problems.push(`the move ended ${kind} (${codes.join(', ')}), not ${cell.outcomes.join(' or ')}`);
   const expected = kind === 'moved' ? move.destination : move.source;
-  if (runsOn !== expected) problems.push(`the result says that it runs on ${runsOn}, not ${expected}`);
+  // Where the source was not heard, nobody said where the VM is.
+  const isUnheard = runsOn === null && cell.step === 'preflight';
+  if (runsOn !== expected && !isUnheard) problems.push(`the result says that it runs on ${runsOn}, not ${expected}`);
   if (codes.includes('VM_REBOOTED') !== (cell.cause === 'destination-fenced')) problems.push(`only a fence starts a VM again from its disk, and it does: ${codes.join(', ')}`);
   if (cell.fault !== 'aborted') return problems;
   const answer = fault.abortAnswer();
