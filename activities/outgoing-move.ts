@@ -39,6 +39,8 @@ export interface OutgoingMove {
   followHold(): Promise<Hold>;
   /** Lets the copy begin, waits for the pause, hands over. The same promise for every caller. */
   finish(): Promise<Handover>;
+  /** As it was sent, whatever became of it; null before. */
+  readonly manifest: Manifest | null;
   /** Asks the copy to end; without effect once relinquished. */
   abort(why: KororaError): void;
   /** Resolves when nothing of this copy is going on any more, however it ended. */
@@ -82,6 +84,7 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
   let copy: OpenCopy | null = null;
   let handover: Promise<Handover> | null = null;
   let isPaused = false;
+  let manifest: Manifest | null = null;
 
   const paused = copyUntilPaused();
   paused.catch(() => undefined);
@@ -142,7 +145,7 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
     try {
       const [summary, relinquishedAtMs] = await Promise.race([Promise.all([sending, relinquished, image.release()]), channel.broken]);
       const lastByteAtMs = Date.now();
-      const manifest: Manifest = {
+      manifest = {
         protocol: 'korora/1',
         migrationId,
         vmId,
@@ -234,6 +237,9 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
     followHold,
     finish: () => (handover ??= handOver()),
     abort: (why) => stop.abort(why),
+    get manifest() {
+      return manifest;
+    },
     get ended() {
       return Promise.allSettled([paused, handover]).then(() => undefined);
     },

@@ -6,7 +6,7 @@ import type { z } from 'zod';
 import { parseDocument } from '../domain/documents.js';
 import { refuse } from '../domain/failures.js';
 import { Epoch, type MigrationId, type VmId } from '../domain/ids.js';
-import { type Verdict, VerdictStatement, verdictOf } from '../domain/manifest.js';
+import { type Manifest, type Verdict, VerdictStatement, verdictOf } from '../domain/manifest.js';
 import { Order } from '../domain/order.js';
 import { decisionOn, mayRun, settlementOf } from '../domain/ownership.js';
 import type { HostServices } from './services.js';
@@ -26,6 +26,8 @@ export interface SourceSettlement {
   readonly problem?: string;
   /** The epoch that the destination would own or owns. */
   readonly epoch: number;
+  /** That was sent with what needs a verdict, where this worker still has it: a destination that accepted and was restarted knows its digest alone. */
+  readonly manifest?: Manifest | null;
 }
 
 export interface DestinationSettlement extends VerdictStatement {
@@ -136,7 +138,7 @@ export function createSettlement(services: HostServices) {
     await running?.ended;
     const record = await ownership.read(vmId);
     const epoch = record.epoch + 1;
-    if (record.state === 'relinquished' && record.migrationId === migrationId) return { state: 'needs-verdict', epoch };
+    if (record.state === 'relinquished' && record.migrationId === migrationId) return { state: 'needs-verdict', epoch, manifest: running?.manifest ?? null };
     if (record.state === 'retired' && record.migrationId === migrationId) return { state: 'retired', epoch };
     if (record.state === 'offering' && record.migrationId === migrationId) return { state: (await withdrawOrRelinquish(record)) ? 'runs' : 'needs-verdict', epoch };
     const isThere = (await hypervisor.status(vmId, vms.runDirOf(vmId))) !== 'absent';

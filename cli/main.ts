@@ -1,6 +1,7 @@
 #!/usr/bin/env -S node --single-threaded-gc
 /**
- * The `korora` command. Exit code 0: done; 1: refused or failed, with code and remedy; 2: wrong usage.
+ * The `korora` command. Exit code 0: done; 1: refused or failed, with code and remedy; 2: wrong usage;
+ * 3: evidence in which nothing is wrong, and in which what it claims is not signed.
  *
  * The flag above: a host worker reads the image in fresh buffers, and V8's parallel collectors then fight the hypervisor
  * for the cores. With one thread the copy of a guest that dirties 20 MiB/s took 1.1–1.8 s instead of 2.2–3.0 s (medians of

@@ -24,7 +24,7 @@ import { type HostTrial, questionsOf, tryReply } from './verify/state.js';
 import { type MigrationView, watchMigration } from './watch.js';
 
 export { readDataConverter } from '../temporal/data-converter.js';
-export { type EvidenceReport, chainProblems, verifyEvidence } from './verify/index.js';
+export { type ChainReport, type EvidenceReport, checkChain, verifyEvidence } from './verify/index.js';
 export { type HostTrial, tryEvidence } from './verify/state.js';
 export { MigrationFailedError } from './errors.js';
 export type { OrderRequest } from './order.js';

@@ -168,6 +168,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   async function settleMove(): Promise<void> {
     const settled = await patience.insist(order.source, () => source.ensure.settleSource({ move, reason: why() }));
     if (settled?.state === 'runs' || settled?.state === 'absent') return noteSource(settled);
+    account.manifest ??= settled?.manifest ?? null;
     for (;;) {
       if (!account.verdict) hear(await askDestination(settled?.epoch ?? order.epoch + 1));
       const statement = account.verdict;

@@ -212,7 +212,7 @@ export class MadeUpHosts {
       settleSource: () => {
         this.isGivenUp = true;
         this.change();
-        return { state: ({ owner: 'runs', relinquished: 'needs-verdict', retired: 'retired' } as const)[this.source], epoch };
+        return { state: ({ owner: 'runs', relinquished: 'needs-verdict', retired: 'retired' } as const)[this.source], epoch, manifest: this.source === 'relinquished' ? documents.manifest : null };
       },
       resolveSource: ({ statement }) => ({ state: this.learn(statement), epoch }),
       fenceDestination: ({ fence }) => {
