@@ -16,6 +16,7 @@ import { addTrustCommands } from './commands/trust.js';
 import { addVerifyCommand } from './commands/verify.js';
 import { addVmCommands } from './commands/vm.js';
 import { addWorkerCommands } from './commands/worker.js';
+import { COMMANDER_OUTPUT, complain, endWithTheReader } from './terminal.js';
 
 const program = new Command('korora')
   .description('Attested live migration of virtual machines with vTPM')
@@ -24,6 +25,7 @@ const program = new Command('korora')
   .option('--key <file>', 'your key, to sign orders with (default: KORORA_KEY)')
   .option('--queue <name>', 'task queue of the control workers')
   .addHelpText('after', '\nTemporal is found by TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_TLS_* or temporal.toml.')
+  .configureOutput(COMMANDER_OUTPUT)
   .exitOverride();
 
 addWorkerCommands(program);
@@ -35,12 +37,15 @@ addMigrateCommands(program);
 addSteerCommands(program);
 addVerifyCommand(program);
 
-// `korora … | head` closes its end early.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+endWithTheReader();
 
 try {
   await program.parseAsync();
 } catch (error) {
-  if (!(error instanceof CommanderError)) throw error;
-  process.exitCode = error.exitCode === 0 ? 0 : 2;
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
+  else {
+    // A defect: its stack, which may hold text from elsewhere.
+    complain(error instanceof Error ? (error.stack ?? error.message) : String(error));
+    process.exitCode = 1;
+  }
 }

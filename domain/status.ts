@@ -2,6 +2,7 @@
 import type { Evidence } from './evidence.js';
 import type { Failure } from './failures.js';
 import type { HostId, MigrationId, Sha256Hex, VmId } from './ids.js';
+import { markdownLine } from './markdown.js';
 import type { CopyLimits } from './progress.js';
 import type { Phase } from './steps.js';
 
@@ -42,8 +43,8 @@ export function detailsOf(status: Pick<MigrationStatus, 'phase' | 'vmId' | 'sour
   return [
     `**${phase}** — VM \`${vmId}\` from \`${source}\` to \`${destination}\``,
     ...(meaning ? [meaning] : []),
-    ...(failures.length > 0 ? [failures.map(({ code, message, remedy }) => `- \`${code}\` ${message}${nextAction ? '' : ` — ${remedy}`}`).join('\n')] : []),
-    ...(nextAction ? [`**Next action:** ${nextAction}`] : []),
+    ...(failures.length > 0 ? [failures.map(({ code, message, remedy }) => `- \`${code}\` ${markdownLine(`${message}${nextAction ? '' : ` — ${remedy}`}`)}`).join('\n')] : []),
+    ...(nextAction ? [`**Next action:** ${markdownLine(nextAction)}`] : []),
   ].join('\n\n');
 }
 

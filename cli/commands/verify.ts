@@ -30,7 +30,7 @@ export function addVerifyCommand(program: Command): void {
       const values = await Promise.all(files.map((file) => readJsonFile(file, 'EVIDENCE_INVALID')));
       const reports = values.map((value, i) => ({ file: files[i] ?? '', ...verifyEvidence(value, bundleFor(value, bundles), signers) }));
       const chain = checkChain(values);
-      print(globals(), { reports, chain }, () => [...reports.map((report) => renderReport(report.file, report)), ...renderChain(chain)].join('\n\n'));
+      print(globals(), { reports, chain }, (shown) => [...shown.reports.map((report) => renderReport(report.file, report)), ...renderChain(shown.chain)].join('\n\n'));
       const isWrong = chain.problems.length > 0 || reports.some(({ standing }) => standing === 'does-not-hold');
       const isIncomplete = chain.gaps.length > 0 || reports.some(({ standing }) => standing === 'incomplete');
       if (isWrong) process.exitCode = 1;

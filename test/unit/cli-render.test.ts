@@ -3,8 +3,9 @@
  * character; and that following a move prints each phase, round and next action once.
  */
 import { describe, expect, it } from 'vitest';
-import { type Screen, createViewPrinter } from '../../cli/follow.js';
+import { createViewPrinter } from '../../cli/follow.js';
 import { bytes, renderChanges, renderFailures, renderFindings, renderHosts, renderNextAction, renderPhase, renderResult, renderRound, renderTrials, renderVm, renderVms } from '../../cli/render.js';
+import type { Screen } from '../../cli/terminal.js';
 import type { MigrationView } from '../../client/index.js';
 import { failure } from '../../domain/failures.js';
 import { HostId } from '../../domain/ids.js';
