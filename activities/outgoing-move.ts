@@ -40,6 +40,8 @@ export interface OutgoingMove {
   followHold(): Promise<Hold>;
   /** Lets the copy begin, waits for the pause, hands over. The same promise for every caller. */
   finish(): Promise<Handover>;
+  /** As it was sent, whatever became of it; null before. */
+  readonly manifest: Manifest | null;
   /** Asks the copy to end; without effect once relinquished. */
   abort(why: KororaError): void;
   /** Whether the destination was reached, and proved that its TPM opened the secrets. */
@@ -89,6 +91,7 @@ export function createOutgoingMove(services: HostServices, { withdrawOffer }: Pi
   let copy: OpenCopy | null = null;
   let handover: Promise<Handover> | null = null;
   let isPaused = false;
+  let manifest: Manifest | null = null;
 
   const paused = copyUntilPaused();
   paused.catch(() => sessionKey.destroy());
@@ -148,7 +151,7 @@ export function createOutgoingMove(services: HostServices, { withdrawOffer }: Pi
     try {
       const [summary, relinquishedAtMs] = await Promise.race([Promise.all([sending, relinquished, image.release()]), channel.broken]);
       const lastByteAtMs = Date.now();
-      const manifest: Manifest = {
+      manifest = {
         protocol: 'korora/1',
         migrationId,
         vmId,
@@ -243,6 +246,9 @@ export function createOutgoingMove(services: HostServices, { withdrawOffer }: Pi
     abort: (why) => stop.abort(why),
     get isConnected() {
       return copy !== null;
+    },
+    get manifest() {
+      return manifest;
     },
     get ended() {
       return Promise.allSettled([paused, handover]).then(() => undefined);

@@ -1,6 +1,6 @@
 /** Phase admit: each host says what it sees. Reads only; domain/preflight.ts compares. */
 import { digestOf } from '../domain/canonical.js';
-import { type Failure, KororaError, refuse } from '../domain/failures.js';
+import { type Failure, KororaError, failure, refuse } from '../domain/failures.js';
 import type { Role } from '../domain/ids.js';
 import type { DestinationFacts, HypervisorSummary, SourceFacts } from '../domain/preflight.js';
 import type { Order } from '../domain/order.js';
@@ -28,13 +28,13 @@ export function createPreflight(services: HostServices) {
 
   async function inspectDestination(request: HostInput<'inspectDestination'>): Promise<DestinationFacts> {
     const { order, vm } = await openRequest(request);
-    const [common, availableMemoryBytes, missingBootFiles, leftovers] = await Promise.all([
+    const [common, availableMemoryBytes, missingBootFiles, found] = await Promise.all([
       commonFacts(order, vm, 'destination'),
       access.availableMemoryBytes(),
       missing([vm.boot.kernel, vm.boot.initrd]),
-      findLeftovers(vm),
+      findOfTheVm(vm),
     ]);
-    return { ...common, availableMemoryBytes, missingBootFiles, leftovers };
+    return { ...common, failures: [...common.failures, ...found.failures], availableMemoryBytes, missingBootFiles, leftovers: found.leftovers };
   }
 
   /** Nothing is looked at for an order that no operator signed, or for another VM than it names. */
@@ -93,12 +93,12 @@ export function createPreflight(services: HostServices) {
     return paths.filter((_, i) => found[i]?.kind !== 'file');
   }
 
-  async function findLeftovers(vm: VmDocument): Promise<string[]> {
-    const [record, traces] = await Promise.all([ownership.read(vm.vmId), vms.traces(vm.vmId)]);
-    // What it gave up to a claim goes when the VM comes back: the order says so.
-    if (record.state === 'retired' && record.keptUntil !== null) return [];
-    const isFree = record.state === 'none' || record.state === 'retired';
-    return [...(isFree ? [] : [`an ownership record that says ${record.state}`]), ...traces];
+  /** What a record here holds is that record's, and no leftover whatever its state; what it gave up to a claim goes when the VM comes back: the order says so. */
+  async function findOfTheVm({ vmId }: VmDocument): Promise<Pick<DestinationFacts, 'failures' | 'leftovers'>> {
+    const [record, traces] = await Promise.all([ownership.read(vmId), vms.traces(vmId)]);
+    if (record.state === 'retired' && record.keptUntil !== null) return { failures: [], leftovers: [] };
+    if (record.state === 'none' || record.state === 'retired') return { failures: [], leftovers: traces };
+    return { failures: [failure('VM_HELD', { host: hostId, vm: vmId, state: record.state })], leftovers: [] };
   }
 
   return { inspectSource, inspectDestination };

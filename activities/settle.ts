@@ -4,7 +4,7 @@
  */
 import { KororaError, refuse } from '../domain/failures.js';
 import { Epoch, type HostId, type MigrationId, type VmId } from '../domain/ids.js';
-import { type Succession, type SuccessionStatement, type Verdict, type VerdictStatement, verdictOf } from '../domain/manifest.js';
+import { type Manifest, type Succession, type SuccessionStatement, type Verdict, type VerdictStatement, verdictOf } from '../domain/manifest.js';
 import type { Order } from '../domain/order.js';
 import { type OwnershipEvent, type OwnershipRecord, type RecordIn, type ShownOrder, decisionOn, isMove, mayRun, ownedEpoch, settlementOf } from '../domain/ownership.js';
 import { type OrderToSettle, admitToSettle } from './admission.js';
@@ -22,6 +22,8 @@ export interface SourceSettlement {
   readonly problem?: string;
   /** The epoch that the destination would own or owns. */
   readonly epoch: number;
+  /** That was sent with what needs a verdict, where this worker still has it: a destination that accepted and was restarted knows its digest alone. */
+  readonly manifest?: Manifest | null;
 }
 
 export interface SettledDestination extends VerdictStatement {
@@ -179,7 +181,7 @@ export function createSettlement(services: HostServices) {
       const settled = await ownership.hold(order.vmId, async (record, apply) => {
         // A copy that began meanwhile is ended first: its VM may be paused, or given away, at any moment.
         const isStill = (sessions.find(order.migrationId)?.outgoing ?? null) === running;
-        return isStill ? settleHeld(order, shown, record, apply) : null;
+        return isStill ? settleHeld(order, shown, running?.manifest ?? null, record, apply) : null;
       });
       if (!settled) continue;
       if (settled.state === 'runs' || settled.state === 'absent') await sessions.close(order.migrationId, why);
@@ -187,9 +189,9 @@ export function createSettlement(services: HostServices) {
     }
   }
 
-  async function settleHeld({ vmId, migrationId }: Order, shown: ShownOrder | null, record: OwnershipRecord, apply: Apply): Promise<SourceSettlement> {
+  async function settleHeld({ vmId, migrationId }: Order, shown: ShownOrder | null, manifest: Manifest | null, record: OwnershipRecord, apply: Apply): Promise<SourceSettlement> {
     const epoch = record.epoch + 1;
-    if (isMove(record, 'relinquished', migrationId)) return { state: 'needs-verdict', epoch };
+    if (isMove(record, 'relinquished', migrationId)) return { state: 'needs-verdict', epoch, manifest };
     if (isMove(record, 'retired', migrationId)) return { state: 'retired', epoch };
     if (isMove(record, 'offering', migrationId)) return { state: (await withdrawOrRelinquish(record, apply)) ? 'runs' : 'needs-verdict', epoch };
     const isThere = (await hypervisor.status(vmId, vms.runDirOf(vmId))) !== 'absent';

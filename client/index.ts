@@ -27,7 +27,7 @@ import { proveLedger, proveVm, surveyQuestionOf } from './verify/survey.js';
 import { type MigrationView, watchMigration } from './watch.js';
 
 export { readDataConverter } from '../temporal/data-converter.js';
-export { type EvidenceReport, chainProblems, verifyEvidence } from './verify/index.js';
+export { type ChainReport, type EvidenceReport, checkChain, verifyEvidence } from './verify/index.js';
 export { type HostTrial, tryEvidence } from './verify/state.js';
 export { MigrationFailedError } from './errors.js';
 export type { OrderRequest } from './order.js';

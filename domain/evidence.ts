@@ -85,7 +85,7 @@ export const Evidence = z.strictObject({
   }),
   outcome: z.strictObject({
     kind: z.enum(OUTCOMES),
-    /** Where the VM runs; null where its hypervisor died during the move. */
+    /** Where the VM is, by the word of a host in this move; null where its hypervisor died, or no host said. */
     runsOn: HostId.nullable(),
     failures: z.array(FailureRecord),
   }),

@@ -81,6 +81,11 @@ export const FAILURES = {
   ),
   HOST_CONFIG_INVALID: row.never('the configuration {file} is not valid: {problem}', 'Correct the named field and start the worker again.'),
   EVIDENCE_INVALID: row.never('the evidence file is not valid: {problem}', 'Take the file as the record activity wrote it.'),
+  EVIDENCE_NAME_TAKEN: row.never('{path} is not the evidence that is to stand there', 'Find out who put it there, and move it to another folder: the evidence is written once its name is free.'),
+  EVIDENCE_DIFFERS: row.never(
+    'this move of VM {vm} has other evidence already: {others}; that of this run is {path}',
+    'Keep them all, and check each with `korora verify`: the workflow ran more than once, as after a reset. What became of the VM stands in the one with a verdict, and in `korora vm list`.',
+  ),
 
   // Enrolment
   ENROLMENT_FILE_INVALID: row.never('{file} cannot be used: {problem}', 'Give the file as `korora host` or `korora trust` wrote it, and certificates of CAs in PEM or DER.'),
@@ -155,8 +160,18 @@ export const FAILURES = {
   QEMU_UNSUPPORTED: row.never('{host} has QEMU {version}, at least {minimum} is needed', 'Install a supported QEMU on {host}.'),
   SWTPM_UNSUPPORTED: row.never('{host} has swtpm {version}, at least {minimum} is needed', 'Install a supported swtpm on {host}.'),
   SWTPM_OLDER: row.never('{destination} has swtpm {destinationVersion}, older than {sourceVersion} on {source}', 'Upgrade swtpm on {destination}: it may not read the state of a newer one.'),
-  LEFTOVER_FOUND: row.never('{host} has a leftover of an earlier attempt for VM {vm}: {what}', 'Look at it with `korora vm show {vm}`; remove it on {host} once you know that it is surplus.'),
-  STRANGER_FOUND: row.never('{host} runs a process that looks like VM {vm} and that Kororā did not start: {what}', 'Find out who started it; end it on {host} once you know that it is surplus. VM {vm} must run once.'),
+  VM_HELD: row.never(
+    '{host}, where VM {vm} is to go, has it already: its ownership record says {state}',
+    'See with `korora vm list` where VM {vm} is: the move may be done already. What {host} keeps of it belongs to that record; a move that has not ended is ended by its workflow, by `korora vm reconcile {vm}`, or when the worker of {host} starts again.',
+  ),
+  LEFTOVER_FOUND: row.never(
+    '{host} has a leftover of an earlier attempt for VM {vm}, which no record of {host} owns: {what}',
+    'Let the worker of {host} start again, which takes away what its record proves to be surplus. Remove what is left only while `korora vm show {vm}` says that another host owns the VM and {host} does not.',
+  ),
+  STRANGER_FOUND: row.never(
+    '{host} runs a process that looks like VM {vm} and that Kororā did not start: {what}',
+    'Find out who started that process. End it, and it alone, once you know that it is no copy that `korora vm list` counts: VM {vm} must run once.',
+  ),
   HYPERVISOR_UNSUPPORTED: row.never('{host} has no driver for hypervisor {hypervisor}', 'Choose a host of that hypervisor.'),
   MIGRATION_IN_PROGRESS: row.never('VM {vm} is being moved already', 'Watch it with `korora watch {vm}`, or abort it first.'),
   START_IN_PROGRESS: row.never('VM {vm} is being started already', 'Wait for it, then see `korora vm show {vm}`.'),

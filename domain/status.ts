@@ -3,6 +3,7 @@ import type { Envelope } from './envelope.js';
 import type { Evidence } from './evidence.js';
 import type { Failure } from './failures.js';
 import type { HostId, MigrationId, Sha256Hex, VmId } from './ids.js';
+import { markdownLine } from './markdown.js';
 import type { CopyLimits } from './progress.js';
 import type { Phase } from './steps.js';
 import type { VmDocument } from './vm.js';
@@ -48,8 +49,8 @@ export function detailsOf(status: Pick<MigrationStatus, 'phase' | 'vmId' | 'sour
   return [
     `**${phase}** — VM \`${vmId}\` from \`${source}\` to \`${destination}\``,
     ...(meaning ? [meaning] : []),
-    ...(failures.length > 0 ? [failures.map(({ code, message, remedy }) => `- \`${code}\` ${message}${nextAction ? '' : ` — ${remedy}`}`).join('\n')] : []),
-    ...(nextAction ? [`**Next action:** ${nextAction}`] : []),
+    ...(failures.length > 0 ? [failures.map(({ code, message, remedy }) => `- \`${code}\` ${markdownLine(`${message}${nextAction ? '' : ` — ${remedy}`}`)}`).join('\n')] : []),
+    ...(nextAction ? [`**Next action:** ${markdownLine(nextAction)}`] : []),
   ].join('\n\n');
 }
 
@@ -69,6 +70,8 @@ export interface MigrationResult {
   readonly outcome: Evidence['outcome'];
   readonly evidencePath: string;
   readonly evidenceDigest: Sha256Hex;
+  /** What is to be known of how it was recorded: EVIDENCE_DIFFERS. */
+  readonly notes: readonly Failure[];
   readonly timings: Evidence['timings'];
 }
 

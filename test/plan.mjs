@@ -19,6 +19,7 @@ export const SOMETIMES = {
   'shared/power': 170,
   'shared/zombies': 150,
   backup: 145,
+  'shared/again': 135,
   attacks: 120,
   refusals: 95,
   'shared/workers-die': 65,

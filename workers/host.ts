@@ -8,6 +8,7 @@ import { hostQueue } from '../domain/steps.js';
 import type { HostConfig } from './config.js';
 import { keepConsolesShort } from './consoles.js';
 import { lockHost } from './lock.js';
+import { logLine } from './log.js';
 import { assertPrivate, keepFilesPrivate } from './privacy.js';
 import { buildHostServices } from './services.js';
 import { connectWorker, runWorker } from './temporal.js';
@@ -61,6 +62,6 @@ export async function runHostWorker(config: HostConfig, wrapper?: HostWrapper): 
 async function reconciled(built: HostParts): Promise<HostServices> {
   const services = { ...built, findings: [] };
   const findings = await createReconciliation(services, createSettlement(services)).reconcile();
-  for (const { vmId, found, done } of findings) process.stdout.write(`reconciled VM ${vmId}: ${found}; ${done}\n`);
+  for (const { vmId, found, done } of findings) logLine(`reconciled VM ${vmId}: ${found}; ${done}`);
   return { ...built, findings };
 }

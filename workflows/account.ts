@@ -9,6 +9,7 @@ import type { Evidence } from '../domain/evidence.js';
 import type { Failure } from '../domain/failures.js';
 import type { HostId, Role } from '../domain/ids.js';
 import type { Manifest, ReceiptStatement, SuccessionStatement, VerdictStatement } from '../domain/manifest.js';
+import type { SourceFacts } from '../domain/preflight.js';
 import { type MigrationStatus, detailsOf } from '../domain/status.js';
 import type { Phase } from '../domain/steps.js';
 import type { VmDocument } from '../domain/vm.js';
@@ -18,6 +19,8 @@ export const ABORTABLE: readonly Phase[] = ['requested', 'admitted', 'attested',
 export class Account {
   phase: Phase = 'requested';
   failures: readonly Failure[] = [];
+  /** The source said, before anything changed, that it owns the VM and has its hypervisor. */
+  private isAtSource = false;
   /** Something may have changed on a host. */
   isUnderWay = false;
   /** It is owned by the source and runs nowhere. */
@@ -68,6 +71,12 @@ export class Account {
     return { migrationId, order, vm, limitsChange, vmId, source, destination, phase, isAbortable: ABORTABLE.includes(phase), limits, phases, rounds, failures, awaits, isHeld, nextAction: this.nextAction() };
   }
 
+  /** What it says of the VM: a second run of a move, or one with another order, knows nothing by itself of where the VM is. */
+  noteFacts(facts: SourceFacts): SourceFacts {
+    this.isAtSource = facts.ownership.state === 'owner' && facts.vmStatus !== 'absent';
+    return facts;
+  }
+
   /** What the host saw is as it signed it, whatever was heard of it before. */
   note({ statement, observed }: GivenReceipt): void {
     this.receipts[observed.role] = statement;
@@ -102,6 +111,6 @@ export class Account {
     const { source, destination } = this.opened.document;
     if (this.succession) return null;
     if (this.accepted) return this.isDestinationGone ? null : destination;
-    return this.isSourceGone ? null : source;
+    return this.isAtSource && !this.isSourceGone ? source : null;
   }
 }

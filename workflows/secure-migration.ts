@@ -53,7 +53,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   const saga = new Saga();
   const account: Account = new Account(opened, vm, () => patience.nextAction ?? recording.nextAction ?? controls.nextAction);
   const patience = new Patience(order, admitFence, () => account.show());
-  const recording = new Recording(() => account.show());
+  const recording = new Recording(order.vmId, () => account.show());
   let abortReason = 'it was cancelled';
 
   const forward = new CancellationScope();
@@ -86,7 +86,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
 
   async function preflight(): Promise<void> {
     const request = { order: signed, vm };
-    const [sourceFacts, destinationFacts] = await allOrReasons([source.step.inspectSource(request), destination.step.inspectDestination(request)]);
+    const [sourceFacts, destinationFacts] = await allOrReasons([source.step.inspectSource(request).then((facts) => account.noteFacts(facts)), destination.step.inspectDestination(request)]);
     const [first, ...rest] = planMove(order, vm, sourceFacts, destinationFacts);
     if (first) throw new KororaError([first, ...rest]);
     account.reach('admitted');
@@ -175,6 +175,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
     const settled = await held(patience.insist(order.source, () => source.ensure.settleSource({ order: signed, reason: why() }), { answers: NOT_HELD }));
     if (settled === 'nothing') return;
     if (settled?.state === 'runs' || settled?.state === 'absent') return noteSource(settled);
+    account.manifest ??= settled?.manifest ?? null;
     let doubt: Failure | null = null;
     for (;;) {
       if (!account.verdict && !account.succession) hear(await askDestination(doubt));
@@ -273,13 +274,14 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
       account.reach(account.succession ? 'retired' : account.isUnderWay ? 'source-resumed' : 'refused');
     }
     const evidence = account.evidence({ fences: patience.fences.map(({ envelope, atMs }) => ({ envelope, atMs })), approval: controls.approval, limitsChanges: controls.limitsChanges });
-    const [{ path, digest }] = await Promise.all([recording.write(evidence), closing]);
+    const [{ path, digest, notes }] = await Promise.all([recording.write(evidence), closing]);
     const result: MigrationResult = {
       migrationId: order.migrationId,
       vmId: order.vmId,
       outcome: evidence.outcome,
       evidencePath: path,
       evidenceDigest: digest,
+      notes,
       timings: evidence.timings,
     };
     if (account.failures.length === 0) return result;

@@ -43,7 +43,7 @@ export const FAILURE_GROUPS: readonly FailureGroup[] = [
     codes: [
       'VM_UNKNOWN', 'HOST_UNKNOWN', 'HOST_NOT_ACTIVE', 'SOURCE_IS_DESTINATION', 'HOST_UNREACHABLE', 'VM_NOT_OWNED', 'VM_PAUSED', 'VM_WITHOUT_VTPM', 'VM_DIFFERS', 'VM_EXISTS', 'DISK_NOT_VISIBLE',
       'DISK_NOT_SAME', 'NETWORK_NOT_VISIBLE', 'BOOT_FILE_NOT_VISIBLE', 'PATH_OUTSIDE_ROOTS', 'PATH_RESERVED', 'STORAGE_NOT_SAFE', 'DISK_HAS_LINKS', 'DISK_HAS_BACKING_FILE', 'DISK_FORMAT_WRONG', 'MEMORY_INSUFFICIENT', 'MACHINE_TYPE_UNSUPPORTED', 'CPU_MODEL_UNSUPPORTED', 'ACCELERATOR_DIFFERS', 'QEMU_LOSES_MEMORY', 'QEMU_UNSUPPORTED',
-      'SWTPM_UNSUPPORTED', 'SWTPM_OLDER', 'HYPERVISOR_UNSUPPORTED', 'LEFTOVER_FOUND', 'STRANGER_FOUND', 'MIGRATION_IN_PROGRESS', 'START_IN_PROGRESS',
+      'SWTPM_UNSUPPORTED', 'SWTPM_OLDER', 'HYPERVISOR_UNSUPPORTED', 'VM_HELD', 'LEFTOVER_FOUND', 'STRANGER_FOUND', 'MIGRATION_IN_PROGRESS', 'START_IN_PROGRESS',
     ],
   },
   {
@@ -71,6 +71,11 @@ export const FAILURE_GROUPS: readonly FailureGroup[] = [
     title: 'Who owns the VM',
     meaning: 'The records decide, and a host that is not sure runs nothing. `korora vm show` and `korora vm list` say what each host holds.',
     codes: ['VM_NOT_RUNNING', 'VM_REBOOTED', 'VM_MOVED_ON', 'HOST_FENCED', 'OWNERSHIP_REFUSED', 'RECORD_UNREADABLE', 'RECORD_STALE', 'RECORDS_IN_DOUBT', 'REINSTATEMENT_STALE', 'VERDICT_UNPROVEN', 'CLAIM_UNPROVEN', 'TWO_OWNERS'],
+  },
+  {
+    title: 'What is recorded of a move',
+    meaning: 'The VM is settled. No evidence is ever replaced by another.',
+    codes: ['EVIDENCE_DIFFERS', 'EVIDENCE_NAME_TAKEN'],
   },
   {
     title: 'The surroundings fail',

@@ -3,8 +3,9 @@
  * character; and that following a move prints each phase, round and next action once.
  */
 import { describe, expect, it } from 'vitest';
-import { type Screen, createViewPrinter } from '../../cli/follow.js';
+import { createViewPrinter } from '../../cli/follow.js';
 import { bytes, renderChanges, renderFailures, renderFindings, renderHosts, renderNextAction, renderPhase, renderResult, renderRound, renderTrials, renderVm, renderVms } from '../../cli/render.js';
+import type { Screen } from '../../cli/terminal.js';
 import type { MigrationView } from '../../client/index.js';
 import { failure } from '../../domain/failures.js';
 import { HostId } from '../../domain/ids.js';
@@ -103,7 +104,7 @@ describe('text for people', () => {
 
 describe('the result of a move', () => {
   const { timings } = evidenceOf();
-  const result: MigrationResult = { migrationId: migrationId(1), vmId: VM, outcome: { kind: 'moved', runsOn: DESTINATION, failures: [] }, evidencePath: '/e/web-1.json', evidenceDigest: digest(1), timings };
+  const result: MigrationResult = { migrationId: migrationId(1), vmId: VM, outcome: { kind: 'moved', runsOn: DESTINATION, failures: [] }, evidencePath: '/e/web-1.json', evidenceDigest: digest(1), notes: [], timings };
 
   it('says where the VM runs and how long it stood still, from the pause to the destination\'s resume', () => {
     expect(renderResult(result)).toBe('VM web-1 moved and runs on host-b\ndowntime 80 ms (source\'s clock to the verdict: 90 ms), total 3000 ms\nevidence /e/web-1.json');
@@ -118,6 +119,13 @@ describe('the result of a move', () => {
     const dead: MigrationResult = { ...back, outcome: { ...back.outcome, runsOn: null } };
     expect(renderResult(dead)).toBe('VM web-1 did not move; it runs nowhere\ntotal 3000 ms\nevidence /e/web-1.json');
     expect(renderResult(refused)).toBe('refused before anything changed; VM web-1 is on host-a\ntotal 3000 ms\nevidence /e/web-1.json');
+    const unknown: MigrationResult = { ...refused, outcome: { ...refused.outcome, runsOn: null } };
+    expect(renderResult(unknown)).toBe('refused before anything changed; no host said where VM web-1 is\ntotal 3000 ms\nevidence /e/web-1.json');
+  });
+
+  it('says which other evidence there is of the same move', () => {
+    const note = failure('EVIDENCE_DIFFERS', { vm: VM, path: '/e/web-1.json', others: '/e/other.json' });
+    expect(renderResult({ ...result, notes: [note] })).toMatch(/evidence \/e\/web-1\.json\nEVIDENCE_DIFFERS: .*: \/e\/other\.json; that of this run is \/e\/web-1\.json\n  → Keep them all/);
   });
 });
 

@@ -7,7 +7,7 @@ import { digestOf } from '../../domain/canonical.js';
 import { parseDocument } from '../../domain/documents.js';
 import type { Envelope } from '../../domain/envelope.js';
 import { Evidence } from '../../domain/evidence.js';
-import { type KororaError, refuse } from '../../domain/failures.js';
+import { type KororaError, failure, refuse } from '../../domain/failures.js';
 import { type Verdict, type VerdictStatement, verdictOf } from '../../domain/manifest.js';
 import type { Order } from '../../domain/order.js';
 import { settleable } from '../../domain/settleable.js';
@@ -162,8 +162,11 @@ export class MadeUpHosts {
       if (role !== on) this.violations.push(`the ${on} was asked as ${role}`);
     };
     return {
-      inspectSource: () => documents.sourceFacts(vm),
-      inspectDestination: () => documents.destinationFacts(vm),
+      inspectSource: () => ({ ...documents.sourceFacts(vm), ownership: { state: this.source, epoch: order.epoch } }),
+      inspectDestination: () => {
+        const held = this.destination === 'owner' ? [failure('VM_HELD', { host: order.destination, vm: order.vmId, state: 'owner' })] : [];
+        return { ...documents.destinationFacts(vm), failures: held };
+      },
       openSession: ({ role }, { on }) => (inRole(role, on), documents.offer(role)),
       quoteHost: ({ role }, { on }) => (inRole(role, on), documents.evidence(role)),
       appraisePeer: ({ role }, { on }) => (inRole(role, on), { referenceSet: `seen by the ${role}` }),
@@ -209,7 +212,7 @@ export class MadeUpHosts {
       settleSource: () => {
         this.isGivenUp = true;
         this.change();
-        return { state: ({ owner: 'runs', relinquished: 'needs-verdict', retired: 'retired' } as const)[this.source], epoch };
+        return { state: ({ owner: 'runs', relinquished: 'needs-verdict', retired: 'retired' } as const)[this.source], epoch, manifest: this.source === 'relinquished' ? documents.manifest : null };
       },
       resolveSource: ({ statement }) => {
         if ('succession' in statement) throw refuse('OWNERSHIP_REFUSED', { host: order.source, event: 'learn-succession', vm: order.vmId, state: this.source });
@@ -229,8 +232,10 @@ export class MadeUpHosts {
       closeSession: () => undefined,
       recordEvidence: ({ evidence }) => {
         const parsed = parseDocument(Evidence, evidence, 'EVIDENCE_INVALID');
+        const pathOf = (recorded: Evidence) => `${digestOf(recorded)}.json`;
+        const differsFrom = this.recorded.map(pathOf).filter((path) => path !== pathOf(parsed));
         this.recorded.push(parsed);
-        return { path: 'evidence.json', digest: digestOf(parsed) };
+        return { path: pathOf(parsed), digest: digestOf(parsed), differsFrom };
       },
       holdCopy: (request) => {
         if (this.source !== 'owner' || this.isGivenUp) throw refuse('NOT_COPYING', { vm: order.vmId, phase: 'stopped' });
