@@ -12,7 +12,8 @@ import { refuse } from '../../domain/failures.js';
 import { Epoch } from '../../domain/ids.js';
 import type { Approval } from '../../domain/order.js';
 import type { OwnershipEvent } from '../../domain/ownership.js';
-import { approvalOf, digest, manifestOf, orderOf, samples, verdictOf, vmDocument } from '../support/documents.js';
+import { PEER_BOOT, approvalOf, digest, manifestOf, orderOf, samples, verdictOf, vmDocument } from '../support/documents.js';
+import { SecretKey } from '../../domain/secret-key.js';
 
 /** Its hypervisor pauses by itself, held or not, as QEMU may in a late round; the image is sent at once. */
 function pausedMove({ requiresApproval = false, approval = null as Approval | null, verdict = async () => verdictOf() } = {}) {
@@ -37,17 +38,18 @@ function pausedMove({ requiresApproval = false, approval = null as Approval | nu
     ownership: { apply: async (_: unknown, { type }: OwnershipEvent) => void done.push(type) },
     vms: { runDirOf: () => '/run/of/the/test' },
   } as unknown as HostServices;
-  const bringBack = async () => {
-    done.push('bring back');
+  const withdrawOffer = async () => {
+    done.push('bring back, withdraw');
     return 'runs' as const;
   };
   const session = { order: orderOf({ requiresApproval }), isHeld: requiresApproval, approval, identity: { spkiSha256: digest(1), certificate: '', privateKey: '' } } as unknown as Session;
-  const move = createOutgoingMove(services, { bringBack }, {
+  const move = createOutgoingMove(services, { withdrawOffer }, {
     session,
     vm: vmDocument(),
     address: { host: '127.0.0.1', port: 1 },
     peer: { evidence: samples.destinationEvidence } as unknown as AppraisedPeer,
-    secrets: { sessionKey: Buffer.alloc(32, 1), vtpmMigrationKey: Buffer.alloc(32, 2), epoch: Epoch.parse(2), previousVerdict: null, vtpmIdentity: manifestOf().vtpmIdentity, disks: [] },
+    peerBoot: PEER_BOOT,
+    secrets: { sessionKey: SecretKey.of(Buffer.alloc(32, 1)), vtpmMigrationKey: SecretKey.of(Buffer.alloc(32, 2)), epoch: Epoch.parse(2), previousVerdict: null, vtpmIdentity: manifestOf().vtpmIdentity, disks: [] },
   });
   return { move, done, session };
 }
@@ -56,7 +58,7 @@ describe('a source that has paused', () => {
   it('without the approval that its order asks for runs on, and neither relinquishes nor sends its manifest', async () => {
     const { move, done } = pausedMove({ requiresApproval: true });
     await expect(move.finish()).rejects.toMatchObject({ code: 'APPROVAL_MISSING' });
-    expect(done).toEqual(['offer', 'close image', 'bring back', 'withdraw']);
+    expect(done).toEqual(['offer', 'close image', 'bring back, withdraw']);
     expect(move.manifest).toBeNull();
   });
 
