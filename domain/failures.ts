@@ -145,7 +145,7 @@ export const FAILURES = {
   STORAGE_NOT_SAFE: row.never('others than root and the worker can change the names in {folder} on {host}, where {path} lies', 'Give {folder} to root or to the user of the worker, and let nobody else write there.'),
   DISK_HAS_LINKS: row.never(
     'disk {disk} at {path} has {links} names on {host}: what else opens it cannot be known',
-    'Remove the other hard links. If they are wanted, make a copy of the file for the VM.',
+    'Give the VM a file that has one name: a copy of it, made by whoever may read it.',
   ),
   DISK_HAS_BACKING_FILE: row.never('disk {disk} at {path} on {host} is an image with {what}, which the VM document cannot name', 'Make one image of it: `qemu-img convert -O qcow2`.'),
   DISK_FORMAT_WRONG: row.never('disk {disk} at {path} on {host} is no qcow2 image that can be read: {problem}', 'Correct its format in the VM document, or the image.'),

@@ -76,8 +76,10 @@ describe('an outcome', () => {
     expect(await problemsOf({ manifest: { epoch: 3 } })).toEqual(['manifest.epoch: 3 instead of 2']);
   });
 
-  it('moved does not hold where the verdict names no manifest', async () => {
-    expect(await problemsOf({ verdict: { manifestDigest: null } })).toEqual(['manifest: it is not the one that was accepted']);
+  it('of a verdict that accepts no manifest, or rejects one, is no document at all', async () => {
+    await expect(problemsOf({ verdict: { manifestDigest: null } })).rejects.toThrow('an acceptance names its manifest, a rejection none');
+    await expect(problemsOf({ verdict: { verdict: 'rejected', reason: 'a reason' } })).rejects.toThrow('an acceptance names its manifest, a rejection none');
+    await expect(problemsOf({ verdict: { reason: 'a reason' } })).rejects.toThrow('a rejection has a reason, an acceptance none');
   });
 });
 
