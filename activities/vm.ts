@@ -4,7 +4,7 @@ import { matchingSet, pcrDifferences } from '../domain/appraisal.js';
 import type { PcrValues } from '../domain/attestation.js';
 import { digestOf } from '../domain/canonical.js';
 import { type Failure, KororaError, failure, refuse } from '../domain/failures.js';
-import type { VmId } from '../domain/ids.js';
+import type { HostId, VmId } from '../domain/ids.js';
 import type { StartOrder } from '../domain/order.js';
 import { type OwnershipEvent, type OwnershipRecord, mayRun } from '../domain/ownership.js';
 import { hypervisorRules, networkRules } from '../domain/preflight.js';
@@ -135,8 +135,8 @@ export function createVmActivities(services: HostServices) {
     ]);
     const doubt = await ask(() => ownership.doubt(), null);
     if (doubt !== null) failures.push(failure('RECORDS_IN_DOUBT', { host: hostId, problem: doubt }));
-    const surveyed = await Promise.all(vmIds.map((vmId) => ask(() => surveyVm(vmId), null)));
-    const stale = doubt === null ? surveyed.flatMap((vm) => (vm?.recordProblem ? [failure('RECORD_STALE', { vm: vm.vmId, host: hostId, problem: vm.recordProblem })] : [])) : [];
+    const surveyed = await Promise.all(vmIds.map((vmId) => ask(() => surveyVm(vmId), unreadable(vmId, hostId))));
+    const stale = doubt === null ? surveyed.flatMap((vm) => (vm.recordProblem && vm.ownership !== UNREADABLE ? [failure('RECORD_STALE', { vm: vm.vmId, host: hostId, problem: vm.recordProblem })] : [])) : [];
     const isReference = hostClass && pcrValues && matchingSet(hostClass, pcrValues);
     if (hostClass && pcrValues && !isReference) failures.push(...pcrDifferences(hostId, hostClass, pcrValues, verifier.readEventLog(await shownEventLog(services))));
     return {
@@ -148,11 +148,18 @@ export function createVmActivities(services: HostServices) {
       pcrValues: pcrValues ?? {},
       pcrProblem: hostClass ? (isReference ? null : 'no active reference set matches') : 'no policy',
       availableMemoryBytes: memory,
-      vms: surveyed.filter((vm) => vm !== null),
+      vms: surveyed,
       failures: [...failures, ...stale],
       findings: services.findings,
     };
   }
 
   return { startVm, surveyHost };
+}
+
+/** It is there, whatever it says: nobody may take it for a VM that this host never had. */
+const UNREADABLE = 'unreadable';
+
+function unreadable(vmId: VmId, hostId: HostId): VmSurvey {
+  return { vmId, hostId, ownership: UNREADABLE, epoch: 0, status: 'unknown', mayRun: false, recordProblem: 'it cannot be read', move: null, vm: null, consolePath: null };
 }
