@@ -23,7 +23,7 @@ export const FAILURES = {
   // Documents
   VM_DOCUMENT_INVALID: row.never('the VM document is not valid: {problem}', 'Correct the named field and start the VM again.'),
   ORDER_INVALID: row.never('the order is not valid: {problem}', 'Correct the named field and order the move again.'),
-  ORDER_EXPIRED: row.never('the order was good until {notAfter}', 'Order the move again; check the clocks of both hosts if the time looks wrong.'),
+  ORDER_EXPIRED: row.never('it was good until {notAfter}, and at {host} it is {now}', 'Sign it again. If the time at {host} is wrong, set its clock, then see "a clock that ran ahead" in the runbook.'),
   BUNDLE_INVALID: row.never('the trust bundle of {host} is not valid: {problem}', 'Correct the bundle and install it on every host.'),
   BUNDLE_OLDER: row.never(
     'the trust bundle of {host} has serial {serial}; {host} has seen serial {newest}',

@@ -13,6 +13,7 @@ const bundle = trustBundleOf();
 function destinationWith(state: OwnershipState, keptUntil: string | null) {
   return createPreflight({
     hostId: DESTINATION,
+    clock: { now: () => Date.now() },
     storage: { disks: ['/srv'], boot: ['/srv'], reserved: [] },
     access: { stat: async () => ({ kind: 'file', links: 1, isOpenToOthers: false }), resolve: async (path: string) => path, availableMemoryBytes: async () => 2 ** 40 },
     hypervisor: { facts: async () => null, strangers: async () => [] },
