@@ -149,7 +149,8 @@ export function createVmActivities(services: HostServices) {
       pcrValues: pcrValues ?? {},
       pcrProblem: hostClass ? (isReference ? null : 'no active reference set matches') : 'no policy',
       availableMemoryBytes: memory,
-      vms: surveyed,
+      // A host that only remembers of a VM which orders were refused has none of it.
+      vms: surveyed.filter(({ ownership: state, vm, status }) => state !== 'none' || vm !== null || status !== 'absent'),
       failures: [...failures, ...stale],
       findings: services.findings,
     };
