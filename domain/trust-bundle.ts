@@ -99,12 +99,13 @@ export interface InstalledBundle {
  */
 export function installBundle(value: unknown, host: string, pinned: readonly PublicKey[] | 'any signer'): InstalledBundle {
   const envelope = parseDocumentOf(Envelope, value, 'BUNDLE_INVALID', { host });
-  const opened = readEnvelope(TrustBundle, 'korora/trust-bundle', envelope);
-  if ('problem' in opened) throw refuse('BUNDLE_INVALID', { host, problem: opened.problem });
+  // The signature first: what no pinned key signed is not read.
   if (pinned !== 'any signer' && signersOf(envelope, pinned).length === 0) {
     const signers = envelope.signatures.map(({ keyid }) => keyid).join(', ');
     throw refuse('BUNDLE_NOT_SIGNED', { host, pinned: pinned.map(keyIdOf).join(', ') || 'none', signers });
   }
+  const opened = readEnvelope(TrustBundle, 'korora/trust-bundle', envelope);
+  if ('problem' in opened) throw refuse('BUNDLE_INVALID', { host, problem: opened.problem });
   return { bundle: opened.document, digest: digestOf(opened.document) };
 }
 

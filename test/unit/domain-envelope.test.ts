@@ -5,11 +5,12 @@
 import { createPublicKey, generateKeyPairSync, sign, verify } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type OperatorKind, authorize, openSigned } from '../../domain/authority.js';
+import { type OperatorKind, authorize, openAuthorized, openSigned } from '../../domain/authority.js';
 import { canonicalJson } from '../../domain/canonical.js';
-import { type Envelope, PAYLOAD_TYPES, PublicKey, type SignedKind, keyIdOf, preAuthenticationEncoding, readEnvelope, signEnvelope, signersOf } from '../../domain/envelope.js';
+import { type Envelope, PAYLOAD_TYPES, PublicKey, type SignedKind, type Signer, keyIdOf, preAuthenticationEncoding, readEnvelope, signEnvelope, signersOf } from '../../domain/envelope.js';
 import { Order } from '../../domain/order.js';
 import { ADA, DESTINATION, GRACE, POLICY_SIGNER, SOURCE, approvalOf, fenceOf, limitsChangeOf, orderOf, reinstatementOf, samples, startOrderOf, trustBundleOf } from '../support/documents.js';
+import { installBundle } from '../../domain/trust-bundle.js';
 import { testSigner } from '../support/signers.js';
 
 const order = orderOf();
@@ -104,6 +105,40 @@ describe('an envelope', () => {
         else expect(() => openSigned(other, envelope)).toThrow('payloadType: ');
       }
     }
+  });
+});
+
+describe('what is not signed', () => {
+  /** Bytes that are no document, signed all the same. */
+  const nonsense = async (kind: SignedKind, signer: Signer): Promise<Envelope> => {
+    const payload = Buffer.from('['.repeat(10_000));
+    const sig = await signer.sign(preAuthenticationEncoding(PAYLOAD_TYPES[kind], payload));
+    return { payloadType: PAYLOAD_TYPES[kind], payload: payload.toString('base64'), signatures: [{ keyid: keyIdOf(signer.publicKey), sig: Buffer.from(sig).toString('base64') }] };
+  };
+  const stranger = testSigner(9);
+  const opened = (value: unknown) => openAuthorized('korora/order', value, null, trustBundleOf(), SOURCE);
+  const installed = (value: unknown) => () => installBundle(value, SOURCE, [POLICY_SIGNER.publicKey]);
+
+  it('by an operator, or by a pinned key, is not even read', async () => {
+    expect(opened(await nonsense('korora/order', stranger))).toMatchObject({ ok: false, failure: { code: 'ORDER_NOT_SIGNED' } });
+    expect(installed(await nonsense('korora/trust-bundle', stranger))).toThrow('BUNDLE_NOT_SIGNED');
+    const [byOperator, byPolicy] = [await nonsense('korora/order', ADA), await nonsense('korora/trust-bundle', POLICY_SIGNER)];
+    expect(() => opened(byOperator)).toThrow('ORDER_INVALID');
+    expect(installed(byPolicy)).toThrow('BUNDLE_INVALID');
+  });
+
+  it('in the name of an operator who did not sign it is refused by that name', async () => {
+    expect(opened(await signEnvelope(orderOf({ by: 'grace' }), ADA))).toMatchObject({ ok: false, failure: { code: 'ORDER_NOT_SIGNED', message: expect.stringContaining('grace') as string } });
+  });
+
+  it('and larger than anything that operators sign is refused by its size', async () => {
+    const large = { ...(await signEnvelope(orderOf(), ADA)), payload: Buffer.alloc(64 * 1024).toString('base64') };
+    expect(() => opened(large)).toThrow('payload: Too big');
+  });
+
+  it('as the kind that it is taken for is refused by its type', async () => {
+    const start = await signEnvelope(startOrderOf(), ADA);
+    expect(() => opened(start)).toThrow('payloadType: application/vnd.korora.start+json');
   });
 });
 
