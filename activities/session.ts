@@ -106,9 +106,10 @@ interface Place {
   last: Promise<unknown>;
   closing: Promise<void> | null;
   expiry: NodeJS.Timeout | null;
+  /** Whether the next expiry is its end, whatever it does. */
+  isLast: boolean;
 }
 
-/** `onExpiry` is called for a session that took too long, before it is closed. */
 export function createSessions(hostId: string, lifetimeMs = SESSION_LIFETIME_MS): Sessions {
   const places = new Map<MigrationId, Place>();
   const lost = () => refuse('SESSION_LOST', { host: hostId });
@@ -157,10 +158,17 @@ export function createSessions(hostId: string, lifetimeMs = SESSION_LIFETIME_MS)
     return place ? (place.closing ??= closeNow(place, why)) : Promise.resolve();
   }
 
+  /** Where its hosts have met it lasts as long as the copy does, and once more that long for what comes after, if nobody closes it. */
   function expire(place: Place): void {
     const { session } = place;
-    if (session?.outgoing?.isConnected || session?.incoming?.isConnected) return;
-    close(place.key.migrationId, refuse('SESSION_LOST', { host: hostId })).catch(() => undefined);
+    const isCopying = !place.isLast && (session?.outgoing?.isConnected || session?.incoming?.isConnected);
+    if (!isCopying) return void close(place.key.migrationId, lost()).catch(() => undefined);
+    place.isLast = true;
+    void Promise.allSettled([session.outgoing?.ended, session.incoming?.verification]).then(() => arm(place));
+  }
+
+  function arm(place: Place): void {
+    if (!place.closing) place.expiry = setTimeout(() => expire(place), lifetimeMs).unref();
   }
 
   return {
@@ -172,7 +180,7 @@ export function createSessions(hostId: string, lifetimeMs = SESSION_LIFETIME_MS)
     async open(key, make) {
       const known = places.get(key.migrationId);
       if (known) return placeOf(key).opening;
-      const place: Place = { key, opening: make(), session: null, last: Promise.resolve(), closing: null, expiry: null };
+      const place: Place = { key, opening: make(), session: null, last: Promise.resolve(), closing: null, expiry: null, isLast: false };
       places.set(key.migrationId, place);
       try {
         place.session = await place.opening;
@@ -180,7 +188,7 @@ export function createSessions(hostId: string, lifetimeMs = SESSION_LIFETIME_MS)
         places.delete(key.migrationId);
         throw error;
       }
-      place.expiry = setTimeout(() => expire(place), lifetimeMs).unref();
+      arm(place);
       return place.session;
     },
     inTurn: async (key, step) => turn(placeOf(key), step),

@@ -188,6 +188,29 @@ describe('a session that takes too long', () => {
   });
 });
 
+describe('a session that nobody closes', () => {
+  it('ends some time after its copy did, so that no key stays in memory for ever', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const secrets = secretsOf();
+      const copied = settleable<void>();
+      const sessions = createSessions(SOURCE, 1000);
+      await sessions.open(key, async () => sessionOf({ secrets, outgoing: { isConnected: true, abort: () => undefined, ended: copied.promise } as unknown as Session['outgoing'] }));
+      vi.advanceTimersByTime(10_000);
+      expect(sessions.isUnderWay(key)).toBe(true);
+      copied.resolve();
+      await settled();
+      vi.advanceTimersByTime(999);
+      expect(sessions.isUnderWay(key)).toBe(true);
+      vi.advanceTimersByTime(1);
+      await settled();
+      expect([sessions.isUnderWay(key), secrets.sessionKey.isDestroyed]).toEqual([false, true]);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+});
+
 describe('a secret key', () => {
   it('is 32 bytes that are not all zeros', () => {
     for (const bytes of [Buffer.alloc(32), Buffer.alloc(31, 1), Buffer.alloc(33, 1), Buffer.alloc(0)]) expect(() => SecretKey.of(bytes)).toThrow('a key of this move is none');
