@@ -8,7 +8,7 @@ import { Evidence } from '../../domain/evidence.js';
 import type { Role } from '../../domain/ids.js';
 import { pcrDigestOf } from '../../tpm/marshal.js';
 import { ADA, DESTINATION, GRACE, POLICY_SIGNER, SOURCE, approvalOf, digest, fenceOf, hostClassOf, hostEntryOf, limitsChangeOf, manifestOf, orderOf, samples, trustBundleOf, verdictOf } from './documents.js';
-import { type SoftwareKey, certifiedBy, makeSoftwareKey, quoteBy, wrappingKeyUnder } from './software-ak.js';
+import { type SoftwareKey, certifiedBy, makeSoftwareKey, quoteBy, wrappingKeyUnder } from '../../infra/testbed/software-ak.js';
 
 const PCRS = [0, 4, 7];
 const VALUES = hostClassOf().referenceSets[0]?.pcrValues ?? {};
