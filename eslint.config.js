@@ -13,6 +13,9 @@ const implementations = room(
   'Only workers/ chooses a driver; everyone else sees hypervisor/port.ts.',
 );
 
+const enums = { selector: 'TSEnumDeclaration', message: 'Use an `as const` object: enums do not narrow and cost code.' };
+const ONE_WAY_OUT = 'Say it by cli/terminal.ts or workers/log.ts: text from elsewhere must not steer a terminal.';
+
 /** One row of the import table: the files of a room and what they may not import. */
 const rule = (files, patterns) => ({
   files,
@@ -27,13 +30,20 @@ export default tseslint.config(
     rules: {
       'no-restricted-exports': ['error', { restrictDefaultExports: { direct: true } }],
       '@typescript-eslint/consistent-type-imports': 'error',
-      'no-restricted-syntax': [
-        'error',
-        { selector: 'TSEnumDeclaration', message: 'Use an `as const` object: enums do not narrow and cost code.' },
-      ],
+      'no-restricted-syntax': ['error', enums],
     },
   },
   { files: ['vitest.config.ts'], rules: { 'no-restricted-exports': 'off' } },
+  {
+    // hypervisor/fake has processes of its own, whose output nobody reads on a terminal.
+    files: ['cli', 'client', 'client/verify', 'workers', 'activities', 'temporal', 'channel', 'tpm', 'host', 'hypervisor', 'hypervisor/qemu'].flatMap((name) => [`${name}/*.ts`, `${name}/commands/*.ts`]),
+    ignores: ['cli/terminal.ts', 'workers/log.ts'],
+    rules: {
+      'no-console': 'error',
+      'no-restricted-properties': ['error', ...['stdout', 'stderr'].map((property) => ({ object: 'process', property, message: ONE_WAY_OUT }))],
+      'no-restricted-syntax': ['error', enums, { selector: "ImportDeclaration[source.value=/^(?:node:)?(?:process|console)$/]", message: ONE_WAY_OUT }],
+    },
+  },
   rule(['domain/**/*.ts'], [
     nodeBuiltins,
     temporal('The domain knows no orchestrator: the same rules run on hosts, in the CLI and in tests.'),

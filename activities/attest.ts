@@ -4,97 +4,103 @@
  */
 import { randomBytes } from 'node:crypto';
 import { matchingSet } from '../domain/appraisal.js';
-import { type Binding, HostEvidence, SessionOffer, type WrappingKeyEvidence } from '../domain/attestation.js';
+import type { Binding, HostEvidence, SessionOffer, WrappingKeyEvidence } from '../domain/attestation.js';
 import { digestOf } from '../domain/canonical.js';
-import { parseDocument } from '../domain/documents.js';
 import { KororaError, refuse } from '../domain/failures.js';
 import type { Role, Sha256Hex } from '../domain/ids.js';
-import type { Envelope } from '../domain/envelope.js';
+import type { Order } from '../domain/order.js';
+import { type OwnershipRecord, TOMBSTONES_MAX, ownedEpoch, settlementOf } from '../domain/ownership.js';
 import { type HostClass, type TrustBundle, classOf, hostIn } from '../domain/trust-bundle.js';
-import { admit } from './admission.js';
+import { admit, admitToSettle, settling } from './admission.js';
 import { shownEventLog } from './event-log.js';
 import type { WrappingKeyHandle } from '../tpm/port.js';
 import type { HostServices } from './services.js';
-import { type Session, sessionOf } from './session.js';
-import type { MoveKey } from './settle.js';
+import type { HostInput } from './inputs.js';
+import type { Session } from './session.js';
+import type { Settlement } from './settle.js';
 
-export interface RoleRequest {
-  readonly order: Envelope;
-  readonly role: Role;
-}
+export function createAttestation(services: HostServices, { settleHere }: Pick<Settlement, 'settleHere'>, { gatherAhead }: { readonly gatherAhead: (session: Session) => void }) {
+  const { hostId, tpm, channels, sessions, ownership } = services;
 
-export function createAttestation(services: HostServices, { gatherAhead }: { readonly gatherAhead: (session: Session) => void }) {
-  const { hostId, tpm, channels, sessions } = services;
-
-  /** Idempotent: the same offer while the session lives. */
-  async function openSession({ order: value, role }: RoleRequest): Promise<SessionOffer> {
-    const { order, orderDigest, installed } = await admit(services, value, role);
-    const known = sessions.find(order.migrationId);
-    if (known) return offerOf(sessionOf(sessions, order, role, orderDigest, hostId));
-    const identity = await channels.createIdentity();
-    const session: Session = {
-      order,
-      orderDigest,
-      role,
-      identity,
-      nonce: { value: randomBytes(32).toString('hex'), issuedAtMs: Date.now() },
-      wrappingKey: null,
-      appraised: null,
-      isNonceUsed: false,
-      secrets: null,
-      gathering: null,
-      incoming: null,
-      acceptedAt: null,
-      outgoing: null,
-      isHeld: order.requiresApproval,
-      approval: null,
-      limitsChanges: [],
+  /** Idempotent: the same offer while the session lives. ORDER_STALE, ORDER_SETTLED, ORDERS_TOO_MANY: an order is good for one move, from one epoch. */
+  async function openSession({ order: envelope, role }: HostInput<'openSession'>): Promise<SessionOffer> {
+    const admitted = await admit(services, envelope, role);
+    const { order, signed, orderDigest, installed } = admitted;
+    const make = async (): Promise<Session> => {
+      refuseUsed(await ownership.read(order.vmId), order, role);
+      const session: Session = {
+        order,
+        signed,
+        orderDigest,
+        role,
+        identity: await channels.createIdentity(),
+        nonce: { value: randomBytes(32).toString('hex'), issuedAtMs: Date.now() },
+        wrappingKey: null,
+        appraised: null,
+        isNonceUsed: false,
+        secrets: null,
+        gathering: null,
+        incoming: null,
+        acceptedAt: null,
+        outgoing: null,
+        isHeld: order.requiresApproval,
+        approval: null,
+        limitsChanges: [],
+      };
+      if (role === 'source') gatherAhead(session);
+      else wrappingKeyOf(session, installed.bundle).catch(() => undefined); // told by quoteHost
+      return session;
     };
-    sessions.add(session);
-    if (role === 'source') gatherAhead(session);
-    else wrappingKeyOf(session, installed.bundle).catch(() => undefined); // told by quoteHost
-    return offerOf(session);
+    return offerOf(await sessions.open(admitted, make));
   }
 
-  async function quoteHost({ order: value, role, peer: offer }: RoleRequest & { readonly peer: SessionOffer }): Promise<HostEvidence> {
-    const { order, orderDigest, installed } = await admit(services, value, role);
-    const session = sessionOf(sessions, order, role, orderDigest, hostId);
-    const peer = parseDocument(SessionOffer, offer, 'EVIDENCE_INVALID');
-    const wrappingKey = role === 'destination' ? (await wrappingKeyOf(session, installed.bundle)).evidence : null;
-    const binding = bindingOf(session, peer.nonce, role, session.identity.spkiSha256, wrappingKey);
-    const policy = policyOf(installed.bundle);
-    const { pcrValues, ...quote } = await tpm.quote(policy.pcrs, Buffer.from(digestOf(binding), 'hex'));
-    const eventLog = matchingSet(policy, pcrValues) ? null : await shownEventLog(services);
-    return { hostId, binding, quote, pcrValues, wrappingKey, eventLog };
+  function refuseUsed(record: OwnershipRecord, { vmId, migrationId, epoch }: Order, role: Role): void {
+    const settled = settlementOf(record, migrationId);
+    if (settled) throw refuse('ORDER_SETTLED', { host: hostId, move: migrationId, vm: vmId, outcome: settled.outcome });
+    const isFromHere = role === 'source' ? epoch === record.epoch : epoch >= ownedEpoch(record);
+    if (!isFromHere) throw refuse('ORDER_STALE', { ordered: epoch, vm: vmId, host: hostId, actual: record.epoch });
+    const count = record.settled.filter(({ notAfter }) => notAfter !== null && Date.parse(notAfter) >= Date.now()).length;
+    if (count >= TOMBSTONES_MAX) throw refuse('ORDERS_TOO_MANY', { host: hostId, vm: vmId, count });
   }
 
-  /** All rules of domain/appraisal.ts that the peer's evidence breaks, at once. Returns the reference set that matched. */
-  async function appraisePeer({ order: value, role, evidence: received }: RoleRequest & { readonly evidence: HostEvidence }): Promise<{ referenceSet: string }> {
-    const { order, orderDigest, installed } = await admit(services, value, role);
-    const session = sessionOf(sessions, order, role, orderDigest, hostId);
-    const evidence = parseDocument(HostEvidence, received, 'EVIDENCE_INVALID');
-    if (session.appraised && digestOf(session.appraised.evidence) === digestOf(evidence)) {
-      return { referenceSet: session.appraised.peer.referenceSet };
-    }
-    const result = judge(session, evidence, installed.bundle);
-    session.isNonceUsed = true;
-    if (!result.ok) throw new KororaError(result.failures);
-    session.appraised = { evidence, peer: result.peer };
-    return { referenceSet: result.peer.referenceSet };
+  async function quoteHost({ order: envelope, role, peer }: HostInput<'quoteHost'>): Promise<HostEvidence> {
+    const admitted = await admit(services, envelope, role);
+    const { bundle } = admitted.installed;
+    return sessions.inTurn(admitted, async (session) => {
+      const wrappingKey = role === 'destination' ? (await wrappingKeyOf(session, bundle)).evidence : null;
+      const binding = bindingOf(session, peer.nonce, role, session.identity.spkiSha256, wrappingKey);
+      const policy = policyOf(bundle);
+      const { pcrValues, ...quote } = await tpm.quote(policy.pcrs, Buffer.from(digestOf(binding), 'hex'));
+      const eventLog = matchingSet(policy, pcrValues) ? null : await shownEventLog(services);
+      return { hostId, binding, quote, pcrValues, wrappingKey, eventLog };
+    });
   }
 
-  async function closeSession({ move }: { readonly move: MoveKey }): Promise<void> {
-    const session = sessions.find(move.migrationId);
-    if (!session) return;
-    // While its copy runs the session is how settling finds that copy, and waits for its end.
-    session.outgoing?.abort(refuse('ABORTED', { reason: 'its session was closed' }));
-    await session.outgoing?.ended;
-    sessions.remove(move.migrationId);
-    const secrets = session.secrets ?? (await session.gathering?.catch(() => null));
-    secrets?.sessionKey.fill(0);
-    secrets?.vtpmMigrationKey.fill(0);
-    await session.incoming?.listener.close();
-    await (await session.wrappingKey?.catch(() => null))?.forget();
+  /** All rules of domain/appraisal.ts that the peer's evidence breaks, at once. Returns the reference set that matched. A refusal ends the move here. */
+  async function appraisePeer({ order: envelope, role, evidence }: HostInput<'appraisePeer'>): Promise<{ referenceSet: string }> {
+    const admitted = await admit(services, envelope, role);
+    return sessions.inTurn(admitted, async (session) => {
+      if (session.appraised && digestOf(session.appraised.evidence) === digestOf(evidence)) {
+        return { referenceSet: session.appraised.peer.referenceSet };
+      }
+      const result = judge(session, evidence, admitted.installed.bundle);
+      session.isNonceUsed = true;
+      if (!result.ok) {
+        const refusal = new KororaError(result.failures);
+        // Whoever was appraised before goes on: other evidence is no reason to end that move.
+        if (!session.appraised) await settleHere(settling(admitted), refusal.message);
+        throw refusal;
+      }
+      session.appraised = { evidence, peer: result.peer };
+      return { referenceSet: result.peer.referenceSet };
+    });
+  }
+
+  /** However a move ended: no order is good again. As admitToSettle. */
+  async function closeSession({ order: envelope, reason }: HostInput<'closeSession'>): Promise<void> {
+    const ended = await admitToSettle(services, envelope);
+    await sessions.close(ended.order.migrationId, refuse('ABORTED', { reason }));
+    await settleHere(ended, reason);
   }
 
   function judge(session: Session, evidence: HostEvidence, bundle: TrustBundle) {

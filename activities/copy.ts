@@ -1,5 +1,5 @@
 /** Phases copy and stop-copy, on the source. The work is in outgoing-move.ts; here it meets Temporal. */
-import { KororaError, failure, refuse } from '../domain/failures.js';
+import { refuse } from '../domain/failures.js';
 import type { RoundRecord } from '../domain/evidence.js';
 import { NetworkAddress } from '../domain/ids.js';
 import { digestOf } from '../domain/canonical.js';
@@ -13,25 +13,13 @@ import { admit, admitWord } from './admission.js';
 import { cancellable, reporting } from './edge.js';
 import { type Handover, type OutgoingMove, createOutgoingMove } from './outgoing-move.js';
 import type { HostServices } from './services.js';
-import { type Session, appraisedPeer, awaitsApproval, secretsOf, sessionOf } from './session.js';
-import type { MoveKey, Settlement } from './settle.js';
-
-export interface CopyRequest {
-  readonly order: Envelope;
-  /** Of the destination's channel, where its address in the bundle leaves that open. */
-  readonly port: number;
-}
+import type { HostInput, MoveKey } from './inputs.js';
+import { type Session, appraisedPeer, awaitsApproval, secretsOf } from './session.js';
+import type { Settlement } from './settle.js';
 
 /** What a heartbeat of copyMemory carries; clients read it from the pending activity. */
 export interface CopyHeartbeat {
   readonly progress: CopyProgress | null;
-}
-
-export interface HoldRequest {
-  readonly move: MoveKey;
-  readonly isHeld: boolean;
-  /** Signed; null for none. */
-  readonly approval: Envelope | null;
 }
 
 export function createCopying(services: HostServices, settlement: Settlement) {
@@ -41,7 +29,7 @@ export function createCopying(services: HostServices, settlement: Settlement) {
    * Ends when the source is paused and has sent everything: what Temporal does with the result would
    * take processor time from the pause. A failure or an abort before leaves the VM running here.
    */
-  async function copyMemory(request: CopyRequest): Promise<{ readonly rounds: readonly RoundRecord[] }> {
+  async function copyMemory(request: HostInput<'copyMemory'>): Promise<{ readonly rounds: readonly RoundRecord[] }> {
     const move = await moveOf(request);
     const progress = async (): Promise<CopyHeartbeat> => ({ progress: await move.progress() });
     await untilDone(move, () =>
@@ -57,7 +45,7 @@ export function createCopying(services: HostServices, settlement: Settlement) {
    * Ends with the destination's verdict. DESTINATION_REJECTED: the VM runs here again. A CHANNEL_*
    * failure leaves the VM stopped and relinquished: only a proven verdict decides.
    */
-  async function stopAndCopy(request: CopyRequest): Promise<Handover> {
+  async function stopAndCopy(request: HostInput<'stopAndCopy'>): Promise<Handover> {
     const move = await moveOf(request);
     const handover = await untilDone(move, () => move.finish());
     if (handover.verdict.verdict === 'accepted') return handover;
@@ -66,25 +54,33 @@ export function createCopying(services: HostServices, settlement: Settlement) {
   }
 
   /** The limits that an operator signed, who may order such a move. NOT_COPYING where no copy runs here. */
-  async function tuneCopy({ move: { migrationId, vmId }, change }: { readonly move: MoveKey; readonly change: Envelope }): Promise<void> {
-    const session = sessions.find(migrationId);
-    if (!session?.outgoing) throw refuse('NOT_COPYING', { vm: vmId, phase: 'unknown here' });
-    const said = sameMove(await admitWord(services, 'korora/limits', change, session.order), session);
-    await session.outgoing.setLimits(said.limits);
-    const last = session.limitsChanges.at(-1);
-    if (!last || digestOf(last) !== digestOf(said)) session.limitsChanges = [...session.limitsChanges, said];
+  async function tuneCopy({ move, change }: HostInput<'tuneCopy'>): Promise<void> {
+    await ofCopy(move, async (session) => {
+      if (!session.outgoing) throw refuse('NOT_COPYING', { vm: move.vmId, phase: 'unknown here' });
+      const said = sameMove(await admitWord(services, 'korora/limits', change, session.order), session);
+      await session.outgoing.setLimits(said.limits);
+      const last = session.limitsChanges.at(-1);
+      if (!last || digestOf(last) !== digestOf(said)) session.limitsChanges = [...session.limitsChanges, said];
+      return true;
+    });
+  }
+
+  async function ofCopy<T>({ migrationId, vmId }: MoveKey, work: (session: Session) => Promise<T>): Promise<T> {
+    const done = await sessions.inTurnOf(migrationId, work);
+    if (done === null) throw refuse('NOT_COPYING', { vm: vmId, phase: 'unknown here' });
+    return done;
   }
 
   /**
    * Holds the copy or lets it go on, also one that has yet to open. It goes on in no case before the approval that its order asks
    * for; a hold beyond that is a courtesy to people, and asks for no signature. NOT_COPYING where there is no move here, or the source is paused.
    */
-  async function holdCopy({ move: { migrationId, vmId }, isHeld, approval }: HoldRequest): Promise<Hold> {
-    const session = sessions.find(migrationId);
-    if (!session) throw refuse('NOT_COPYING', { vm: vmId, phase: 'unknown here' });
-    if (approval) session.approval ??= await approvalFor(session, approval);
-    session.isHeld = isHeld || awaitsApproval(session);
-    return session.outgoing ? session.outgoing.followHold() : { isHeld: session.isHeld, isCertain: true };
+  async function holdCopy({ move, isHeld, approval }: HostInput<'holdCopy'>): Promise<Hold> {
+    return ofCopy(move, async (session) => {
+      if (approval) session.approval ??= await approvalFor(session, approval);
+      session.isHeld = isHeld || awaitsApproval(session);
+      return session.outgoing ? session.outgoing.followHold() : { isHeld: session.isHeld, isCertain: true };
+    });
   }
 
   async function approvalFor(session: Session, value: Envelope): Promise<Approval> {
@@ -96,19 +92,21 @@ export function createCopying(services: HostServices, settlement: Settlement) {
   }
 
   /** Joins the copy of this session, or makes it. */
-  async function moveOf({ order: value, port }: CopyRequest): Promise<OutgoingMove> {
-    const { order, orderDigest, installed: { bundle } } = await admit(services, value, 'source');
-    const session = sessionOf(sessions, order, 'source', orderDigest, hostId);
-    const peer = appraisedPeer(session, hostId, 'copying memory');
-    const secrets = secretsOf(session, hostId, 'copying memory');
-    if (session.outgoing) return session.outgoing;
-    const [installed, record] = await Promise.all([vms.read(order.vmId), ownership.read(order.vmId)]);
-    if (!installed) throw refuse('VM_UNKNOWN', { vm: order.vmId });
-    if (record.epoch + 1 !== secrets.epoch) throw new KororaError([failure('SESSION_LOST', { host: hostId })]);
-    // Nobody else says whom a host connects to.
-    const address = addressOf(hostIn(bundle, order.destination).address, port);
-    session.outgoing ??= createOutgoingMove(services, settlement, { session, vm: installed.vm, address, peer, secrets });
-    return session.outgoing;
+  async function moveOf({ order: envelope, port }: HostInput<'copyMemory'>): Promise<OutgoingMove> {
+    const admitted = await admit(services, envelope, 'source');
+    const { order, installed: { bundle } } = admitted;
+    return sessions.inTurn(admitted, async (session) => {
+      const peer = appraisedPeer(session, hostId, 'copying memory');
+      const secrets = secretsOf(session, hostId, 'copying memory');
+      if (session.outgoing) return session.outgoing;
+      const [installed, record] = await Promise.all([vms.read(order.vmId), ownership.read(order.vmId)]);
+      if (!installed) throw refuse('VM_UNKNOWN', { vm: order.vmId });
+      if (record.epoch + 1 !== secrets.epoch) throw refuse('SESSION_LOST', { host: hostId });
+      const { resetCount, restartCount, clock } = services.verifier.parseQuote(peer.evidence.quote, order.destination);
+      // Nobody else says whom a host connects to.
+      const address = addressOf(hostIn(bundle, order.destination).address, port);
+      return (session.outgoing = createOutgoingMove(services, settlement, { session, vm: installed.vm, address, peer, peerBoot: { resetCount, restartCount, clock }, secrets }));
+    });
   }
 
   function untilDone<T>(move: OutgoingMove, work: () => Promise<T>): Promise<T> {

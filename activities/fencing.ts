@@ -1,9 +1,9 @@
 /** The source takes a VM back from a destination that an operator declared powered off. */
-import type { Envelope } from '../domain/envelope.js';
 import { problemOf, refuse } from '../domain/failures.js';
 import type { MigrationId, VmId } from '../domain/ids.js';
 import { admitWord } from './admission.js';
 import { createBoot } from './boot.js';
+import type { HostInput } from './inputs.js';
 import type { HostServices } from './services.js';
 import type { Settlement, SourceSettlement } from './settle.js';
 
@@ -12,14 +12,14 @@ export function createFencing(services: HostServices, { bringBack }: Settlement)
   const boot = createBoot(services);
 
   /** Whether a fence is an operator's who may say it. As admitWord. */
-  async function admitFence({ fence }: { readonly fence: Envelope }): Promise<void> {
+  async function admitFence({ fence }: HostInput<'admitFence'>): Promise<void> {
     await admitWord(services, 'korora/fence', fence, null);
   }
 
   /** Only a record that relinquished to that very host changes: OWNERSHIP_REFUSED else. As admitWord. */
-  async function fenceDestination({ fence }: { readonly fence: Envelope }): Promise<SourceSettlement> {
+  async function fenceDestination({ fence }: HostInput<'fenceDestination'>): Promise<SourceSettlement> {
     const { vmId, migrationId, host, by, reason } = await admitWord(services, 'korora/fence', fence, null);
-    const record = await ownership.apply(vmId, { type: 'fence', migrationId, destination: host, reason: `${by}: ${reason}` });
+    const record = await ownership.apply(vmId, { type: 'fence', migrationId, destination: host, reason: `${by}: ${reason}`, fence });
     return { ...(await runAgain(vmId, migrationId)), epoch: record.epoch + 1 };
   }
 

@@ -4,6 +4,7 @@ import { createClaims } from './claims.js';
 import { createCopying } from './copy.js';
 import { atTheEdge } from './edge.js';
 import { createFencing } from './fencing.js';
+import { CONTROL_INPUTS, HOST_INPUTS } from './inputs.js';
 import { createPreflight } from './preflight.js';
 import { createPreparation } from './prepare.js';
 import { createReceipts } from './receipts.js';
@@ -19,11 +20,11 @@ import { createVmActivities } from './vm.js';
 /** Activities of one host, on task queue `host-<hostId>`. */
 export function createHostActivities(services: HostServices) {
   const settlement = createSettlement(services);
-  const { gatherAhead, ...sealing } = createSealing(services);
+  const { gatherAhead, ...sealing } = createSealing(services, settlement);
   const { settleDestination, settleSource, resolveSource } = settlement;
-  return atTheEdge({
+  return atTheEdge(services.hostId, HOST_INPUTS, {
     ...createPreflight(services),
-    ...createAttestation(services, { gatherAhead }),
+    ...createAttestation(services, settlement, { gatherAhead }),
     ...sealing,
     ...createPreparation(services),
     ...createCopying(services, settlement),
@@ -43,6 +44,6 @@ export type HostActivities = ReturnType<typeof createHostActivities>;
 
 /** Activities that touch no host, on the control worker's queue. */
 export function createControlActivities(options: { readonly evidenceDir: string }) {
-  return atTheEdge(createRecording(options));
+  return atTheEdge('the control worker', CONTROL_INPUTS, createRecording(options));
 }
 export type ControlActivities = ReturnType<typeof createControlActivities>;

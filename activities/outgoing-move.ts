@@ -10,6 +10,7 @@
  * the VM without the destination's proven rejection (promise P5).
  */
 import { type RoundStart, judgeConvergence, stallFailure } from '../domain/convergence.js';
+import type { TpmBoot } from '../domain/attestation.js';
 import { KororaError, refuse } from '../domain/failures.js';
 import type { SourceTimings } from '../domain/evidence.js';
 import { type NetworkAddress, assertNever } from '../domain/ids.js';
@@ -39,8 +40,12 @@ export interface OutgoingMove {
   followHold(): Promise<Hold>;
   /** Lets the copy begin, waits for the pause, hands over. The same promise for every caller. */
   finish(): Promise<Handover>;
+  /** As it was sent, whatever became of it; null before. */
+  readonly manifest: Manifest | null;
   /** Asks the copy to end; without effect once relinquished. */
   abort(why: KororaError): void;
+  /** Whether the destination was reached, and proved that its TPM opened the secrets. */
+  readonly isConnected: boolean;
   /** Resolves when nothing of this copy is going on any more, however it ended. */
   readonly ended: Promise<void>;
 }
@@ -56,6 +61,8 @@ interface MoveParts {
   readonly vm: VmDocument;
   readonly address: NetworkAddress;
   readonly peer: AppraisedPeer;
+  /** Its boot, as attested. */
+  readonly peerBoot: TpmBoot;
   readonly secrets: MoveSecrets;
 }
 
@@ -65,11 +72,13 @@ interface OpenCopy {
   readonly sending: Promise<StreamSummary>;
 }
 
-export function createOutgoingMove(services: HostServices, { bringBack }: Pick<Settlement, 'bringBack'>, parts: MoveParts): OutgoingMove {
+export function createOutgoingMove(services: HostServices, { withdrawOffer }: Pick<Settlement, 'withdrawOffer'>, parts: MoveParts): OutgoingMove {
   const { hypervisor, channels, ownership, vms } = services;
-  const { session, vm, address, peer, secrets } = parts;
+  const { session, vm, address, peer, peerBoot, secrets } = parts;
   const { migrationId, vmId, destination } = session.order;
   const runDir = vms.runDirOf(vmId);
+  /** Of this copy alone: the session may end before it. */
+  const sessionKey = secrets.sessionKey.copy();
   const stop = new AbortController();
   const stopCopyIsHere = settleable<void>();
   const handedOver = settleable<void>();
@@ -82,18 +91,19 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
   let copy: OpenCopy | null = null;
   let handover: Promise<Handover> | null = null;
   let isPaused = false;
+  let manifest: Manifest | null = null;
 
   const paused = copyUntilPaused();
-  paused.catch(() => undefined);
+  paused.catch(() => sessionKey.destroy());
 
   async function copyUntilPaused(): Promise<PauseFacts> {
     await orStopped(stopCopyIsHere.promise);
     // What is on offer ran here: an offer whose VM does not run any more may have been handed over (settle.ts).
     const status = await hypervisor.status(vmId, runDir);
     if (status !== 'running') throw refuse('VM_NOT_RUNNING', { host: session.order.source, vm: vmId, status });
-    await ownership.apply(vmId, { type: 'offer', migrationId, destination, epoch: secrets.epoch });
+    await ownership.apply(vmId, { type: 'offer', migrationId, destination, epoch: secrets.epoch, order: session.signed, peerBoot });
     try {
-      const terms = { migrationId, identity: session.identity, peerSpkiSha256: peer.evidence.binding.tlsSpkiSha256, sessionKey: secrets.sessionKey };
+      const terms = { migrationId, identity: session.identity, peerSpkiSha256: peer.evidence.binding.tlsSpkiSha256, sessionKey };
       const channel = await channels.connect(address, terms, stop.signal);
       const { isHeld } = session;
       const image = await openImage(channel);
@@ -118,13 +128,12 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
     }
   }
 
-  /** Before relinquishing: the VM runs on, then the offer is withdrawn. */
+  /** Before relinquishing: the VM runs on, and the offer is withdrawn. */
   async function takeBack(error: unknown): Promise<void> {
     copy?.channel.abort(error instanceof KororaError ? error.code : 'the source ended the copy');
     await copy?.image.close();
     copy?.sending.catch(() => undefined);
-    await bringBack(vmId, migrationId);
-    await ownership.apply(vmId, { type: 'withdraw', migrationId });
+    await withdrawOffer({ vmId, migrationId });
   }
 
   async function handOver(): Promise<Handover> {
@@ -142,7 +151,7 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
     try {
       const [summary, relinquishedAtMs] = await Promise.race([Promise.all([sending, relinquished, image.release()]), channel.broken]);
       const lastByteAtMs = Date.now();
-      const manifest: Manifest = {
+      manifest = {
         protocol: 'korora/1',
         migrationId,
         vmId,
@@ -166,6 +175,7 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
       sending.catch(() => undefined);
       await image.close();
       await channel.close();
+      sessionKey.destroy();
     }
   }
 
@@ -234,6 +244,12 @@ export function createOutgoingMove(services: HostServices, { bringBack }: Pick<S
     followHold,
     finish: () => (handover ??= handOver()),
     abort: (why) => stop.abort(why),
+    get isConnected() {
+      return copy !== null;
+    },
+    get manifest() {
+      return manifest;
+    },
     get ended() {
       return Promise.allSettled([paused, handover]).then(() => undefined);
     },

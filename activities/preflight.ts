@@ -1,27 +1,22 @@
 /** Phase admit: each host says what it sees. Reads only; domain/preflight.ts compares. */
 import { digestOf } from '../domain/canonical.js';
-import { parseDocument } from '../domain/documents.js';
-import { type OpenedDocument, openSigned } from '../domain/authority.js';
-import type { Envelope } from '../domain/envelope.js';
-import { type Failure, KororaError } from '../domain/failures.js';
+import { type Failure, KororaError, failure, refuse } from '../domain/failures.js';
 import type { Role } from '../domain/ids.js';
 import type { DestinationFacts, HypervisorSummary, SourceFacts } from '../domain/preflight.js';
-import { VmDocument } from '../domain/vm.js';
-import { admissionFailures } from './admission.js';
+import type { Order } from '../domain/order.js';
+import type { VmDocument } from '../domain/vm.js';
+import { admissionFailures, openHere } from './admission.js';
 import { diskFacts } from './disks.js';
+import type { HostInput } from './inputs.js';
 import { networkFacts } from './networks.js';
+import { resourceFailures } from './resources.js';
 import type { HostServices } from './services.js';
-
-export interface MoveRequest {
-  readonly order: Envelope;
-  readonly vm: VmDocument;
-}
 
 export function createPreflight(services: HostServices) {
   const { hostId, access, hypervisor, ownership, vms, vtpms } = services;
 
-  async function inspectSource(request: MoveRequest): Promise<SourceFacts> {
-    const { order, vm } = openRequest(request);
+  async function inspectSource(request: HostInput<'inspectSource'>): Promise<SourceFacts> {
+    const { order, vm } = await openRequest(request);
     const [record, installed, common] = await Promise.all([ownership.read(vm.vmId), vms.read(vm.vmId), commonFacts(order, vm, 'source')]);
     return {
       ...common,
@@ -31,20 +26,27 @@ export function createPreflight(services: HostServices) {
     };
   }
 
-  async function inspectDestination(request: MoveRequest): Promise<DestinationFacts> {
-    const { order, vm } = openRequest(request);
-    const [common, availableMemoryBytes, missingBootFiles, leftovers] = await Promise.all([
+  async function inspectDestination(request: HostInput<'inspectDestination'>): Promise<DestinationFacts> {
+    const { order, vm } = await openRequest(request);
+    const [common, availableMemoryBytes, missingBootFiles, found] = await Promise.all([
       commonFacts(order, vm, 'destination'),
       access.availableMemoryBytes(),
       missing([vm.boot.kernel, vm.boot.initrd]),
-      findLeftovers(vm),
+      findOfTheVm(vm),
     ]);
-    return { ...common, availableMemoryBytes, missingBootFiles, leftovers };
+    return { ...common, failures: [...common.failures, ...found.failures], availableMemoryBytes, missingBootFiles, leftovers: found.leftovers };
   }
 
-  async function commonFacts(order: OpenedDocument<'korora/order'>, vm: VmDocument, role: Role) {
+  /** Nothing is looked at for an order that no operator signed, or for another VM than it names. */
+  async function openRequest({ order: envelope, vm }: HostInput<'inspectSource'>): Promise<{ order: Order; vm: VmDocument }> {
+    const { document: order } = await openHere(services, 'korora/order', envelope, null);
+    if (order.vmDigest !== digestOf(vm) || order.vmId !== vm.vmId) throw refuse('VM_DIFFERS', { host: hostId });
+    return { order, vm };
+  }
+
+  async function commonFacts(order: Order, vm: VmDocument, role: Role) {
     const [failures, facts, swtpmVersion, strangers, disks, networks] = await Promise.all([
-      ownFailures(order, role),
+      ownFailures(order, role, vm),
       hypervisorFacts(),
       vtpms.version(),
       hypervisor.strangers(vm),
@@ -55,7 +57,7 @@ export function createPreflight(services: HostServices) {
   }
 
   /** Order, bundle and TPM, each as reasons rather than an error, so that all are listed. */
-  async function ownFailures(order: OpenedDocument<'korora/order'>, role: Role): Promise<Failure[]> {
+  async function ownFailures(order: Order, role: Role, vm: VmDocument): Promise<Failure[]> {
     const reasons = async (ask: () => Promise<Failure[]>) => {
       try {
         return await ask();
@@ -65,7 +67,10 @@ export function createPreflight(services: HostServices) {
       }
     };
     const [admission, tpm] = await Promise.all([
-      reasons(async () => admissionFailures(hostId, order, await services.installedBundle(), role, new Date())),
+      reasons(async () => {
+        const failures = admissionFailures(hostId, order, await services.installedBundle(), role, new Date());
+        return failures.length > 0 ? failures : resourceFailures(services, order, vm);
+      }),
       reasons(async () => {
         await services.tpm.ensureAttestationKey();
         return [];
@@ -88,15 +93,13 @@ export function createPreflight(services: HostServices) {
     return paths.filter((_, i) => found[i]?.kind !== 'file');
   }
 
-  async function findLeftovers(vm: VmDocument): Promise<string[]> {
-    const [record, traces] = await Promise.all([ownership.read(vm.vmId), vms.traces(vm.vmId)]);
-    const isFree = record.state === 'none' || record.state === 'retired';
-    return [...(isFree ? [] : [`an ownership record that says ${record.state}`]), ...traces];
+  /** What a record here holds is that record's, and no leftover whatever its state; what it gave up to a claim goes when the VM comes back: the order says so. */
+  async function findOfTheVm({ vmId }: VmDocument): Promise<Pick<DestinationFacts, 'failures' | 'leftovers'>> {
+    const [record, traces] = await Promise.all([ownership.read(vmId), vms.traces(vmId)]);
+    if (record.state === 'retired' && record.keptUntil !== null) return { failures: [], leftovers: [] };
+    if (record.state === 'none' || record.state === 'retired') return { failures: [], leftovers: traces };
+    return { failures: [failure('VM_HELD', { host: hostId, vm: vmId, state: record.state })], leftovers: [] };
   }
 
   return { inspectSource, inspectDestination };
-}
-
-function openRequest(request: MoveRequest) {
-  return { order: openSigned('korora/order', request.order), vm: parseDocument(VmDocument, request.vm, 'VM_DOCUMENT_INVALID') };
 }

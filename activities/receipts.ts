@@ -3,16 +3,15 @@
  * it offline. After the VM runs; nothing waits for it.
  */
 import { digestOf } from '../domain/canonical.js';
-import { parseDocument } from '../domain/documents.js';
 import { refuse } from '../domain/failures.js';
 import type { DestinationTimings, RoundRecord, SourceTimings } from '../domain/evidence.js';
 import type { Sha256Hex } from '../domain/ids.js';
-import { type Receipt, type ReceiptStatement, VerdictStatement } from '../domain/manifest.js';
+import type { Receipt, ReceiptStatement, VerdictStatement } from '../domain/manifest.js';
 import { type OwnershipRecord, settlementOf } from '../domain/ownership.js';
 import { roundRecords } from './copy.js';
 import type { HostServices } from './services.js';
 import type { Session } from './session.js';
-import type { MoveKey } from './settle.js';
+import type { HostInput, MoveKey } from './inputs.js';
 import { createStatements } from './statements.js';
 
 /** What a receipt's `observedDigest` is of. */
@@ -37,11 +36,14 @@ export function createReceipts(services: HostServices) {
   const statements = createStatements(services);
 
   /** While its session is open: a host whose worker was restarted since gives none. SESSION_LOST; VERDICT_UNPROVEN, OWNERSHIP_REFUSED where the verdict did not end this move here. */
-  async function giveReceipt({ move: { migrationId, vmId }, statement: received }: { readonly move: MoveKey; readonly statement: VerdictStatement }): Promise<GivenReceipt> {
-    const { verdict, quote } = parseDocument(VerdictStatement, received, 'EVIDENCE_INVALID');
-    const session = sessions.find(migrationId);
-    if (!session) throw refuse('SESSION_LOST', { host: hostId });
-    const problem = await statements.problem(verdict.destination, verdict, quote);
+  async function giveReceipt({ move, statement }: HostInput<'giveReceipt'>): Promise<GivenReceipt> {
+    const given = await sessions.inTurnOf(move.migrationId, (session) => receiptOf(session, move, statement));
+    if (!given) throw refuse('SESSION_LOST', { host: hostId });
+    return given;
+  }
+
+  async function receiptOf(session: Session, { migrationId, vmId }: MoveKey, { verdict, quote }: VerdictStatement): Promise<GivenReceipt> {
+    const problem = await statements.problem(verdict.destination, verdict, quote, null);
     if (problem) throw refuse('VERDICT_UNPROVEN', { host: verdict.destination, problem });
     const record = await ownership.read(vmId);
     const isOfThisMove = verdict.verdict === 'accepted' && verdict.migrationId === migrationId && verdict.vmId === vmId;

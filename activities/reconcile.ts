@@ -13,7 +13,7 @@
  *                  its VM does not run                relinquished: only the destination knows whether it took the VM
  *   relinquished   running                            it is paused: only a proven verdict lets it run
  *   incoming       a waiting copy without its keys    rejected for good, the copy goes
- *   retired        a process, traces                  they go
+ *   retired        a process, traces                  they go; what was given up to another host's claim stays until its time is over
  */
 import { KororaError, problemOf } from '../domain/failures.js';
 import { type VmId, assertNever } from '../domain/ids.js';
@@ -51,7 +51,7 @@ export function createReconciliation(services: HostServices, { withdrawOrRelinqu
         if (status !== 'absent') return finding(`it is owned here and ${status}`, 'nothing: a move that is being settled resumes it; else look at its console log');
         return (await endLoneVtpm(vmId)) ? finding('it is owned here, its hypervisor is gone, its vTPM still ran', 'the vTPM was ended; the VM may be started') : null;
       case 'offering': {
-        if (await withdrawOrRelinquish(record)) return finding(`a move to ${record.peer} that no worker tends`, 'the move is off, the VM runs on');
+        if (await ownership.hold(vmId, async (held, apply) => held.state === 'offering' && withdrawOrRelinquish(held, apply))) return finding(`a move to ${record.peer} that no worker tends`, 'the move is off, the VM runs on');
         return finding(`it was on offer to ${record.peer}, and does not run`, 'nothing: whether it was handed over is not known here, and it stays stopped until the verdict is proven');
       }
       case 'relinquished': {
@@ -62,7 +62,7 @@ export function createReconciliation(services: HostServices, { withdrawOrRelinqu
         return finding(`it ran although it was handed to ${record.peer}`, 'it was paused: only a proven verdict lets it run');
       }
       case 'incoming':
-        await ownership.apply(vmId, { type: 'reject', migrationId: record.migrationId, epoch: record.epoch, reason: 'the worker of the destination was restarted' });
+        await ownership.apply(vmId, { type: 'reject', migrationId: record.migrationId, epoch: record.epoch, reason: 'the worker of the destination was restarted', shown: null });
         await discard(vmId);
         return finding(`a copy from ${record.peer} that waited for an image`, 'rejected for good; the copy is gone');
       case 'retired':
@@ -79,6 +79,8 @@ export function createReconciliation(services: HostServices, { withdrawOrRelinqu
     const traces = await vms.traces(vmId);
     if (traces.length === 0 && status === 'absent') return null;
     await discard(vmId);
+    const kept = await vms.traces(vmId);
+    if (kept.length > 0) return status === 'absent' ? null : { vmId, found: `the record says ${state}, the hypervisor ${status}`, done: 'it was ended; what it gave up to another host is kept for now' };
     return { vmId, found: `surplus: the record says ${state}, the hypervisor ${status}; ${traces.join(', ')}`, done: 'it is gone' };
   }
 

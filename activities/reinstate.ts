@@ -1,8 +1,8 @@
 /** The way out where a host cannot tell whether its ownership records are its last: an operator signs that they are. */
-import type { Envelope } from '../domain/envelope.js';
 import { refuse } from '../domain/failures.js';
 import type { Finding } from '../domain/status.js';
 import { admitWord } from './admission.js';
+import type { HostInput } from './inputs.js';
 import { createReconciliation } from './reconcile.js';
 import type { HostServices } from './services.js';
 import type { Settlement } from './settle.js';
@@ -11,7 +11,7 @@ export function createReinstatement(services: HostServices, settlement: Settleme
   const { hostId, ownership } = services;
 
   /** Believes the records as they are, then looks at them as a worker does when it starts. As admitWord; REINSTATEMENT_STALE, RECORD_UNREADABLE. */
-  async function reinstateRecords({ reinstatement: value }: { readonly reinstatement: Envelope }): Promise<readonly Finding[]> {
+  async function reinstateRecords({ reinstatement: value }: HostInput<'reinstateRecords'>): Promise<readonly Finding[]> {
     const { host, ledgerDigest } = await admitWord(services, 'korora/reinstatement', value, null);
     if (host !== hostId) throw refuse('ORDER_INVALID', { problem: `it is for ${host}` });
     if ((await ownership.doubt()) !== null || (await hasStaleRecord())) await ownership.reinstate(ledgerDigest);
@@ -19,8 +19,9 @@ export function createReinstatement(services: HostServices, settlement: Settleme
   }
 
   async function hasStaleRecord(): Promise<boolean> {
-    const inspected = await Promise.all((await ownership.list()).map((vmId) => ownership.inspect(vmId)));
-    return inspected.some(({ problem }) => problem !== null);
+    const inspected = await Promise.allSettled((await ownership.list()).map((vmId) => ownership.inspect(vmId)));
+    // One that cannot be read is no help to itself, and no hindrance to the others.
+    return inspected.some((result) => result.status === 'fulfilled' && result.value.problem !== null);
   }
 
   return { reinstateRecords };

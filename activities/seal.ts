@@ -4,19 +4,22 @@
  */
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
-import { WrappedSecrets } from '../domain/attestation.js';
+import type { WrappedSecrets } from '../domain/attestation.js';
 import { canonicalJson, digestOf } from '../domain/canonical.js';
-import { parseDocument, parseDocumentOf } from '../domain/documents.js';
-import { refuse } from '../domain/failures.js';
+import { parseDocument } from '../domain/documents.js';
+import { KororaError, refuse } from '../domain/failures.js';
 import { Base64, Epoch, type HostId, Sha256Hex } from '../domain/ids.js';
+import { SECRET_KEY_BYTES, SecretKey } from '../domain/secret-key.js';
 import { verdictOf } from '../domain/manifest.js';
 import type { OwnershipRecord } from '../domain/ownership.js';
 import type { Order } from '../domain/order.js';
-import type { Envelope } from '../domain/envelope.js';
-import { admit } from './admission.js';
+import { admit, settling } from './admission.js';
 import { diskDigests } from './disks.js';
+import { refuseResources } from './resources.js';
 import type { HostServices } from './services.js';
-import { type MoveSecrets, type Session, appraisedPeer, sessionOf } from './session.js';
+import type { HostInput } from './inputs.js';
+import { type MoveSecrets, type Session, appraisedPeer } from './session.js';
+import type { Settlement } from './settle.js';
 import { unsealKeys } from './vtpm-keys.js';
 
 /** The plaintext of the wrapping. */
@@ -29,31 +32,43 @@ const SecretsDocument = z.strictObject({
   previousVerdict: Sha256Hex.nullable(),
 });
 
-export function createSealing(services: HostServices) {
+export function createSealing(services: HostServices, { settleHere }: Pick<Settlement, 'settleHere'>) {
   const { hostId, access, tpm, verifier, sessions, ownership, vms } = services;
 
   /** A second call wraps the same secrets again. */
-  async function wrapSecrets({ order: value }: { readonly order: Envelope }): Promise<WrappedSecrets> {
-    const { order, orderDigest } = await admit(services, value, 'source');
-    const session = sessionOf(sessions, order, 'source', orderDigest, hostId);
-    const { evidence } = appraisedPeer(session, hostId, 'wrapping the VM secrets');
-    if (!evidence.wrappingKey) throw refuse('NOT_ATTESTED', { host: hostId, what: 'wrapping the VM secrets' });
-    session.secrets ??= await (session.gathering ??= gatherSecrets(order));
-    return verifier.wrapSecrets(evidence.wrappingKey.publicArea, encode(session.secrets), contextOf(session, evidence.wrappingKey.name));
+  async function wrapSecrets({ order: envelope }: HostInput<'wrapSecrets'>): Promise<WrappedSecrets> {
+    const admitted = await admit(services, envelope, 'source');
+    return sessions.inTurn(admitted, async (session) => {
+      const { evidence } = appraisedPeer(session, hostId, 'wrapping the VM secrets');
+      if (!evidence.wrappingKey) throw refuse('NOT_ATTESTED', { host: hostId, what: 'wrapping the VM secrets' });
+      session.secrets ??= await (session.gathering ??= gatherSecrets(admitted.order));
+      const plain = encode(session.secrets);
+      try {
+        return verifier.wrapSecrets(evidence.wrappingKey.publicArea, plain, contextOf(session, evidence.wrappingKey.name));
+      } finally {
+        plain.fill(0);
+      }
+    });
   }
 
   /** UNSEAL_REFUSED where the PCRs changed since the quote; SECRETS_INVALID. */
-  async function unwrapSecrets({ order: value, wrapped: received }: { readonly order: Envelope; readonly wrapped: WrappedSecrets }): Promise<void> {
-    const { order, orderDigest } = await admit(services, value, 'destination');
-    const session = sessionOf(sessions, order, 'destination', orderDigest, hostId);
-    appraisedPeer(session, hostId, 'opening the VM secrets');
-    const wrappingKey = await session.wrappingKey;
-    if (!wrappingKey) throw refuse('SESSION_LOST', { host: hostId });
-    const wrapped = parseDocumentOf(WrappedSecrets, received, 'SECRETS_INVALID', { host: hostId });
-    const plain = await wrappingKey.unwrap(wrapped, contextOf(session, wrappingKey.evidence.name));
-    const secrets = decode(plain, hostId);
-    if (secrets.epoch !== order.epoch + 1) throw refuse('ORDER_STALE', { vm: order.vmId, ordered: order.epoch, host: order.source, actual: secrets.epoch - 1 });
-    session.secrets = secrets;
+  async function unwrapSecrets({ order: envelope, wrapped }: HostInput<'unwrapSecrets'>): Promise<void> {
+    const admitted = await admit(services, envelope, 'destination');
+    const { order } = admitted;
+    await sessions.inTurn(admitted, async (session) => {
+      appraisedPeer(session, hostId, 'opening the VM secrets');
+      const wrappingKey = await session.wrappingKey;
+      if (!wrappingKey) throw refuse('SESSION_LOST', { host: hostId });
+      const plain = await wrappingKey.unwrap(wrapped, contextOf(session, wrappingKey.evidence.name)).catch(async (error: unknown) => {
+        // A TPM that refuses will not say otherwise: the order is not good for another try.
+        if (error instanceof KororaError && error.code === 'UNSEAL_REFUSED') await settleHere(settling(admitted), error.message);
+        throw error;
+      });
+      const secrets = decode(plain, hostId);
+      if (secrets.epoch !== order.epoch + 1) throw refuse('ORDER_STALE', { vm: order.vmId, ordered: order.epoch, host: order.source, actual: secrets.epoch - 1 });
+      // What waits with the first ones has keys of its own.
+      session.secrets ??= secrets;
+    });
   }
 
   async function gatherSecrets(order: Order): Promise<MoveSecrets> {
@@ -63,10 +78,11 @@ export function createSealing(services: HostServices) {
     if (!installed.vtpm) throw refuse('VM_WITHOUT_VTPM', { vm: order.vmId });
     if (record.state !== 'owner') throw refuse('VM_NOT_OWNED', { host: hostId, vm: order.vmId, state: record.state });
     if (record.epoch !== order.epoch) throw refuse('ORDER_STALE', { vm: order.vmId, ordered: order.epoch, host: hostId, actual: record.epoch });
+    await refuseResources(services, order, installed.vm);
     const { stateKey, migrationKey } = await unsealKeys(tpm, hostId, installed.vtpm.keys);
-    stateKey.fill(0);
+    stateKey.destroy();
     return {
-      sessionKey: randomBytes(32),
+      sessionKey: SecretKey.of(randomBytes(SECRET_KEY_BYTES)),
       vtpmMigrationKey: migrationKey,
       epoch: Epoch.parse(record.epoch + 1),
       vtpmIdentity: installed.vtpm.identity,
@@ -100,8 +116,8 @@ function contextOf(session: Session, wrappingKeyName: string): Buffer {
 
 function encode(secrets: MoveSecrets): Buffer {
   const document: z.infer<typeof SecretsDocument> = {
-    sessionKey: secrets.sessionKey.toString('base64'),
-    vtpmMigrationKey: secrets.vtpmMigrationKey.toString('base64'),
+    sessionKey: secrets.sessionKey.use(base64Of),
+    vtpmMigrationKey: secrets.vtpmMigrationKey.use(base64Of),
     epoch: secrets.epoch,
     vtpmIdentity: secrets.vtpmIdentity,
     disks: [...secrets.disks],
@@ -114,8 +130,8 @@ function decode(plain: Buffer, host: string): MoveSecrets {
   try {
     const document = parseDocument(SecretsDocument, JSON.parse(plain.toString('utf8')), 'EVIDENCE_INVALID');
     return {
-      sessionKey: Buffer.from(document.sessionKey, 'base64'),
-      vtpmMigrationKey: Buffer.from(document.vtpmMigrationKey, 'base64'),
+      sessionKey: SecretKey.of(Buffer.from(document.sessionKey, 'base64')),
+      vtpmMigrationKey: SecretKey.of(Buffer.from(document.vtpmMigrationKey, 'base64')),
       epoch: document.epoch,
       vtpmIdentity: document.vtpmIdentity,
       disks: document.disks,
@@ -124,5 +140,11 @@ function decode(plain: Buffer, host: string): MoveSecrets {
   } catch {
     // The parser's message may quote the plaintext.
     throw refuse('SECRETS_INVALID', { host, problem: 'they are not a secrets document' });
+  } finally {
+    plain.fill(0);
   }
+}
+
+function base64Of(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('base64');
 }

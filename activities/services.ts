@@ -1,5 +1,6 @@
 /** All that the activities of one host work with. Built by workers/host.ts, by tests with the same parts. */
 import type { InstalledBundle } from '../domain/trust-bundle.js';
+import type { StorageRules } from '../domain/resources.js';
 import type { Finding } from '../domain/status.js';
 import type { HostId, NetworkAddress } from '../domain/ids.js';
 import type { Channels } from '../channel/port.js';
@@ -29,4 +30,5 @@ export interface HostServices {
   readonly eventLog: () => Promise<Buffer | null>;
   /** Where the channel listens (port 0: one that is free). Where peers reach it is in the bundle. */
   readonly channelListen: NetworkAddress;
+  readonly storage: StorageRules;
 }

@@ -1,13 +1,18 @@
 /**
  * What a host worker knows of one running move. Keys live here, in memory, and nowhere else: a
  * worker that restarts answers SESSION_LOST and the move is compensated.
+ *
+ * Whoever owns Temporal calls any step at any time beside any other. So there is one session a migration, its steps take turns, and one that is
+ * being closed lets no step in any more. Closing ends the copy, waits for it, and only then destroys the keys; what works beyond its turn has keys of its own.
  */
 import type { HostEvidence } from '../domain/attestation.js';
 import type { AppraisedPeer } from '../domain/appraisal.js';
-import { refuse } from '../domain/failures.js';
+import type { Envelope } from '../domain/envelope.js';
+import { type KororaError, refuse } from '../domain/failures.js';
 import type { Epoch, MigrationId, Role, Sha256Hex } from '../domain/ids.js';
 import type { DestinationTimings } from '../domain/evidence.js';
 import type { Approval, LimitsChange, Order } from '../domain/order.js';
+import type { SecretKey } from '../domain/secret-key.js';
 import type { ChannelIdentity, ChannelListener } from '../channel/port.js';
 import type { IncomingImage } from '../hypervisor/port.js';
 import type { WrappingKeyHandle } from '../tpm/port.js';
@@ -16,10 +21,10 @@ import type { Verification } from './verify.js';
 
 /** Made by the source, opened by the destination's TPM. */
 export interface MoveSecrets {
-  /** 32 bytes; proves on the channel that the TPM opened the wrapping. */
-  readonly sessionKey: Buffer;
-  /** 32 bytes; the key of the vTPM's state inside the stream. */
-  readonly vtpmMigrationKey: Buffer;
+  /** Proves on the channel that the TPM opened the wrapping. */
+  readonly sessionKey: SecretKey;
+  /** Of the vTPM's state inside the stream. */
+  readonly vtpmMigrationKey: SecretKey;
   /** The epoch that the destination will own. */
   readonly epoch: Epoch;
   readonly vtpmIdentity: Sha256Hex;
@@ -35,12 +40,16 @@ export interface IncomingMove {
   readonly listener: ChannelListener;
   /** Ends the receiving; its reason is the KororaError that says why. */
   readonly giveUp: AbortController;
+  /** Whether the source has connected. */
+  isConnected: boolean;
   /** The one receiving of the image, which a repeated verifyImage joins. */
   verification: Promise<Verification> | null;
 }
 
 export interface Session {
   readonly order: Order;
+  /** Of the order. */
+  readonly signed: Envelope;
   readonly orderDigest: Sha256Hex;
   readonly role: Role;
   readonly identity: ChannelIdentity;
@@ -65,26 +74,122 @@ export interface Session {
   limitsChanges: readonly LimitsChange[];
 }
 
+/** Which session a step is for: SESSION_LOST where the order or the role is not the one that it was opened for. */
+export interface SessionKey {
+  readonly migrationId: MigrationId;
+  readonly orderDigest: Sha256Hex;
+  readonly role: Role;
+}
+
+/** How long a move may take from its first step to the connection of its hosts. An order whose time ends meanwhile is good until then, not for longer. */
+export const SESSION_LIFETIME_MS = 600_000;
+
 export interface Sessions {
+  /** For looking: what is found may be closed at any time. */
   find(migrationId: MigrationId): Session | undefined;
-  add(session: Session): void;
-  remove(migrationId: MigrationId): void;
+  /** Whether a session of this order is open in which the move goes on. */
+  isUnderWay(key: SessionKey): boolean;
+  /** Makes the one session of a migration; the one that is there where two make it at once. SESSION_LOST. */
+  open(key: SessionKey, make: () => Promise<Session>): Promise<Session>;
+  /** One step at a time. SESSION_LOST where there is none, or it is being closed. */
+  inTurn<T>(key: SessionKey, step: (session: Session) => Promise<T>): Promise<T>;
+  /** As inTurn, for what names a migration alone; null where there is no session of it. */
+  inTurnOf<T>(migrationId: MigrationId, step: (session: Session) => Promise<T>): Promise<T | null>;
+  /** Lets no step in any more, ends and awaits those that work beyond their turn, then destroys the keys. No effect where there is no session. */
+  close(migrationId: MigrationId, why: KororaError): Promise<void>;
 }
 
-export function createSessions(): Sessions {
-  const open = new Map<MigrationId, Session>();
+interface Place {
+  readonly key: SessionKey;
+  readonly opening: Promise<Session>;
+  session: Session | null;
+  last: Promise<unknown>;
+  closing: Promise<void> | null;
+  expiry: NodeJS.Timeout | null;
+}
+
+/** `onExpiry` is called for a session that took too long, before it is closed. */
+export function createSessions(hostId: string, lifetimeMs = SESSION_LIFETIME_MS): Sessions {
+  const places = new Map<MigrationId, Place>();
+  const lost = () => refuse('SESSION_LOST', { host: hostId });
+
+  function placeOf({ migrationId, orderDigest, role }: SessionKey): Place {
+    const place = places.get(migrationId);
+    if (!place || place.closing || place.key.role !== role || place.key.orderDigest !== orderDigest) throw lost();
+    return place;
+  }
+
+  function turn<T>(place: Place, step: (session: Session) => Promise<T>): Promise<T> {
+    const next = place.last.then(async () => {
+      const session = await place.opening;
+      if (place.closing) throw lost();
+      return step(session);
+    });
+    place.last = next.catch(() => undefined);
+    return next;
+  }
+
+  async function closeNow(place: Place, why: KororaError): Promise<void> {
+    if (place.expiry) clearTimeout(place.expiry);
+    const session = await place.opening.catch(() => null);
+    if (session) {
+      // A step that waits for one of these ends with it; only then is the last turn over.
+      session.outgoing?.abort(why);
+      session.incoming?.giveUp.abort(why);
+      await place.last;
+      session.outgoing?.abort(why);
+      session.incoming?.giveUp.abort(why);
+      await session.outgoing?.ended;
+      await session.incoming?.verification?.catch(() => undefined);
+      await session.incoming?.listener.close();
+      const gathered = await session.gathering?.catch(() => null);
+      for (const secrets of [session.secrets, gathered]) {
+        secrets?.sessionKey.destroy();
+        secrets?.vtpmMigrationKey.destroy();
+      }
+      await (await session.wrappingKey?.catch(() => null))?.forget();
+    }
+    places.delete(place.key.migrationId);
+  }
+
+  function close(migrationId: MigrationId, why: KororaError): Promise<void> {
+    const place = places.get(migrationId);
+    return place ? (place.closing ??= closeNow(place, why)) : Promise.resolve();
+  }
+
+  function expire(place: Place): void {
+    const { session } = place;
+    if (session?.outgoing?.isConnected || session?.incoming?.isConnected) return;
+    close(place.key.migrationId, refuse('SESSION_LOST', { host: hostId })).catch(() => undefined);
+  }
+
   return {
-    find: (migrationId) => open.get(migrationId),
-    add: (session) => void open.set(session.order.migrationId, session),
-    remove: (migrationId) => void open.delete(migrationId),
+    find: (migrationId) => places.get(migrationId)?.session ?? undefined,
+    isUnderWay({ migrationId, orderDigest }) {
+      const place = places.get(migrationId);
+      return place !== undefined && !place.closing && place.key.orderDigest === orderDigest;
+    },
+    async open(key, make) {
+      const known = places.get(key.migrationId);
+      if (known) return placeOf(key).opening;
+      const place: Place = { key, opening: make(), session: null, last: Promise.resolve(), closing: null, expiry: null };
+      places.set(key.migrationId, place);
+      try {
+        place.session = await place.opening;
+      } catch (error) {
+        places.delete(key.migrationId);
+        throw error;
+      }
+      place.expiry = setTimeout(() => expire(place), lifetimeMs).unref();
+      return place.session;
+    },
+    inTurn: async (key, step) => turn(placeOf(key), step),
+    async inTurnOf(migrationId, step) {
+      const place = places.get(migrationId);
+      return place && !place.closing ? turn(place, step) : null;
+    },
+    close,
   };
-}
-
-/** SESSION_LOST; also where the order or the role is not the one that the session was opened for. */
-export function sessionOf(sessions: Sessions, order: Order, role: Role, orderDigest: Sha256Hex, host: string): Session {
-  const session = sessions.find(order.migrationId);
-  if (!session || session.role !== role || session.orderDigest !== orderDigest) throw refuse('SESSION_LOST', { host });
-  return session;
 }
 
 /** The peer as appraised. NOT_ATTESTED: every step that trusts the peer asks here (promise P1). */

@@ -2,19 +2,15 @@
  * Settling a move: what takes it back, and what ends it. Every activity here means "ensure": it
  * may run at any time, any number of times, and decides by the ownership record alone.
  */
-import type { z } from 'zod';
-import { parseDocument } from '../domain/documents.js';
-import { refuse } from '../domain/failures.js';
-import { Epoch, type MigrationId, type VmId } from '../domain/ids.js';
-import { type Verdict, VerdictStatement, verdictOf } from '../domain/manifest.js';
-import { Order } from '../domain/order.js';
-import { decisionOn, mayRun, settlementOf } from '../domain/ownership.js';
+import { KororaError, refuse } from '../domain/failures.js';
+import { Epoch, type HostId, type MigrationId, type VmId } from '../domain/ids.js';
+import { type Manifest, type Succession, type SuccessionStatement, type Verdict, type VerdictStatement, verdictOf } from '../domain/manifest.js';
+import type { Order } from '../domain/order.js';
+import { type OwnershipEvent, type OwnershipRecord, type RecordIn, type ShownOrder, decisionOn, isMove, mayRun, ownedEpoch, settlementOf } from '../domain/ownership.js';
+import { type OrderToSettle, admitToSettle } from './admission.js';
+import type { HostInput, MoveKey } from './inputs.js';
 import type { HostServices } from './services.js';
 import { createStatements } from './statements.js';
-
-/** Which move of which VM. */
-const MoveKey = Order.pick({ vmId: true, migrationId: true });
-export type MoveKey = Readonly<z.infer<typeof MoveKey>>;
 
 export interface SourceSettlement {
   /**
@@ -26,34 +22,39 @@ export interface SourceSettlement {
   readonly problem?: string;
   /** The epoch that the destination would own or owns. */
   readonly epoch: number;
+  /** That was sent with what needs a verdict, where this worker still has it: a destination that accepted and was restarted knows its digest alone. */
+  readonly manifest?: Manifest | null;
 }
 
-export interface DestinationSettlement extends VerdictStatement {
+export interface SettledDestination extends VerdictStatement {
   /** It is owned here, but its hypervisor process is gone; it may be started. */
   readonly isAbsent: boolean;
 }
 
+/** What a destination says of a move: its verdict, or that it owned a later epoch since and no longer knows the move. */
+export type DestinationAnswer = SettledDestination | SuccessionStatement;
+
+type Apply = (event: OwnershipEvent) => Promise<OwnershipRecord>;
 export type Settlement = ReturnType<typeof createSettlement>;
 
 export function createSettlement(services: HostServices) {
-  const { hostId, vtpms, hypervisor, sessions, ownership, vms } = services;
+  const { hostId, vtpms, hypervisor, sessions, ownership, vms, installedBundle } = services;
   const statements = createStatements(services);
 
-  /** The durable decision: rejects unless this migration was accepted here. */
-  async function decide(move: MoveKey, epoch: number, reason: string): Promise<Verdict> {
-    const { migrationId, vmId } = move;
-    if (decisionOn(await ownership.read(vmId), migrationId, epoch) === 'undecided') {
-      await ownership.apply(vmId, { type: 'reject', migrationId, epoch, reason: reason.slice(0, 1000) }).catch(async (error: unknown) => {
-        if (decisionOn(await ownership.read(vmId), migrationId, epoch) === 'undecided') throw error;
+  /** The durable decision: rejects unless this migration was accepted here, or its epoch was owned. `shown` as of the event that rejects. */
+  function decide({ migrationId, vmId, epoch }: Pick<Order, 'migrationId' | 'vmId' | 'epoch'>, reason: string, shown: ShownOrder | null): Promise<Verdict | Succession> {
+    return ownership.hold(vmId, async (before, apply) => {
+      const isUndecided = decisionOn(before, migrationId, epoch + 1) === 'undecided';
+      const record = isUndecided ? await apply({ type: 'reject', migrationId, epoch: epoch + 1, reason: reason.slice(0, 1000) || 'no reason given', shown }) : before;
+      const settled = settlementOf(record, migrationId);
+      if (!settled) return { protocol: 'korora/1', purpose: 'succession', vmId, hostId, migrationId, ownedEpoch: Epoch.parse(ownedEpoch(record)) };
+      const { outcome, manifestDigest } = settled;
+      const isAccepted = outcome === 'accepted';
+      return verdictOf({ vmId, migrationId, destination: hostId, epoch: Epoch.parse(settled.epoch) }, {
+        verdict: isAccepted ? 'accepted' : 'rejected',
+        manifestDigest: isAccepted ? manifestDigest : null,
+        reason: isAccepted ? null : (settled.reason ?? outcome),
       });
-    }
-    const record = await ownership.read(vmId);
-    const settled = settlementOf(record, migrationId);
-    const isAccepted = decisionOn(record, migrationId, epoch) === 'accepted';
-    return verdictOf({ ...move, destination: hostId, epoch: Epoch.parse(epoch) }, {
-      verdict: isAccepted ? 'accepted' : 'rejected',
-      manifestDigest: isAccepted ? (settled?.manifestDigest ?? null) : null,
-      reason: isAccepted ? null : (settled?.reason ?? reason),
     });
   }
 
@@ -62,23 +63,27 @@ export function createSettlement(services: HostServices) {
     return { verdict, quote: await statements.sign(verdict) };
   }
 
-  /** Destroys a waiting copy. Only where the record says that nothing may run here, and as long as it does. */
+  /**
+   * Ends what the record says may not run here, as long as it does. What was given up to another host's word stays on the disk until its
+   * time is over.
+   */
   function discard(vmId: VmId): Promise<void> {
-    return ownership.hold(vmId, async ({ state }) => {
-      if (state !== 'none' && state !== 'retired') return;
+    return ownership.hold(vmId, async (record) => {
+      if (record.state !== 'none' && record.state !== 'retired') return;
       await hypervisor.ensureDestroyed(vmId, vms.runDirOf(vmId));
       await vtpms.ensureStopped(vms.runDirOf(vmId));
-      await vms.erase(vmId);
+      if (!isKept(record)) await vms.erase(vmId);
     });
   }
 
-  async function settle(move: MoveKey, epoch: number, reason: string): Promise<DestinationSettlement> {
-    await sessions.find(move.migrationId)?.incoming?.listener.close();
-    return carryOut(await decide(move, epoch, reason));
+  async function settle({ order, shown, reason }: { readonly order: Order; readonly shown: ShownOrder | null; readonly reason: string }): Promise<DestinationAnswer> {
+    await sessions.find(order.migrationId)?.incoming?.listener.close();
+    const answer = await decide(order, reason, shown);
+    return answer.purpose === 'verdict' ? carryOut(answer) : { succession: answer, quote: await statements.sign(answer) };
   }
 
   /** Does what was decided, then signs it. */
-  async function carryOut(verdict: Verdict): Promise<DestinationSettlement> {
+  async function carryOut(verdict: Verdict): Promise<SettledDestination> {
     const isAbsent = verdict.verdict === 'accepted' && !(await runAccepted(verdict.vmId));
     if (verdict.verdict === 'rejected') await discard(verdict.vmId);
     return { ...(await sign(verdict)), isAbsent };
@@ -95,68 +100,144 @@ export function createSettlement(services: HostServices) {
     });
   }
 
+  /** Lets the VM that is owned here run on, where its process still is. VM_NOT_OWNED. */
+  function bringBack(vmId: VmId): Promise<'runs' | 'absent'> {
+    return ownership.hold(vmId, (record) => runOn(record));
+  }
+
   /**
-   * Lets the VM run on here, where its process still is. VM_NOT_OWNED where the record does not allow it; a VM that is
-   * on offer is resumed for the move that offers it, `offeredBy`, and for nobody else: the tail of its image may be gone already.
+   * Before the handover: the VM runs on, and the offer is off. VM_NOT_OWNED where the record does not allow it; a VM that is
+   * on offer is resumed for the move that offers it, and for nobody else: the tail of its image may be gone already.
    */
-  function bringBack(vmId: VmId, offeredBy: MigrationId | null = null): Promise<'runs' | 'absent'> {
-    const runDir = vms.runDirOf(vmId);
-    return ownership.hold(vmId, async (record) => {
-      const isAllowed = record.state === 'owner' || (record.state === 'offering' && record.migrationId === offeredBy);
-      if (!isAllowed) throw refuse('VM_NOT_OWNED', { host: hostId, vm: vmId, state: record.state });
-      if ((await hypervisor.status(vmId, runDir)) === 'absent') return 'absent';
-      await hypervisor.ensureNotMoving(vmId, runDir);
-      await hypervisor.ensureRunning(vmId, runDir);
-      return 'runs';
+  function withdrawOffer({ vmId, migrationId }: MoveKey): Promise<'runs' | 'absent'> {
+    return ownership.hold(vmId, async (record, apply) => {
+      const state = await runOn(record, migrationId);
+      await apply({ type: 'withdraw', migrationId, shown: null }).catch((error: unknown) => {
+        // It was never offered, or it is off already.
+        if (!(error instanceof KororaError && error.code === 'OWNERSHIP_REFUSED' && record.state === 'owner')) throw error;
+      });
+      return state;
     });
+  }
+
+  async function runOn(record: OwnershipRecord, offeredBy: MigrationId | null = null): Promise<'runs' | 'absent'> {
+    const { vmId, state } = record;
+    const runDir = vms.runDirOf(vmId);
+    const isAllowed = state === 'owner' || (state === 'offering' && record.migrationId === offeredBy);
+    if (!isAllowed) throw refuse('VM_NOT_OWNED', { host: hostId, vm: vmId, state });
+    if ((await hypervisor.status(vmId, runDir)) === 'absent') return 'absent';
+    await hypervisor.ensureNotMoving(vmId, runDir);
+    await hypervisor.ensureRunning(vmId, runDir);
+    return 'runs';
   }
 
   /**
    * Ends an offer of which this worker knows no more than its record: the VM runs on, and the offer is withdrawn; or, false, it does not run. Then it may have
    * been handed over, by a record that an older one of the same generation has replaced since (docs/decisions/0013-generations-and-the-tpm.md): it counts as relinquished.
    */
-  async function withdrawOrRelinquish({ vmId, migrationId }: MoveKey): Promise<boolean> {
+  async function withdrawOrRelinquish({ vmId, migrationId }: RecordIn<'offering'>, apply: Apply): Promise<boolean> {
     const runDir = vms.runDirOf(vmId);
     await hypervisor.ensureNotMoving(vmId, runDir);
     const isRunning = (await hypervisor.status(vmId, runDir)) === 'running';
-    await ownership.apply(vmId, { type: isRunning ? 'withdraw' : 'relinquish', migrationId });
+    await apply(isRunning ? { type: 'withdraw', migrationId, shown: null } : { type: 'relinquish', migrationId });
     return isRunning;
   }
 
-  /** Undo of prepare, and the question of a source that waits: rejects unless it accepted; the answer is signed. */
-  async function settleDestination({ move, epoch, reason }: { readonly move: MoveKey; readonly epoch: number; readonly reason: string }): Promise<DestinationSettlement> {
-    return settle(parseDocument(MoveKey, move, 'ORDER_INVALID'), epoch, reason);
+  /**
+   * Has a move end here that this host did not take up, or as its destination; what its source holds of it is ended by settleSource. Its order is then
+   * good no more. No effect where the move is settled, or its epoch was owned.
+   */
+  async function settleHere({ order, role, shown }: OrderToSettle, reason: string): Promise<void> {
+    const { vmId, migrationId } = order;
+    if (role === 'source') {
+      return ownership.hold(vmId, async (record, apply) => {
+        const isHeld = 'migrationId' in record && record.migrationId === migrationId;
+        if (!isHeld && !settlementOf(record, migrationId)) await apply({ type: 'withdraw', migrationId, shown });
+      });
+    }
+    const answer = await decide(order, reason, shown);
+    if (answer.purpose === 'verdict' && answer.verdict === 'rejected') await discard(vmId);
   }
 
-  /** Undo of the copy as far as the source may decide alone. */
-  async function settleSource({ move, reason }: { readonly move: MoveKey; readonly reason: string }): Promise<SourceSettlement> {
-    const { migrationId, vmId } = parseDocument(MoveKey, move, 'ORDER_INVALID');
-    const running = sessions.find(migrationId)?.outgoing;
-    running?.abort(refuse('ABORTED', { reason }));
-    await running?.ended;
-    const record = await ownership.read(vmId);
+  /** Undo of prepare, and the question of a source that waits: rejects unless it accepted; the answer is signed. As admitToSettle; OWNERSHIP_REFUSED. */
+  async function settleDestination({ order: envelope, reason }: HostInput<'settleDestination'>): Promise<DestinationAnswer> {
+    const { order, role, shown } = await admitToSettle(services, envelope);
+    if (role !== 'destination') throw refuse('ORDER_INVALID', { problem: `${hostId} is not its destination` });
+    const answer = await settle({ order, shown, reason });
+    const isOver = 'succession' in answer || answer.verdict.verdict === 'rejected';
+    if (isOver) await sessions.close(order.migrationId, refuse('ABORTED', { reason }));
+    return answer;
+  }
+
+  /** Undo of the copy as far as the source may decide alone. As admitToSettle; VM_NOT_OWNED. */
+  async function settleSource({ order: envelope, reason }: HostInput<'settleSource'>): Promise<SourceSettlement> {
+    const { order, role, shown } = await admitToSettle(services, envelope);
+    if (role !== 'source') throw refuse('ORDER_INVALID', { problem: `${hostId} is not its source` });
+    const why = refuse('ABORTED', { reason });
+    for (;;) {
+      const running = sessions.find(order.migrationId)?.outgoing ?? null;
+      running?.abort(why);
+      await running?.ended;
+      const settled = await ownership.hold(order.vmId, async (record, apply) => {
+        // A copy that began meanwhile is ended first: its VM may be paused, or given away, at any moment.
+        const isStill = (sessions.find(order.migrationId)?.outgoing ?? null) === running;
+        return isStill ? settleHeld(order, shown, running?.manifest ?? null, record, apply) : null;
+      });
+      if (!settled) continue;
+      if (settled.state === 'runs' || settled.state === 'absent') await sessions.close(order.migrationId, why);
+      return settled;
+    }
+  }
+
+  async function settleHeld({ vmId, migrationId }: Order, shown: ShownOrder | null, manifest: Manifest | null, record: OwnershipRecord, apply: Apply): Promise<SourceSettlement> {
     const epoch = record.epoch + 1;
-    if (record.state === 'relinquished' && record.migrationId === migrationId) return { state: 'needs-verdict', epoch };
-    if (record.state === 'retired' && record.migrationId === migrationId) return { state: 'retired', epoch };
-    if (record.state === 'offering' && record.migrationId === migrationId) return { state: (await withdrawOrRelinquish(record)) ? 'runs' : 'needs-verdict', epoch };
+    if (isMove(record, 'relinquished', migrationId)) return { state: 'needs-verdict', epoch, manifest };
+    if (isMove(record, 'retired', migrationId)) return { state: 'retired', epoch };
+    if (isMove(record, 'offering', migrationId)) return { state: (await withdrawOrRelinquish(record, apply)) ? 'runs' : 'needs-verdict', epoch };
     const isThere = (await hypervisor.status(vmId, vms.runDirOf(vmId))) !== 'absent';
-    await ownership.apply(vmId, { type: 'withdraw', migrationId });
+    await apply({ type: 'withdraw', migrationId, shown });
+    if (!mayRun(record)) throw refuse('VM_NOT_OWNED', { host: hostId, vm: vmId, state: record.state });
     return { state: isThere ? 'runs' : 'absent', epoch };
   }
 
   /**
-   * Ends the move on the source by the destination's signed verdict: accepted, it destroys its copy, vTPM state and keys; rejected, it
+   * Ends the move on the source by what the destination signed: accepted, it destroys its copy, vTPM state and keys, as the order of the move wants; rejected, it
    * runs the VM again. VERDICT_UNPROVEN changes nothing; nor does the verdict of a move that the record does not wait for (OWNERSHIP_REFUSED).
    */
-  async function resolveSource({ statement: received }: { readonly statement: VerdictStatement }): Promise<SourceSettlement> {
-    const { verdict, quote } = parseDocument(VerdictStatement, received, 'EVIDENCE_INVALID');
-    const unproven = await statements.problem(verdict.destination, verdict, quote);
-    if (unproven) throw refuse('VERDICT_UNPROVEN', { host: verdict.destination, problem: unproven });
-    const record = await ownership.apply(verdict.vmId, { type: 'learn-verdict', proven: { verdict, proof: 'quote' } });
-    if (mayRun(record)) return { state: await bringBack(verdict.vmId), epoch: record.epoch + 1 };
-    await discard(verdict.vmId);
+  async function resolveSource({ statement }: HostInput<'resolveSource'>): Promise<SourceSettlement> {
+    const { vmId, migrationId, signer } = subjectOf(statement);
+    const before = await ownership.read(vmId);
+    // What has ended needs no proof again.
+    if (!isMove(before, 'retired', migrationId)) {
+      const isVerdict = 'verdict' in statement;
+      const boot = isVerdict && isMove(before, 'relinquished', migrationId) ? before.peerBoot : null;
+      const unproven = await statements.problem(signer, isVerdict ? statement.verdict : statement.succession, statement.quote, boot);
+      if (unproven) throw refuse('VERDICT_UNPROVEN', { host: signer, problem: unproven });
+      const event: OwnershipEvent = isVerdict
+        ? { type: 'learn-verdict', proven: { verdict: statement.verdict, proof: 'quote' } }
+        : { type: 'learn-succession', proven: { succession: statement.succession, proof: 'quote' }, keptUntil: await keptUntil() };
+      await ownership.apply(vmId, event);
+    }
+    const record = await ownership.read(vmId);
+    if (mayRun(record)) return { state: await bringBack(vmId), epoch: record.epoch + 1 };
+    await discard(vmId);
     return { state: 'retired', epoch: record.epoch + 1 };
   }
 
-  return { decide, sign, settle, carryOut, discard, bringBack, withdrawOrRelinquish, settleDestination, settleSource, resolveSource };
+  /** Until when this host keeps what it gives up now to another host's word. */
+  async function keptUntil(): Promise<string> {
+    const { bundle } = await installedBundle();
+    return new Date(Date.now() + bundle.parameters.yieldedKeptMs).toISOString();
+  }
+
+  return { decide, sign, settle, carryOut, discard, bringBack, withdrawOffer, withdrawOrRelinquish, keptUntil, settleHere, settleDestination, settleSource, resolveSource };
+}
+
+function isKept(record: OwnershipRecord): boolean {
+  return record.state === 'retired' && record.keptUntil !== null && Date.now() < Date.parse(record.keptUntil);
+}
+
+function subjectOf(statement: VerdictStatement | SuccessionStatement): { readonly vmId: VmId; readonly migrationId: MigrationId; readonly signer: HostId } {
+  if ('verdict' in statement) return { ...statement.verdict, signer: statement.verdict.destination };
+  return { ...statement.succession, signer: statement.succession.hostId };
 }

@@ -6,19 +6,20 @@ import { digestOf } from '../domain/canonical.js';
 import { type Failure, KororaError, failure, problemOf, refuse } from '../domain/failures.js';
 import type { DestinationTimings } from '../domain/evidence.js';
 import { type Manifest, type VerdictStatement, verdictOf } from '../domain/manifest.js';
-import type { Envelope } from '../domain/envelope.js';
 import type { Order } from '../domain/order.js';
 import { settlementOf } from '../domain/ownership.js';
 import type { IncomingChannel, StreamSummary } from '../channel/port.js';
+import type { IncomingImage } from '../hypervisor/port.js';
 import { admit } from './admission.js';
 import { cancellable } from './edge.js';
 import type { HostServices } from './services.js';
-import { type IncomingMove, type MoveSecrets, type Session, secretsOf, sessionOf } from './session.js';
-import type { DestinationSettlement, Settlement } from './settle.js';
+import type { HostInput } from './inputs.js';
+import { type IncomingMove, type MoveSecrets, type Session, secretsOf } from './session.js';
+import type { SettledDestination, Settlement } from './settle.js';
 
 export interface Verification {
   readonly statement: VerdictStatement;
-  /** As in DestinationSettlement. */
+  /** As in SettledDestination. */
   readonly isAbsent: boolean;
   readonly manifest: Manifest | null;
   /** Null where this is the answer to a repeated question. */
@@ -29,21 +30,27 @@ export function createVerification(services: HostServices, settlement: Settlemen
   const { hostId, sessions, ownership } = services;
 
   /** Resolves with the signed verdict, whatever it is; a second call gives the same one. */
-  async function verifyImage({ order: value }: { readonly order: Envelope }): Promise<Verification> {
-    const { order, orderDigest } = await admit(services, value, 'destination');
-    const settled = settlementOf(await ownership.read(order.vmId), order.migrationId);
-    if (settled) {
-      return { ...verificationOf(await settlement.settle(order, settled.epoch, 'repeated')), manifest: null, timings: null };
+  async function verifyImage({ order: envelope }: HostInput<'verifyImage'>): Promise<Verification> {
+    const admitted = await admit(services, envelope, 'destination');
+    const { order } = admitted;
+    if (settlementOf(await ownership.read(order.vmId), order.migrationId)) {
+      const answer = await settlement.settle({ order, shown: null, reason: 'repeated' });
+      if ('verdict' in answer) return { ...verificationOf(answer), manifest: null, timings: null };
     }
-    const session = sessionOf(sessions, order, 'destination', orderDigest, hostId);
-    const secrets = secretsOf(session, hostId, 'taking the image');
-    const { incoming } = session;
-    if (!incoming) throw refuse('SESSION_LOST', { host: hostId });
-    return cancellable(
-      hostId,
-      (why) => incoming.giveUp.abort(why),
-      () => (incoming.verification ??= receive(session, secrets, incoming)),
-    );
+    // What it joins is the session's; the waiting is not: other steps take their turn beside it.
+    const incoming = await sessions.inTurn(admitted, async (session) => {
+      const secrets = secretsOf(session, hostId, 'taking the image');
+      if (!session.incoming) throw refuse('SESSION_LOST', { host: hostId });
+      session.incoming.verification ??= receive(session, secrets, session.incoming);
+      session.incoming.verification.catch(() => undefined);
+      return session.incoming;
+    });
+    return cancellable(hostId, (why) => incoming.giveUp.abort(why), () => verificationIn(incoming));
+  }
+
+  function verificationIn({ verification }: IncomingMove): Promise<Verification> {
+    if (!verification) throw refuse('SESSION_LOST', { host: hostId });
+    return verification;
   }
 
   async function receive(session: Session, secrets: MoveSecrets, incoming: IncomingMove): Promise<Verification> {
@@ -59,6 +66,7 @@ export function createVerification(services: HostServices, settlement: Settlemen
     giveUp.signal.addEventListener('abort', onGiveUp, { once: true });
     try {
       channel = await listener.accept();
+      incoming.isConnected = true;
       const received = await channel.receiveImage(image.sink).catch((error: unknown) => {
         // The channel's own failures have codes; the rest is the hypervisor that stopped reading.
         throw error instanceof KororaError ? error : refuse('IMAGE_NOT_LOADED', { host: hostId, problem: problemOf(error) }, error);
@@ -70,9 +78,7 @@ export function createVerification(services: HostServices, settlement: Settlemen
       const problems = compareManifest(manifest, received.summary, order, secrets);
       const [first, ...rest] = problems;
       if (first) throw new KororaError([first, ...rest]);
-      await ownership.apply(order.vmId, { type: 'accept', migrationId: order.migrationId, epoch: secrets.epoch, manifestDigest: digestOf(manifest) });
-      const decidedAtMs = Date.now();
-      const { runningAtMs } = await image.activate();
+      const { decidedAtMs, runningAtMs } = await acceptAndRun(order, secrets, manifest, image);
       const verdict = verdictOf({ ...order, epoch: secrets.epoch }, { verdict: 'accepted', manifestDigest: digestOf(manifest), reason: null });
       // The VM runs here now: a source that does not hear it asks again and gets the statement.
       await channel.sendVerdict(verdict).catch(() => undefined);
@@ -81,25 +87,35 @@ export function createVerification(services: HostServices, settlement: Settlemen
       session.acceptedAt = { manifestAtMs, loadedAtMs, decidedAtMs, runningAtMs };
       return { statement, isAbsent: false, manifest, timings: session.acceptedAt };
     } catch (error) {
-      return await settleAfter(giveUp.signal.aborted ? giveUp.signal.reason : error, order, secrets, incoming, channel, manifest);
+      return await settleAfter(giveUp.signal.aborted ? giveUp.signal.reason : error, order, incoming, channel, manifest);
     } finally {
       await channel?.close();
       await listener.close();
     }
   }
 
+  /** As one: nothing that ends the ownership comes between the decision and the first instruction. */
+  function acceptAndRun({ vmId, migrationId }: Order, { epoch }: MoveSecrets, manifest: Manifest, image: IncomingImage) {
+    return ownership.hold(vmId, async (_, apply) => {
+      await apply({ type: 'accept', migrationId, epoch, manifestDigest: digestOf(manifest) });
+      const decidedAtMs = Date.now();
+      const { runningAtMs } = await image.activate();
+      return { decidedAtMs, runningAtMs };
+    });
+  }
+
   /** Rejects, unless it had accepted already: then the VM must run here. */
   async function settleAfter(
     error: unknown,
     order: Order,
-    secrets: MoveSecrets,
     { image }: IncomingMove,
     channel: IncomingChannel | null,
     manifest: Manifest | null,
   ): Promise<Verification> {
     const reason = error instanceof KororaError ? error.message : problemOf(error);
     await image.close();
-    const decision = await settlement.decide(order, secrets.epoch, reason);
+    const decision = await settlement.decide(order, reason, null);
+    if (decision.purpose !== 'verdict') throw error;
     await channel?.sendVerdict(decision).catch(() => undefined);
     return { ...verificationOf(await settlement.carryOut(decision)), manifest, timings: null };
   }
@@ -107,7 +123,7 @@ export function createVerification(services: HostServices, settlement: Settlemen
   return { verifyImage };
 }
 
-function verificationOf({ verdict, quote, isAbsent }: DestinationSettlement): Pick<Verification, 'statement' | 'isAbsent'> {
+function verificationOf({ verdict, quote, isAbsent }: SettledDestination): Pick<Verification, 'statement' | 'isAbsent'> {
   return { statement: { verdict, quote }, isAbsent };
 }
 

@@ -3,20 +3,22 @@ import { randomBytes } from 'node:crypto';
 import { matchingSet, pcrDifferences } from '../domain/appraisal.js';
 import type { PcrValues } from '../domain/attestation.js';
 import { digestOf } from '../domain/canonical.js';
-import { parseDocument } from '../domain/documents.js';
-import type { Envelope } from '../domain/envelope.js';
 import { type Failure, KororaError, failure, refuse } from '../domain/failures.js';
 import type { VmId } from '../domain/ids.js';
-import { mayRun } from '../domain/ownership.js';
+import type { StartOrder } from '../domain/order.js';
+import { type OwnershipEvent, type OwnershipRecord, mayRun } from '../domain/ownership.js';
 import { hypervisorRules, networkRules } from '../domain/preflight.js';
 import { admitWord } from './admission.js';
 import { createBoot } from './boot.js';
 import { shownEventLog } from './event-log.js';
+import type { HostInput } from './inputs.js';
 import { networkFacts } from './networks.js';
-import { sealKeys } from './vtpm-keys.js';
+import { resourceFailures } from './resources.js';
+import { type VtpmKeys, destroyKeys, sealKeys, withKeyBytes } from './vtpm-keys.js';
 import type { HostSurvey, VmSurvey } from '../domain/status.js';
 import { classOf, hostIn } from '../domain/trust-bundle.js';
-import { VmDocument } from '../domain/vm.js';
+import { SECRET_KEY_BYTES, SecretKey } from '../domain/secret-key.js';
+import type { VmDocument } from '../domain/vm.js';
 import type { InstalledVm } from '../host/vm-store.js';
 import type { HostServices } from './services.js';
 
@@ -25,49 +27,60 @@ export function createVmActivities(services: HostServices) {
   const boot = createBoot(services);
 
   /**
-   * Creates the VM (and its vTPM) and boots it, or boots one that this host owns already, as an operator signed it. ORDER_* as admission;
+   * Creates the VM (and its vTPM) and boots it, or boots one that this host owns already, as an operator signed it, once. ORDER_* as admission; START_USED;
    * VM_EXISTS where the record or the installed document says otherwise; never starts a VM that is owned elsewhere.
    */
-  async function startVm({ start: value, vm: document }: { readonly start: Envelope; readonly vm: VmDocument }): Promise<VmSurvey> {
-    const start = await admitWord(services, 'korora/start', value, null);
-    const vm = parseDocument(VmDocument, document, 'VM_DOCUMENT_INVALID');
+  async function startVm({ start: envelope, vm }: HostInput<'startVm'>): Promise<VmSurvey> {
+    const start = await admitWord(services, 'korora/start', envelope, null);
     if (start.host !== hostId || start.vmId !== vm.vmId) throw refuse('ORDER_INVALID', { problem: `it starts ${start.vmId} on ${start.host}` });
     if (start.vmDigest !== digestOf(vm)) throw refuse('VM_DIFFERS', { host: hostId });
-    const [record, known] = await Promise.all([ownership.read(vm.vmId), vms.read(vm.vmId)]);
-    if (record.state !== 'none' && record.state !== 'owner') throw refuse('VM_EXISTS', { host: hostId, vm: vm.vmId, state: record.state });
+    await ownership.hold(vm.vmId, (record, apply) => startHeld(start, vm, record, apply));
+    return surveyVm(vm.vmId);
+  }
+
+  async function startHeld(start: StartOrder, vm: VmDocument, record: OwnershipRecord, apply: (event: OwnershipEvent) => Promise<unknown>): Promise<void> {
+    const { vmId } = vm;
+    if (record.state !== 'none' && record.state !== 'owner') throw refuse('VM_EXISTS', { host: hostId, vm: vmId, state: record.state });
     // What creates a VM also boots it again, as long as it has not moved: an attempt before this one may have come as far as the record.
     const isCurrent = record.state === 'none' ? start.epoch === null : (start.epoch ?? 1) === record.epoch;
-    if (!isCurrent) throw refuse('ORDER_STALE', { ordered: start.epoch ?? 'none', vm: vm.vmId, host: hostId, actual: record.epoch });
-    if (known && digestOf(known.vm) !== digestOf(vm)) throw refuse('VM_EXISTS', { host: hostId, vm: vm.vmId, state: 'installed with another document' });
-    await refuseUnfit(vm);
+    if (!isCurrent) throw refuse('ORDER_STALE', { ordered: start.epoch ?? 'none', vm: vmId, host: hostId, actual: record.epoch });
+    const known = await vms.read(vmId);
+    if (known && digestOf(known.vm) !== digestOf(vm)) throw refuse('VM_EXISTS', { host: hostId, vm: vmId, state: 'installed with another document' });
+    const orderDigest = digestOf(start);
+    const isAbsent = (await hypervisor.status(vmId, vms.runDirOf(vmId))) === 'absent';
+    const isUsed = known?.started.some((one) => one.orderDigest === orderDigest) ?? false;
+    if (isUsed && isAbsent) throw refuse('START_USED', { host: hostId, vm: vmId });
+    if (isUsed) return;
+    await refuseUnfit(vm, start);
     const installed = known ?? (await install(vm));
-    if (record.state === 'none') await ownership.apply(vm.vmId, { type: 'create' });
-    const runDir = vms.runDirOf(vm.vmId);
-    await ownership.hold(vm.vmId, async ({ state }) => {
-      if (state !== 'owner') throw refuse('VM_EXISTS', { host: hostId, vm: vm.vmId, state });
-      if ((await hypervisor.status(vm.vmId, runDir)) === 'absent') await boot(installed);
-    });
-    return surveyVm(vm.vmId);
+    if (record.state === 'none') await apply({ type: 'create' });
+    if (isAbsent) await boot(installed);
+    const stillGood = installed.started.filter(({ notAfter }) => Date.now() <= Date.parse(notAfter));
+    await vms.write(vmId, { ...installed, started: [...stillGood, { orderDigest, notAfter: start.notAfter }] });
   }
 
   async function install(vm: VmDocument): Promise<InstalledVm> {
     const vtpm = vm.vtpm && (await manufactureVtpm(vm.vmId));
-    const installed: InstalledVm = { version: 1, vm, vtpm, bootedAfter: null };
+    const installed: InstalledVm = { version: 1, vm, vtpm, bootedAfter: null, started: [] };
     await vms.write(vm.vmId, installed);
     return installed;
   }
 
   async function manufactureVtpm(vmId: VmId): Promise<NonNullable<InstalledVm['vtpm']>> {
-    const keys = { stateKey: randomBytes(32), migrationKey: randomBytes(32) };
+    const keys: VtpmKeys = { stateKey: SecretKey.of(randomBytes(SECRET_KEY_BYTES)), migrationKey: SecretKey.of(randomBytes(SECRET_KEY_BYTES)) };
     const stateDir = vms.vtpmStateDirOf(vmId);
     await access.remove(stateDir);
-    const { ekCertificateSha256 } = await vtpms.manufacture({ stateDir, stateKey: keys.stateKey, name: vmId });
-    return { identity: ekCertificateSha256, keys: await sealKeys(tpm, keys) };
+    try {
+      const { ekCertificateSha256 } = await withKeyBytes(keys, ({ stateKey }) => vtpms.manufacture({ stateDir, stateKey, name: vmId }));
+      return { identity: ekCertificateSha256, keys: await sealKeys(tpm, keys) };
+    } finally {
+      destroyKeys(keys);
+    }
   }
 
   /** All reasons at once why this host cannot run the VM. */
-  async function refuseUnfit(vm: VmDocument): Promise<void> {
-    const failures = hypervisorRules(vm, hostId, await hypervisor.facts());
+  async function refuseUnfit(vm: VmDocument, start: StartOrder): Promise<void> {
+    const failures = [...(await resourceFailures(services, start, vm)), ...hypervisorRules(vm, hostId, await hypervisor.facts())];
     const strangers = await hypervisor.strangers(vm);
     failures.push(...strangers.map((what) => failure('STRANGER_FOUND', { host: hostId, vm: vm.vmId, what })));
     for (const disk of vm.disks) {
@@ -93,7 +106,7 @@ export function createVmActivities(services: HostServices) {
       status,
       mayRun: problem === null && mayRun(record),
       recordProblem: problem,
-      move: 'migrationId' in record ? { migrationId: record.migrationId, peer: record.peer } : null,
+      move: 'migrationId' in record ? { migrationId: record.migrationId, peer: record.peer, order: 'order' in record ? record.order : null } : null,
       vm: installed?.vm ?? null,
       consolePath: status === 'absent' ? null : consolePath,
     };
@@ -138,7 +151,6 @@ export function createVmActivities(services: HostServices) {
       vms: surveyed.filter((vm) => vm !== null),
       failures: [...failures, ...stale],
       findings: services.findings,
-      ledgerDigest: await ask(() => ownership.ledgerDigest(), null),
     };
   }
 

@@ -18,6 +18,7 @@ import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import { createCipheriv, createHash, randomBytes, randomUUID } from 'node:crypto';
 import { MigrationId } from '../domain/ids.js';
+import { SecretKey } from '../domain/secret-key.js';
 import type { ChannelIdentity } from '../channel/port.js';
 import { createChannels } from '../channel/relay.js';
 import { spread, table } from './table.js';
@@ -232,7 +233,7 @@ function termsOf(job: Job) {
     migrationId: MigrationId.parse(job.migrationId),
     identity: job.identity,
     peerSpkiSha256: job.peerSpkiSha256,
-    sessionKey: Buffer.from(job.sessionKey, 'hex'),
+    sessionKey: SecretKey.of(Buffer.from(job.sessionKey, 'hex')),
   };
 }
 

@@ -16,10 +16,7 @@ const EXPORTER_BYTES = 32;
 /** HMAC-SHA256(session key, label ‖ 0 ‖ role ‖ 0 ‖ migration id ‖ 0 ‖ exporter value): the proof that `role` sends. */
 export function confirmationOf(role: Role, socket: TLSSocket, terms: ChannelTerms): Buffer {
   const exported = socket.exportKeyingMaterial(EXPORTER_BYTES, EXPORTER_LABEL, Buffer.from(terms.migrationId));
-  return createHmac('sha256', terms.sessionKey)
-    .update(`${LABEL}\0${role}\0${terms.migrationId}\0`)
-    .update(exported)
-    .digest();
+  return terms.sessionKey.use((key) => createHmac('sha256', key).update(`${LABEL}\0${role}\0${terms.migrationId}\0`).update(exported).digest());
 }
 
 export function isSameConfirmation(a: Buffer, b: Buffer): boolean {

@@ -44,7 +44,7 @@ class Door {
   #isTaken = false;
 
   constructor(terms: ChannelTerms) {
-    this.#terms = terms;
+    this.#terms = { ...terms, sessionKey: terms.sessionKey.copy() };
     this.accepted = new Promise((resolve, reject) => {
       this.#resolveAccepted = resolve;
       this.#rejectAccepted = reject;
@@ -69,6 +69,7 @@ class Door {
     this.#rejectAccepted(lost('the listener was closed'));
     this.#server.close();
     for (const key of [...this.#candidates.keys()]) this.#dismiss(key);
+    this.#terms.sessionKey.destroy();
   }
 
   #admit(socket: Socket): void {

@@ -15,6 +15,7 @@
  */
 import type { Readable, Writable } from 'node:stream';
 import type { MigrationId, NetworkAddress, Sha256Hex } from '../domain/ids.js';
+import type { SecretKey } from '../domain/secret-key.js';
 import type { Manifest, Verdict } from '../domain/manifest.js';
 
 /** A P-256 key pair made for one session; the private key never leaves the process. */
@@ -32,8 +33,8 @@ export interface ChannelTerms {
   readonly identity: ChannelIdentity;
   /** The attested key of the peer. */
   readonly peerSpkiSha256: Sha256Hex;
-  /** 32 bytes, unsealed by the destination's TPM. */
-  readonly sessionKey: Buffer;
+  /** Unsealed by the destination's TPM. A listener keeps a copy of its own. */
+  readonly sessionKey: SecretKey;
   /** A peer that says nothing (not even KEEPALIVE) for this long is lost; also the limit of a handshake. Default 5000. */
   readonly silenceLimitMs?: number;
 }

@@ -13,7 +13,7 @@ export function firstBundle(admitted: readonly AdmittedHost[], operators: readon
     hosts: [],
     classes: {},
     operators: [...operators],
-    parameters: { nonceLifetimeMs: 60_000, approverMustDiffer: false },
+    parameters: { nonceLifetimeMs: 60_000, approverMustDiffer: false, wordsOfTwo: [], yieldedKeptMs: 7 * 86_400_000 },
   };
   return withHosts(empty, admitted, 'active');
 }
@@ -42,5 +42,5 @@ export function withHosts(bundle: TrustBundle, admitted: readonly AdmittedHost[]
 
 /** To begin with: narrow the scopes before others get keys. */
 export function mayDoAnything(name: string, publicKey: Operator['publicKey']): Operator {
-  return { name, publicKey, status: 'active', scopes: [{ actions: [...ACTIONS], vms: ['*'], sources: ['*'], destinations: ['*'] }] };
+  return { name, publicKey, status: 'active', scopes: [{ actions: [...ACTIONS], vms: ['*'], sources: ['*'], destinations: ['*'], disks: ['*'], bootFiles: ['*'], bridges: ['*'] }] };
 }

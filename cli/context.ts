@@ -5,14 +5,18 @@ import { type KororaClient, createKororaClient } from '../client/index.js';
 import { KororaError, problemOf, refuse } from '../domain/failures.js';
 import { type InstalledBundle, installBundle } from '../domain/trust-bundle.js';
 import { type TemporalPlace, connectionOptionsOf, readTemporalPlace, unreachable } from '../temporal/place.js';
+import { visibleValues } from '../domain/visible.js';
+import { confirmBy, terminal } from './confirm.js';
 import { readSigner } from './keys.js';
 import { renderFailures } from './render.js';
+import { complain, say, sayJson } from './terminal.js';
 
 export interface GlobalOptions {
   readonly json?: boolean;
   readonly trust?: string;
   readonly key?: string;
   readonly queue?: string;
+  readonly yes?: boolean;
 }
 
 /** Connects, runs, closes. TEMPORAL_CONFIG_INVALID, PAYLOAD_KEY_INVALID, TEMPORAL_UNREACHABLE, BUNDLE_MISSING, BUNDLE_INVALID, SIGNING_KEY_INVALID. */
@@ -26,7 +30,7 @@ export async function withClientOf<T>(bundle: InstalledBundle, options: GlobalOp
   const signer = keyFile ? await readSigner(keyFile) : null;
   const client = await connectClient(await readTemporalPlace());
   try {
-    return await use(createKororaClient({ client, bundle, ...(signer ? { signer } : {}), ...(options.queue === undefined ? {} : { taskQueue: options.queue }) }));
+    return await use(createKororaClient({ client, bundle, confirm: confirmBy(terminal(), options.yes ?? false), ...(signer ? { signer } : {}), ...(options.queue === undefined ? {} : { taskQueue: options.queue }) }));
   } finally {
     await client.connection.close();
   }
@@ -60,9 +64,10 @@ export async function readJsonFile(file: string, code: 'BUNDLE_INVALID' | 'VM_DO
   }
 }
 
-/** One document on stdout: JSON with --json, text otherwise. */
-export function print(options: GlobalOptions, value: unknown, text: () => string): void {
-  process.stdout.write(options.json ? `${JSON.stringify(value)}\n` : `${text()}\n`);
+/** One document on stdout: JSON with --json, text otherwise; `shown` is the value as it may be shown in lines of text. */
+export function print<T>(options: GlobalOptions, value: T, text: (shown: T) => string): void {
+  if (options.json) sayJson(value);
+  else say(text(visibleValues(value)));
 }
 
 /** Wraps a command: a KororaError becomes its message and remedy on stderr (or JSON) and exit code 1. */
@@ -73,8 +78,8 @@ export function command<A extends unknown[]>(optionsOf: () => GlobalOptions, run
     } catch (error) {
       if (!(error instanceof KororaError)) throw error;
       process.exitCode = 1;
-      if (optionsOf().json) process.stdout.write(`${JSON.stringify({ failures: error.failures })}\n`);
-      else process.stderr.write(`${renderFailures(error.failures)}\n`);
+      if (optionsOf().json) sayJson({ failures: error.failures });
+      else complain(renderFailures(visibleValues(error.failures)));
     }
   };
 }

@@ -1,30 +1,9 @@
 /** Prints a move while it runs: each phase once with its time, each memory round, and what to do. */
 import type { KororaClient, MigrationView } from '../client/index.js';
 import { meaningOf } from '../domain/status.js';
+import { visibleValues } from '../domain/visible.js';
 import { renderNextAction, renderPhase, renderRound } from './render.js';
-
-export interface Screen {
-  /** A line that stays. */
-  line(text: string): void;
-  /** A line that the next one overwrites, where the terminal can. */
-  passing(text: string): void;
-}
-
-export function terminalScreen(out: NodeJS.WriteStream): Screen {
-  let isPassing = false;
-  const clear = () => (isPassing ? '\r\x1b[K' : '');
-  return {
-    line(text) {
-      out.write(`${clear()}${text}\n`);
-      isPassing = false;
-    },
-    passing(text) {
-      if (!out.isTTY) return;
-      out.write(`${clear()}${text}`);
-      isPassing = true;
-    },
-  };
-}
+import type { Screen } from './terminal.js';
 
 /** Resolves when the move has ended. */
 export async function follow(client: KororaClient, vmId: string, runId: string | undefined, screen: Screen): Promise<void> {
@@ -37,7 +16,8 @@ export function createViewPrinter(screen: Screen): (view: MigrationView) => void
   const phases = new Set<string>();
   let lastRound = 0;
   let action: string | null = null;
-  return ({ status, progress }) => {
+  return (view) => {
+    const { status, progress } = visibleValues(view);
     const printPhase = (name: string) => {
       if (phases.has(name)) return;
       phases.add(name);

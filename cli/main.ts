@@ -1,6 +1,7 @@
 #!/usr/bin/env -S node --single-threaded-gc
 /**
- * The `korora` command. Exit code 0: done; 1: refused or failed, with code and remedy; 2: wrong usage.
+ * The `korora` command. Exit code 0: done; 1: refused or failed, with code and remedy; 2: wrong usage;
+ * 3: evidence in which nothing is wrong, and in which what it claims is not signed.
  *
  * The flag above: a host worker reads the image in fresh buffers, and V8's parallel collectors then fight the hypervisor
  * for the cores. With one thread the copy of a guest that dirties 20 MiB/s took 1.1–1.8 s instead of 2.2–3.0 s (medians of
@@ -14,7 +15,9 @@ import { addSteerCommands } from './commands/steer.js';
 import { addTrustCommands } from './commands/trust.js';
 import { addVerifyCommand } from './commands/verify.js';
 import { addVmCommands } from './commands/vm.js';
+import { addWordCommands } from './commands/words.js';
 import { addWorkerCommands } from './commands/worker.js';
+import { COMMANDER_OUTPUT, complain, endWithTheReader } from './terminal.js';
 
 const program = new Command('korora')
   .description('Attested live migration of virtual machines with vTPM')
@@ -22,7 +25,9 @@ const program = new Command('korora')
   .option('--trust <file>', 'trust bundle (default: KORORA_TRUST)')
   .option('--key <file>', 'your key, to sign orders with (default: KORORA_KEY)')
   .option('--queue <name>', 'task queue of the control workers')
+  .option('--yes', 'sign what is shown without being asked')
   .addHelpText('after', '\nTemporal is found by TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_TLS_* or temporal.toml.')
+  .configureOutput(COMMANDER_OUTPUT)
   .exitOverride();
 
 addWorkerCommands(program);
@@ -32,14 +37,18 @@ addTrustCommands(program);
 addVmCommands(program);
 addMigrateCommands(program);
 addSteerCommands(program);
+addWordCommands(program);
 addVerifyCommand(program);
 
-// `korora … | head` closes its end early.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+endWithTheReader();
 
 try {
   await program.parseAsync();
 } catch (error) {
-  if (!(error instanceof CommanderError)) throw error;
-  process.exitCode = error.exitCode === 0 ? 0 : 2;
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
+  else {
+    // A defect: its stack, which may hold text from elsewhere.
+    complain(error instanceof Error ? (error.stack ?? error.message) : String(error));
+    process.exitCode = 1;
+  }
 }

@@ -2,7 +2,7 @@
 import type { Failure } from '../domain/failures.js';
 import type { CopyProgress } from '../domain/progress.js';
 import type { HostSurvey, MigrationResult, MigrationStatus, VmSurvey } from '../domain/status.js';
-import type { EvidenceReport } from '../client/verify/index.js';
+import type { ChainReport, EvidenceReport } from '../client/verify/index.js';
 import type { HostTrial } from '../client/verify/state.js';
 import type { BundleChange } from '../domain/bundle-diff.js';
 import type { LintFinding } from '../domain/bundle-lint.js';
@@ -55,21 +55,28 @@ export function renderNextAction({ nextAction }: Pick<MigrationStatus, 'nextActi
   return nextAction === null ? null : `next action: ${nextAction}`;
 }
 
-export function renderResult({ outcome, timings, evidencePath, vmId }: MigrationResult): string {
+export function renderResult({ outcome, timings, evidencePath, notes, vmId }: MigrationResult): string {
   const total = timings.endedAtMs - timings.startedAtMs;
   const { source, destination } = timings;
   const downtime = source && destination ? `downtime ${Math.round(destination.runningAtMs - source.pausedAtMs)} ms (source's clock to the verdict: ${Math.round(source.pauseMs)} ms), ` : '';
-  const what = { moved: outcome.runsOn === null ? `VM ${vmId} was handed over, and runs nowhere` : `VM ${vmId} moved and runs on ${outcome.runsOn}`, 'source-resumed': `VM ${vmId} did not move; it runs ${outcome.runsOn === null ? 'nowhere' : `on ${outcome.runsOn}`}`, refused: `refused before anything changed; VM ${vmId} is on ${outcome.runsOn}` }[outcome.kind];
-  return `${what}\n${downtime}total ${total} ms\nevidence ${evidencePath}`;
+  const what = { moved: outcome.runsOn === null ? `VM ${vmId} was handed over, and runs nowhere` : `VM ${vmId} moved and runs on ${outcome.runsOn}`, 'source-resumed': `VM ${vmId} did not move; it runs ${outcome.runsOn === null ? 'nowhere' : `on ${outcome.runsOn}`}`, refused: `refused before anything changed; ${outcome.runsOn === null ? `no host said where VM ${vmId} is` : `VM ${vmId} is on ${outcome.runsOn}`}` }[outcome.kind];
+  return `${what}\n${downtime}total ${total} ms\nevidence ${evidencePath}${notes.length > 0 ? `\n${renderFailures(notes)}` : ''}`;
 }
 
-export function renderReport(file: string, { proven, problems, unproven }: EvidenceReport): string {
+export function renderReport(file: string, { summary, proven, problems, missing, unproven, told }: EvidenceReport): string {
   return [
-    `${file}: ${problems.length === 0 ? 'holds' : 'DOES NOT HOLD'}`,
+    `${file}: ${summary}`,
     ...proven.map(({ field, what, by }) => `  proven      ${field}: ${what}\n              by ${by}`),
     ...unproven.map(({ field, why }) => `  unproven    ${field}: ${why}`),
+    ...(told.length > 0 ? ['  told by the control plane, and signed by nobody:'] : []),
+    ...told.map(({ field, what }) => `    ${field}: ${shortened(what)}`),
+    ...missing.map(({ field, why }) => `  MISSING     ${field}: ${why}`),
     ...problems.map(({ field, problem }) => `  WRONG       ${field}: ${problem}`),
   ].join('\n');
+}
+
+export function renderChain({ problems, gaps }: ChainReport): readonly string[] {
+  return [...problems.map((problem) => `NOT A CHAIN  ${problem}`), ...gaps.map((gap) => `NOT KNOWN TO BE WHOLE  ${gap}`)];
 }
 
 export function renderFindings(file: string, findings: readonly LintFinding[]): string {
@@ -98,7 +105,10 @@ export function renderTrials(file: string, trials: readonly HostTrial[]): string
 
 /** All of it is in --json. */
 function short(value: unknown): string {
-  const text = JSON.stringify(value);
+  return shortened(JSON.stringify(value));
+}
+
+function shortened(text: string): string {
   return text.length <= VALUE_MAX ? text : `${text.slice(0, VALUE_MAX)}… (${text.length} characters)`;
 }
 

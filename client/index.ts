@@ -4,30 +4,34 @@
  */
 import { type Client, WorkflowIdConflictPolicy, WorkflowIdReusePolicy, type WorkflowHandle } from '@temporalio/client';
 import type { HostQuestion } from '../domain/attestation.js';
-import { digestOf } from '../domain/canonical.js';
 import { parseDocument } from '../domain/documents.js';
 import type { Envelope, Signer } from '../domain/envelope.js';
 import { KororaError, refuse } from '../domain/failures.js';
-import { type HostId, type MigrationId, VmId } from '../domain/ids.js';
-import { Approval, Fence, LimitsChange, Reinstatement, StartOrder } from '../domain/order.js';
+import { type HostId, VmId } from '../domain/ids.js';
 import type { CopyLimits } from '../domain/progress.js';
 import type { Finding, Hold, HostSurvey, MigrationResult, MigrationStatus, VmSurvey } from '../domain/status.js';
 import { CONTROL_QUEUE } from '../domain/steps.js';
+import type { SurveyQuestionTo } from '../domain/survey.js';
 import { type InstalledBundle, hostIn } from '../domain/trust-bundle.js';
 import { VmDocument } from '../domain/vm.js';
-import type { quoteHost, reconcileVm, reinstateHost, secureMigration, startVm as startVmWorkflow, surveyHosts } from '../workflows/index.js';
+import type { quoteHost, reconcileVm, reinstateHost, secureMigration, showSurvey, startVm as startVmWorkflow, surveyHosts } from '../workflows/index.js';
 import type { Reconciliation } from '../workflows/reconcile.js';
 import { authorOf } from './author.js';
 import { fromTemporal } from './errors.js';
-import { DEFAULT_LIFETIME_MS, type OrderRequest, buildOrder, notAfter } from './order.js';
+import type { OrderRequest } from './order.js';
+import type { Confirm } from './shown.js';
+import { saidBy } from './signed-move.js';
+import { createStatements, openWord } from './statements.js';
 import { type HostTrial, questionsOf, tryReply } from './verify/state.js';
+import { proveLedger, proveVm, surveyQuestionOf } from './verify/survey.js';
 import { type MigrationView, watchMigration } from './watch.js';
 
 export { readDataConverter } from '../temporal/data-converter.js';
-export { type EvidenceReport, chainProblems, verifyEvidence } from './verify/index.js';
+export { type ChainReport, type EvidenceReport, checkChain, verifyEvidence } from './verify/index.js';
 export { type HostTrial, tryEvidence } from './verify/state.js';
 export { MigrationFailedError } from './errors.js';
 export type { OrderRequest } from './order.js';
+export type { Confirm, Shown } from './shown.js';
 export type { MigrationView } from './watch.js';
 
 export interface KororaClientOptions {
@@ -36,6 +40,8 @@ export interface KororaClientOptions {
   readonly bundle: InstalledBundle;
   /** Signs what this client orders and says; left out, it can only look, hold and abort. Its key is an operator's of the bundle. */
   readonly signer?: Signer;
+  /** Is shown all that is to be signed, as signatures prove it, and says whether it is. Left out, all of it is: of a program that signs for itself. */
+  readonly confirm?: Confirm;
   /** Queue of the control workers. */
   readonly taskQueue?: string;
 }
@@ -48,7 +54,10 @@ export interface StartedMigration {
   readonly destination: HostId;
 }
 
-/** What is `signed` fails with SIGNING_KEY_MISSING or SIGNING_KEY_UNKNOWN before anything is asked of anybody. */
+/**
+ * What is `signed` fails with SIGNING_KEY_MISSING or SIGNING_KEY_UNKNOWN before anything is asked of anybody, and with MOVE_UNPROVEN, SURVEY_UNPROVEN or
+ * SIGNING_DECLINED before anything is signed.
+ */
 export interface KororaClient {
   /** Hosts of the bundle, as their workers answer now. */
   hosts(): Promise<readonly HostSurvey[]>;
@@ -78,6 +87,13 @@ export interface KororaClient {
    * out of line. HOST_UNREACHABLE; REINSTATEMENT_STALE where they have changed since.
    */
   reinstate(hostId: string, reinstatement: { readonly reason: string }): Promise<readonly Finding[]>;
+  /** Signed, and sent to nobody: where the bundle wants two operators for it (`wordsOfTwo`). It is good for an hour. */
+  draftFence(vmId: string, fence: { readonly host: string; readonly reason: string }): Promise<Envelope>;
+  draftReinstatement(hostId: string, reinstatement: { readonly reason: string }): Promise<Envelope>;
+  /** Signed: adds a signature to a draft, which is proven and shown anew. SIGNED_ALREADY; SECOND_SIGNATURE_MISSING of an operator who may not say it. */
+  countersign(draft: unknown): Promise<Envelope>;
+  /** Sends what was drafted; as `fence` and `reinstate`. SECOND_SIGNATURE_MISSING. */
+  submit(signed: unknown): Promise<readonly Finding[]>;
   /** Signed. NOT_COPYING unless rounds run; LIMITS_INVALID. Answers with the limits in force. */
   setLimits(vmId: string, change: Partial<CopyLimits>): Promise<CopyLimits>;
   /** Signed. Lets a move that was ordered with `requiresApproval` go on. NOTHING_TO_APPROVE unless it waits for that; APPROVER_IS_REQUESTER. */
@@ -86,17 +102,13 @@ export interface KororaClient {
   setHeld(vmId: string, isHeld: boolean): Promise<Hold>;
 }
 
-/** How long an operator's word that a host is off holds; the source acts on it within seconds, or once its own worker is back. */
-const FENCE_LIFETIME_MS = 3_600_000;
-
 /** Of a trial of a bundle, which may have thousands. */
 const HOSTS_AT_ONCE = 16;
 
 export const workflowIdOf = (vmId: string): string => `migrate-${vmId}`;
 
-export function createKororaClient({ client, bundle, signer, taskQueue = CONTROL_QUEUE }: KororaClientOptions): KororaClient {
+export function createKororaClient({ client, bundle, signer, confirm = () => Promise.resolve(true), taskQueue = CONTROL_QUEUE }: KororaClientOptions): KororaClient {
   const hostIds = bundle.bundle.hosts.map((h) => h.hostId);
-  const author = () => authorOf(signer ?? null, bundle.bundle);
 
   const hosts = () =>
     translating('', () =>
@@ -123,13 +135,32 @@ export function createKororaClient({ client, bundle, signer, taskQueue = CONTROL
 
   const status = (vmId: string) => translating(vmId, () => handleOf(vmId).query<MigrationStatus, []>('status'));
 
-  /** Of a VM whose workflow is gone, by the records that hosts have. NOTHING_TO_FENCE. */
-  async function moveThatWaitsFor(vmId: string, host: string): Promise<MigrationId> {
-    const vms = (await hosts()).flatMap((h) => (h.reachable ? h.vms : []));
-    const waiting = vms.find((known) => known.vmId === vmId && known.ownership === 'relinquished' && known.move?.peer === host);
-    if (!waiting?.move) throw refuse('NOTHING_TO_FENCE', { vm: vmId, host });
-    return waiting.move.migrationId;
+  async function shownBy(question: SurveyQuestionTo): Promise<unknown> {
+    return translating(question.vmId ?? '', () =>
+      client.workflow.execute<typeof showSurvey>('showSurvey', {
+        taskQueue,
+        workflowId: `survey-${question.hostId}-${crypto.randomUUID()}`,
+        args: [question],
+        staticSummary: `Asks ${question.hostId} for what is to be signed by`,
+      }),
+    );
   }
+
+  const statements = createStatements({
+    installed: bundle,
+    author: () => authorOf(signer ?? null, confirm, bundle.bundle),
+    hosts,
+    status,
+    isMoving,
+    async vmOn(hostId, vmId) {
+      const question = surveyQuestionOf(bundle.bundle, hostId, vmId);
+      return proveVm(bundle.bundle, question, await shownBy(question));
+    },
+    async ledgerOf(hostId) {
+      const question = surveyQuestionOf(bundle.bundle, hostId, null);
+      return proveLedger(bundle.bundle, question, await shownBy(question));
+    },
+  });
 
   async function reconcile(value: string, fence: Envelope | null): Promise<Reconciliation> {
     const vmId = parseDocument(VmId, value, 'ORDER_INVALID');
@@ -144,6 +175,27 @@ export function createKororaClient({ client, bundle, signer, taskQueue = CONTROL
       }),
     );
   }
+
+  async function submit(value: unknown): Promise<readonly Finding[]> {
+    const opened = openWord(value);
+    const document = saidBy(opened, null, bundle.bundle);
+    if (document.kind === 'korora/reinstatement') return reinstate(document.host, opened.envelope);
+    const { vmId } = document;
+    if (await isMoving(vmId)) await translating(vmId, () => handleOf(vmId).executeUpdate<void, [Envelope]>('fence', { args: [opened.envelope] }));
+    else await reconcile(vmId, opened.envelope);
+    return [];
+  }
+
+  const reinstate = (hostId: HostId, reinstatement: Envelope) =>
+    translating('', () =>
+      client.workflow.execute<typeof reinstateHost>('reinstateHost', {
+        taskQueue,
+        workflowId: `reinstate-${hostId}`,
+        workflowIdConflictPolicy: WorkflowIdConflictPolicy.FAIL,
+        args: [{ reinstatement }],
+        staticSummary: `Has ${hostId} believe its ownership records again`,
+      }),
+    );
 
   return {
     hosts,
@@ -170,11 +222,8 @@ export function createKororaClient({ client, bundle, signer, taskQueue = CONTROL
     async startVm(value, host) {
       const vm = parseDocument(VmDocument, value, 'VM_DOCUMENT_INVALID');
       const { hostId } = hostIn(bundle.bundle, host);
-      const { by, sign } = author();
       const others = hostIds.filter((id) => id !== hostId);
-      const owned = (await hosts()).flatMap((h) => (h.reachable ? h.vms : [])).find((known) => known.vmId === vm.vmId && known.hostId === hostId && known.ownership === 'owner');
-      const document = { kind: 'korora/start', version: 1, vmId: vm.vmId, vmDigest: digestOf(vm), host: hostId, epoch: owned?.epoch ?? null, by, notAfter: notAfter(DEFAULT_LIFETIME_MS) };
-      const start = await sign(parseDocument(StartOrder, document, 'ORDER_INVALID'));
+      const start = await statements.start(vm, hostId);
       try {
         return await translating(vm.vmId, () =>
           client.workflow.execute<typeof startVmWorkflow>('startVm', {
@@ -191,9 +240,7 @@ export function createKororaClient({ client, bundle, signer, taskQueue = CONTROL
       }
     },
     async migrate(request) {
-      const { by, sign } = author();
-      const { order, vm } = buildOrder(request, by, bundle, await hosts());
-      const signed = await sign(order);
+      const { order, vm, signed } = await statements.order(request);
       const handle = await translating(order.vmId, () =>
         client.workflow.start<typeof secureMigration>('secureMigration', {
           taskQueue,
@@ -216,46 +263,24 @@ export function createKororaClient({ client, bundle, signer, taskQueue = CONTROL
     watch: (vmId, runId) => watchMigration(client, handleOf(vmId, runId), vmId),
     result: (vmId, runId) => translating(vmId, () => handleOf(vmId, runId).result()),
     abort: (vmId, reason) => translating(vmId, () => handleOf(vmId).executeUpdate<void, [{ readonly reason: string }]>('abort', { args: [{ reason }] })),
-    async fence(vmId, { host, reason }) {
-      const { by, sign } = author();
-      const isTended = await isMoving(vmId);
-      const migrationId = isTended ? (await status(vmId)).migrationId : await moveThatWaitsFor(vmId, host);
-      const document = { kind: 'korora/fence', version: 1, migrationId, vmId, host, reason, by, notAfter: notAfter(FENCE_LIFETIME_MS) };
-      const fence = await sign(parseDocument(Fence, document, 'ORDER_INVALID'));
-      if (isTended) return translating(vmId, () => handleOf(vmId).executeUpdate<void, [Envelope]>('fence', { args: [fence] }));
-      await reconcile(vmId, fence);
-    },
+    fence: async (vmId, fence) => void (await submit(await statements.fence(vmId, fence))),
     reconcile: (vmId) => reconcile(vmId, null),
-    async reinstate(host, { reason }) {
-      const { hostId } = hostIn(bundle.bundle, host);
-      const { by, sign } = author();
-      const known = (await hosts()).find((survey) => survey.hostId === hostId);
-      if (!known?.reachable || known.ledgerDigest === null) throw refuse('HOST_UNREACHABLE', { host: hostId });
-      const document = { kind: 'korora/reinstatement', version: 1, host: hostId, ledgerDigest: known.ledgerDigest, reason, by, notAfter: notAfter(DEFAULT_LIFETIME_MS) };
-      const reinstatement = await sign(parseDocument(Reinstatement, document, 'ORDER_INVALID'));
-      return translating('', () =>
-        client.workflow.execute<typeof reinstateHost>('reinstateHost', {
-          taskQueue,
-          workflowId: `reinstate-${hostId}`,
-          workflowIdConflictPolicy: WorkflowIdConflictPolicy.FAIL,
-          args: [{ reinstatement }],
-          staticSummary: `Has ${hostId} believe its ownership records again`,
-        }),
-      );
+    reinstate: async (host, { reason }) => submit(await statements.reinstatement(host, reason)),
+    draftFence: statements.fence,
+    draftReinstatement: (host, { reason }) => statements.reinstatement(host, reason),
+    async countersign(draft) {
+      const signed = await statements.countersigned(draft);
+      saidBy(openWord(signed), null, bundle.bundle);
+      return signed;
     },
+    submit,
     async approve(vmId, { reason } = {}) {
-      const { by, sign } = author();
-      const { migrationId, orderDigest } = await status(vmId);
-      const document = { kind: 'korora/approval', version: 1, migrationId, vmId, orderDigest, reason: reason ?? null, by, notAfter: notAfter(DEFAULT_LIFETIME_MS) };
-      const approval = await sign(parseDocument(Approval, document, 'ORDER_INVALID'));
+      const approval = await statements.approval(vmId, reason ?? null);
       return translating(vmId, () => handleOf(vmId).executeUpdate<void, [Envelope]>('approve', { args: [approval] }));
     },
     setHeld: (vmId, isHeld) => translating(vmId, () => handleOf(vmId).executeUpdate<Hold, [{ readonly isHeld: boolean }]>('setHeld', { args: [{ isHeld }] })),
     async setLimits(vmId, change) {
-      const { by, sign } = author();
-      const { migrationId, limits } = await status(vmId);
-      const document = { kind: 'korora/limits', version: 1, migrationId, vmId, limits: { ...limits, ...change }, by, notAfter: notAfter(DEFAULT_LIFETIME_MS) };
-      const signed = await sign(parseDocument(LimitsChange, document, 'LIMITS_INVALID'));
+      const signed = await statements.limits(vmId, change);
       return translating(vmId, () => handleOf(vmId).executeUpdate<CopyLimits, [Envelope]>('setLimits', { args: [signed] }));
     },
   };

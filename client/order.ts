@@ -1,4 +1,4 @@
-/** Building an order from what hosts said of the VM. Pure; refusals are those that a client can see before it starts. */
+/** Building an order from what the VM's host showed of it. Pure; refusals are those that a client can see before it starts. */
 import { z } from 'zod';
 import { digestOf } from '../domain/canonical.js';
 import { KororaError, refuse } from '../domain/failures.js';
@@ -7,8 +7,10 @@ import { HostId, VmId } from '../domain/ids.js';
 import { Order } from '../domain/order.js';
 import { type CopyLimits, DEFAULT_LIMITS } from '../domain/progress.js';
 import type { HostSurvey, VmSurvey } from '../domain/status.js';
+import type { ShownVm } from '../domain/survey.js';
 import { type InstalledBundle, hostIn } from '../domain/trust-bundle.js';
-import { VmDocument } from '../domain/vm.js';
+import type { VmDocument } from '../domain/vm.js';
+import type { Proven } from './verify/survey.js';
 
 export interface OrderRequest {
   readonly vmId: string;
@@ -26,30 +28,35 @@ export interface OrderRequest {
 export const DEFAULT_LIFETIME_MS = 600_000;
 const Lifetime = z.int().min(1).max(30 * 86_400_000);
 
-/** ORDER_INVALID, HOST_UNKNOWN, VM_UNKNOWN, SOURCE_IS_DESTINATION. */
-export function buildOrder(request: OrderRequest, by: string, { bundle, digest }: InstalledBundle, surveys: readonly HostSurvey[]): { order: Order; vm: VmDocument } {
-  const lifetimeMs = parseDocument(Lifetime, request.lifetimeMs ?? DEFAULT_LIFETIME_MS, 'ORDER_INVALID');
+/** Which host is to be asked for the VM. ORDER_INVALID, HOST_UNKNOWN, VM_UNKNOWN, SOURCE_IS_DESTINATION. */
+export function placeOf(request: OrderRequest, { bundle }: InstalledBundle, surveys: readonly HostSurvey[]): { readonly vmId: VmId; readonly hostId: HostId } {
+  parseDocument(Lifetime, request.lifetimeMs ?? DEFAULT_LIFETIME_MS, 'ORDER_INVALID');
   const vmId = parseDocument(VmId, request.vmId, 'ORDER_INVALID');
   const destination = hostIn(bundle, parseDocument(HostId, request.destination, 'ORDER_INVALID')).hostId;
-  const at = locateVm(vmId, surveys);
-  if (at.hostId === destination) throw refuse('SOURCE_IS_DESTINATION', { vm: vmId, host: destination });
-  const vm = parseDocument(VmDocument, at.vm, 'VM_DOCUMENT_INVALID');
+  const { hostId } = locateVm(vmId, surveys);
+  if (hostId === destination) throw refuse('SOURCE_IS_DESTINATION', { vm: vmId, host: destination });
+  return { vmId, hostId };
+}
+
+/** ORDER_INVALID; VM_UNKNOWN where the host has no document of it. */
+export function buildOrder(request: OrderRequest, by: string, { digest }: InstalledBundle, { record, vm }: Proven<ShownVm>): { order: Order; vm: VmDocument } {
+  if (!vm) throw refuse('VM_UNKNOWN', { vm: record.vmId });
   const order = parseDocument(
     Order,
     {
       kind: 'korora/order',
       version: 2,
       migrationId: request.migrationId ?? crypto.randomUUID(),
-      vmId,
+      vmId: record.vmId,
       vmDigest: digestOf(vm),
-      epoch: at.epoch,
-      source: at.hostId,
-      destination,
+      epoch: record.epoch,
+      source: record.hostId,
+      destination: request.destination,
       bundleDigest: digest,
       limits: { ...DEFAULT_LIMITS, ...request.limits },
       requiresApproval: request.requiresApproval ?? false,
       by,
-      notAfter: notAfter(lifetimeMs),
+      notAfter: notAfter(request.lifetimeMs ?? DEFAULT_LIFETIME_MS),
     },
     'ORDER_INVALID',
   );
@@ -61,7 +68,7 @@ export function notAfter(lifetimeMs: number): string {
   return new Date(Date.now() + lifetimeMs).toISOString();
 }
 
-/** The host that owns the VM, or the one that last knew it. VM_UNKNOWN, naming hosts that did not answer. */
+/** The host that is said to own the VM, or to have known it last. VM_UNKNOWN, naming hosts that did not answer. */
 export function locateVm(vmId: string, surveys: readonly HostSurvey[]): VmSurvey {
   const known = surveys.flatMap((s) => (s.reachable ? s.vms : [])).filter((vm) => vm.vmId === vmId);
   const found = known.find((vm) => vm.mayRun) ?? known.find((vm) => vm.vm !== null);

@@ -2,7 +2,7 @@
  * The appraisal (RFC 9334 §8): given what a verifier parsed and computed from a
  * peer's evidence, every rule that it breaks. Pure; signatures and digests are computed in tpm/.
  */
-import type { Binding, HostEvidence, PcrValues } from './attestation.js';
+import type { Binding, HostEvidence, PcrValues, TpmBoot } from './attestation.js';
 import { type ShownLog, explainDifference } from './boot-events.js';
 import { type Failure, failure } from './failures.js';
 import type { HostClass, HostEntry, ReferenceSet } from './trust-bundle.js';
@@ -24,13 +24,6 @@ export interface ParsedQuote {
   readonly pcrDigest: string;
 }
 
-export interface TpmCounters {
-  /** As in ParsedQuote. */
-  readonly clock: string;
-  readonly resetCount: number;
-  readonly restartCount: number;
-}
-
 export interface AppraisalInput {
   readonly host: HostEntry;
   readonly hostClass: HostClass;
@@ -50,7 +43,7 @@ export interface AppraisalInput {
   /** Problem text of the wrapping key's certification, null if it is right or not needed. */
   readonly wrappingKeyProblem: string | null;
   /** Counters in the wrapping key's certification: an earlier statement of the same TPM in this move. */
-  readonly earlierCounters: TpmCounters | null;
+  readonly earlierCounters: TpmBoot | null;
   /** The event log in the evidence. It explains a refusal, and changes none: no rule reads it. */
   readonly log: ShownLog;
 }
@@ -104,14 +97,38 @@ export function appraiseState(input: StateInput): { readonly referenceSet: strin
   };
 }
 
-function policyRules({ host, hostClass }: StateInput): Failure[] {
+/** A quote that came without the values of its PCRs, over a statement: whether whoever signed it was in a state in which it may be believed. */
+export type StatementInput = Pick<StateInput, 'host' | 'hostClass' | 'quote' | 'isSignatureValid' | 'expectedSigner' | 'bindingDigest'> & {
+  /** PCR digest of each active reference set of the class. */
+  readonly referenceDigests: readonly string[];
+  /** In which the host was attested, where the statement is about one move; null else. */
+  readonly boot: TpmBoot | null;
+};
+
+/** Active, by the AK, over this statement, exactly the PCRs of the class, with the values of an active reference set, since the same boot. */
+export function appraiseStatement(input: StatementInput): readonly Failure[] {
+  const { host: { hostId }, quote, referenceDigests, boot } = input;
+  return [
+    ...policyRules(input),
+    ...quoteRules(input),
+    ...qualifyingDataRule(input),
+    ...selectionRule(input),
+    ...(referenceDigests.includes(quote.pcrDigest) ? [] : [failure('STATE_NOT_REFERENCE', { host: hostId })]),
+    ...bootRules(hostId, quote, boot),
+  ];
+}
+
+type PolicyInput = Pick<StateInput, 'host' | 'hostClass'>;
+type QuoteInput = Pick<StateInput, 'host' | 'hostClass' | 'quote' | 'isSignatureValid' | 'expectedSigner'>;
+
+function policyRules({ host, hostClass }: PolicyInput): Failure[] {
   const failures: Failure[] = [];
   if (hostClass.pcrs.length === 0 || activeSets(hostClass).length === 0) failures.push(failure('POLICY_EMPTY', { class: host.class }));
   if (host.status !== 'active') failures.push(failure('HOST_NOT_ACTIVE', { host: host.hostId, status: host.status }));
   return failures;
 }
 
-function quoteRules({ host, hostClass, quote, isSignatureValid, expectedSigner }: StateInput): Failure[] {
+function quoteRules({ host, hostClass, quote, isSignatureValid, expectedSigner }: QuoteInput): Failure[] {
   const hostId = host.hostId;
   const failures: Failure[] = [];
   if (!isSignatureValid) failures.push(failure('QUOTE_SIGNATURE_INVALID', { host: hostId }));
@@ -124,19 +141,17 @@ function quoteRules({ host, hostClass, quote, isSignatureValid, expectedSigner }
   return failures;
 }
 
-function counterRules({ host: { hostId }, quote, wrappingKeyProblem, earlierCounters: stated }: AppraisalInput): Failure[] {
+function counterRules({ host: { hostId }, quote, wrappingKeyProblem, earlierCounters }: AppraisalInput): Failure[] {
   // Those of a certification that is none say nothing.
-  const earlierCounters = wrappingKeyProblem === null ? stated : null;
-  const failures: Failure[] = [];
-  for (const counter of ['resetCount', 'restartCount'] as const) {
-    if (earlierCounters && earlierCounters[counter] !== quote[counter]) {
-      failures.push(failure('RESET_COUNT_CHANGED', { host: hostId, counter, before: earlierCounters[counter], after: quote[counter] }));
-    }
-  }
-  if (earlierCounters && BigInt(quote.clock) < BigInt(earlierCounters.clock)) {
-    failures.push(failure('RESET_COUNT_CHANGED', { host: hostId, counter: 'clock', before: earlierCounters.clock, after: quote.clock }));
-  }
-  return failures;
+  return bootRules(hostId, quote, wrappingKeyProblem === null ? earlierCounters : null);
+}
+
+/** No restart of the TPM since an earlier statement of it. */
+function bootRules(hostId: string, quote: ParsedQuote, earlier: TpmBoot | null): Failure[] {
+  if (!earlier) return [];
+  const changed = (['resetCount', 'restartCount'] as const).filter((counter) => earlier[counter] !== quote[counter]).map((counter) => failure('RESET_COUNT_CHANGED', { host: hostId, counter, before: earlier[counter], after: quote[counter] }));
+  if (BigInt(quote.clock) >= BigInt(earlier.clock)) return changed;
+  return [...changed, failure('RESET_COUNT_CHANGED', { host: hostId, counter: 'clock', before: earlier.clock, after: quote.clock })];
 }
 
 function bindingRules({ host, evidence, expectedBinding, isNonceFresh }: AppraisalInput): Failure[] {
@@ -151,21 +166,24 @@ function bindingRules({ host, evidence, expectedBinding, isNonceFresh }: Apprais
   return failures;
 }
 
-function qualifyingDataRule({ host, quote, bindingDigest }: StateInput): Failure[] {
+function qualifyingDataRule({ host, quote, bindingDigest }: Pick<StateInput, 'host' | 'quote' | 'bindingDigest'>): Failure[] {
   return quote.extraData === bindingDigest ? [] : [failure('QUALIFYING_DATA_MISMATCH', { host: host.hostId, actual: quote.extraData, expected: bindingDigest })];
 }
 
 function pcrRules(input: StateInput): Failure[] {
   const { host, hostClass, quote, evidence } = input;
   const hostId = host.hostId;
-  const failures: Failure[] = [];
-  const expected = ascending(hostClass.pcrs);
-  const selection = quote.pcrSelection.map((bank) => `${bank.hashAlgorithm}:${ascending(bank.pcrs)}`).join('+');
-  if (selection !== `sha256:${expected}`) failures.push(failure('PCR_SELECTION_WRONG', { host: hostId, actual: selection, expected: `sha256:${expected}` }));
-  if (ascending(Object.keys(evidence.pcrValues).map(Number)) !== expected || quote.pcrDigest !== input.reportedPcrDigest) {
+  const failures = selectionRule(input);
+  if (ascending(Object.keys(evidence.pcrValues).map(Number)) !== ascending(hostClass.pcrs) || quote.pcrDigest !== input.reportedPcrDigest) {
     failures.push(failure('PCR_DIGEST_MISMATCH', { host: hostId }));
   }
   return [...failures, ...pcrDifferences(hostId, hostClass, evidence.pcrValues, input.log)];
+}
+
+function selectionRule({ host: { hostId }, hostClass, quote }: Pick<StateInput, 'host' | 'hostClass' | 'quote'>): Failure[] {
+  const expected = `sha256:${ascending(hostClass.pcrs)}`;
+  const selection = quote.pcrSelection.map((bank) => `${bank.hashAlgorithm}:${ascending(bank.pcrs)}`).join('+');
+  return selection === expected ? [] : [failure('PCR_SELECTION_WRONG', { host: hostId, actual: selection, expected })];
 }
 
 /** The active set whose values these are. */
@@ -187,7 +205,7 @@ export function pcrDifferences(host: string, hostClass: HostClass, values: PcrVa
   });
 }
 
-function activeSets({ referenceSets }: HostClass): readonly ReferenceSet[] {
+export function activeSets({ referenceSets }: HostClass): readonly ReferenceSet[] {
   return referenceSets.filter((set) => set.status === 'active');
 }
 

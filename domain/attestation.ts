@@ -18,6 +18,15 @@ export const SignedAttestation = z.strictObject({
 });
 export type SignedAttestation = Readonly<z.infer<typeof SignedAttestation>>;
 
+/** In which boot a TPM made a statement, and when (TPMS_CLOCK_INFO, Part 2 §10.11.1). */
+export const TpmBoot = z.strictObject({
+  resetCount: z.int().min(0),
+  restartCount: z.int().min(0),
+  /** Milliseconds the TPM has been powered, decimal. */
+  clock: z.string().regex(/^(?:0|[1-9][0-9]{0,19})$/, 'a decimal number'),
+});
+export type TpmBoot = Readonly<z.infer<typeof TpmBoot>>;
+
 export const AttestationKeyPublic = z.strictObject({
   /** TPMT_PUBLIC, base64 (Part 2 §12.2.4). */
   publicArea: Base64.max(2048),

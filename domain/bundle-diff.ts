@@ -27,7 +27,8 @@ function named(bundle: TrustBundle): unknown {
     name,
     { ...hostClass, pcrs: [...hostClass.pcrs].sort((a, b) => a - b), firmwareVersions: hostClass.firmwareVersions && [...hostClass.firmwareVersions].sort(), referenceSets: keyed(hostClass.referenceSets, 'id') },
   ]);
-  return { ...bundle, hosts: keyed(bundle.hosts, 'hostId'), classes: Object.fromEntries(classes) as unknown, operators: keyed(bundle.operators, 'name') };
+  const parameters = { ...bundle.parameters, wordsOfTwo: [...bundle.parameters.wordsOfTwo].sort() };
+  return { ...bundle, parameters, hosts: keyed(bundle.hosts, 'hostId'), classes: Object.fromEntries(classes) as unknown, operators: keyed(bundle.operators, 'name') };
 }
 
 function keyed<K extends string, T extends Readonly<Record<K, string>>>(items: readonly T[], key: K): Readonly<Record<string, T>> {

@@ -75,10 +75,13 @@ function operatorFindings({ name, status, scopes }: Operator, bundle: TrustBundl
   const known = new Set<string>([ANY, ...bundle.hosts.map(({ hostId }) => hostId)]);
   const unknown = new Set(scopes.flatMap(({ sources, destinations }) => [...sources, ...destinations]).filter((host) => !known.has(host)));
   const mayAll = scopes.some((scope) => ACTIONS.every((action) => scope.actions.includes(action)) && [scope.vms, scope.sources, scope.destinations].every((patterns) => patterns.some((pattern) => pattern === ANY)));
+  const opening = scopes.filter(({ actions }) => actions.includes('start') || actions.includes('migrate'));
+  const mayOpenAny = (['disks', 'bootFiles', 'bridges'] as const).filter((kind) => opening.some((scope) => scope[kind].includes(ANY)));
   return [
     ...(scopes.length === 0 ? [error(at, 'no scope: this key may do nothing')] : []),
     ...[...unknown].map((host) => error(at, `a scope names ${host}, and there is no such host`)),
     ...(mayAll ? [warning(at, 'this key alone may do everything, on every host')] : []),
+    ...(mayOpenAny.length > 0 ? [warning(at, `a scope lets VMs open any of these that a host has: ${mayOpenAny.join(', ')}`)] : []),
   ];
 }
 
@@ -89,6 +92,7 @@ function powers({ operators, parameters }: TrustBundle): LintFinding[] {
   const isAlone = first !== undefined && others.length === 0 && whoMay('migrate').includes(first);
   return [
     ...ACTIONS.filter((action) => action !== 'approve' && whoMay(action).length === 0).map((action) => warning('operators', `no active operator may ${action}`)),
+    ...parameters.wordsOfTwo.filter((action) => whoMay(action).length < 2).map((action) => error('parameters.wordsOfTwo', `two operators must sign to ${action}, and ${whoMay(action)[0] ?? 'nobody'} alone may`)),
     ...(parameters.approverMustDiffer && first === undefined ? [error('parameters.approverMustDiffer', 'an approver must be another than who ordered, and no active operator may approve')] : []),
     ...(parameters.approverMustDiffer && isAlone ? [warning('parameters.approverMustDiffer', `only ${first} may approve, and not what ${first} ordered`)] : []),
   ];

@@ -38,7 +38,7 @@ export function parseJson(text: string, refusal: (problem: string, cause: unknow
 const MAX_PROBLEM_CHARACTERS = 2000;
 
 /** "disks.0.path: an absolute path…; memoryBytes: …", its end cut off where it is very long. */
-export function describeIssues(error: z.ZodError): string {
+export function describeIssues(error: Pick<z.ZodError, 'issues'>): string {
   const problem = error.issues.map((issue) => `${issue.path.map(String).join('.') || 'document'}: ${issue.message}`).join('; ');
   return problem.length > MAX_PROBLEM_CHARACTERS ? `${problem.slice(0, MAX_PROBLEM_CHARACTERS)}…` : problem;
 }

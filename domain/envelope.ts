@@ -12,7 +12,9 @@ import { canonicalJson } from './canonical.js';
 import { describeIssues } from './documents.js';
 import { Base64, Sha256Hex } from './ids.js';
 
+/** A trust bundle of thousands of hosts has some megabytes; what operators sign, a few hundred bytes. */
 const MAX_PAYLOAD_CHARACTERS = 8 * 1024 * 1024;
+const MAX_OPERATOR_PAYLOAD_CHARACTERS = 64 * 1024;
 /** SubjectPublicKeyInfo of an Ed25519 key (RFC 8410 §4) up to the key itself. */
 const SPKI_PREFIX = Uint8Array.from([0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00]);
 const KEY_BYTES = 32;
@@ -21,11 +23,16 @@ const KEY_BYTES = 32;
 export const PublicKey = Base64.refine((text) => rawKeyIn(text) !== null, 'the base64 of an Ed25519 public key (SubjectPublicKeyInfo, DER)').brand('PublicKey');
 export type PublicKey = z.infer<typeof PublicKey>;
 
-export const Envelope = z.strictObject({
-  payloadType: z.string().min(1).max(100),
-  payload: Base64.max(MAX_PAYLOAD_CHARACTERS),
-  signatures: z.array(z.strictObject({ keyid: Sha256Hex, sig: Base64.length(88) })).min(1).max(8),
-});
+const envelopeOf = (maxPayloadCharacters: number) =>
+  z.strictObject({
+    payloadType: z.string().min(1).max(100),
+    payload: z.string().max(maxPayloadCharacters).pipe(Base64),
+    signatures: z.array(z.strictObject({ keyid: Sha256Hex, sig: z.string().length(88).pipe(Base64) })).min(1).max(8),
+  });
+
+export const Envelope = envelopeOf(MAX_PAYLOAD_CHARACTERS);
+/** Of what operators sign. */
+export const OperatorEnvelope = envelopeOf(MAX_OPERATOR_PAYLOAD_CHARACTERS);
 export type Envelope = Readonly<z.infer<typeof Envelope>>;
 
 /** Kinds of documents that are signed, and how their payloads are typed. */
@@ -53,10 +60,13 @@ export function keyIdOf(key: PublicKey): Sha256Hex {
 }
 
 export async function signEnvelope(document: { readonly kind: SignedKind }, signer: Signer): Promise<Envelope> {
-  const payloadType = PAYLOAD_TYPES[document.kind];
-  const payload = utf8ToBytes(canonicalJson(document));
-  const sig = await signer.sign(preAuthenticationEncoding(payloadType, payload));
-  return { payloadType, payload: base64.encode(payload), signatures: [{ keyid: keyIdOf(signer.publicKey), sig: base64.encode(sig) }] };
+  return addSignature({ payloadType: PAYLOAD_TYPES[document.kind], payload: base64.encode(utf8ToBytes(canonicalJson(document))), signatures: [] }, signer);
+}
+
+/** The same document, with one more signature beside those that are there. */
+export async function addSignature({ payloadType, payload, signatures }: Envelope, signer: Signer): Promise<Envelope> {
+  const sig = await signer.sign(preAuthenticationEncoding(payloadType, base64.decode(payload)));
+  return { payloadType, payload, signatures: [...signatures, { keyid: keyIdOf(signer.publicKey), sig: base64.encode(sig) }] };
 }
 
 export type Opened<T> = { readonly document: T } | { readonly problem: string };

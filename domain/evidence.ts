@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { HostEvidence } from './attestation.js';
 import { Envelope } from './envelope.js';
 import { HostId, recordOf } from './ids.js';
-import { Manifest, ReceiptStatement, VerdictStatement } from './manifest.js';
+import { Manifest, ReceiptStatement, SuccessionStatement, VerdictStatement } from './manifest.js';
 import { VmDocument } from './vm.js';
 
 const FailureRecord = z.strictObject({ code: z.string(), message: z.string(), remedy: z.string() });
@@ -64,6 +64,8 @@ export const Evidence = z.strictObject({
   }),
   manifest: Manifest.nullable(),
   verdict: VerdictStatement.nullable(),
+  /** In the place of a verdict, of a destination that owned a later epoch since; null otherwise. */
+  succession: SuccessionStatement.nullable(),
   /** Of a move that succeeded; null where the host did not give one. */
   receipts: z.strictObject({ source: ReceiptStatement.nullable(), destination: ReceiptStatement.nullable() }),
   rounds: z.array(RoundRecord),
@@ -83,7 +85,7 @@ export const Evidence = z.strictObject({
   }),
   outcome: z.strictObject({
     kind: z.enum(OUTCOMES),
-    /** Where the VM runs; null where its hypervisor died during the move. */
+    /** Where the VM is, by the word of a host in this move; null where its hypervisor died, or no host said. */
     runsOn: HostId.nullable(),
     failures: z.array(FailureRecord),
   }),

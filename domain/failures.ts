@@ -47,14 +47,45 @@ export const FAILURES = {
     'the trust bundle of {host} does not let {operator} {action} VM {vm} ({hosts})',
     'Have it signed by an operator with that scope, or widen the scope of {operator} in a new bundle.',
   ),
+  ORDER_SETTLED: row.never('{host} has settled move {move} of VM {vm} ({outcome}); an order is good for one move', 'Order the move again: with a new migration id.'),
+  ORDERS_TOO_MANY: row.never('{host} remembers {count} refused moves of VM {vm} whose orders are still good', 'Wait until some of these orders have ended; give orders shorter lifetimes.'),
+  START_USED: row.never('{host} has carried out this order to start VM {vm}', 'Start the VM again: that signs a new order.'),
+  RESOURCE_NOT_ALLOWED: row.never(
+    'the trust bundle of {host} does not let {operator} {action} VM {vm} with the {kind} {name}',
+    'Have it signed by an operator with that scope, or widen the scope of {operator} in a new bundle.',
+  ),
   ORDER_STALE: row.never('this is for epoch {ordered} of VM {vm}; {host} has epoch {actual}', 'The VM has moved since, or the order was used before. Sign a new one.'),
   APPROVER_IS_REQUESTER: row.never('{operator} ordered the move of VM {vm}, and the trust bundle wants another to approve it', 'Have another operator approve the move.'),
+  SECOND_SIGNATURE_MISSING: row.never(
+    'the trust bundle of {host} wants two operators to sign this ({kind}): no other operator who may {action} signed it beside {operator}',
+    'Give the command `--draft FILE`, have another operator who may {action} add a signature (`korora countersign FILE`), then `korora submit FILE`.',
+  ),
+  SIGNED_ALREADY: row.never('{operator} has signed this already, and it needs the signature of another operator', 'Give the file to another operator: `korora countersign FILE`.'),
   APPROVAL_MISSING: row.never('no operator has approved the move of VM {vm}, which {host} waits for', 'Approve it: `korora approve {vm}`.'),
   SIGNING_KEY_MISSING: row.never('no key to sign with was given', 'Use --key FILE, or set KORORA_KEY; `korora key new` makes one.'),
   SIGNING_KEY_UNKNOWN: row.never('key {key} is of no active operator in the trust bundle', 'Sign with an operator’s key, or put the operator into a new bundle.'),
   SIGNING_KEY_INVALID: row.never('the key {file} cannot be used: {problem}', 'Give an Ed25519 key in PEM (PKCS #8), which `korora key new` makes.'),
+  SIGNING_DECLINED: row.never('{operator} did not want to sign this ({kind})', 'Nothing was signed, and nothing was sent. Run the command again if it was meant.'),
+  CONFIRMATION_MISSING: row.never('this ({kind}) is signed only by somebody who was asked, and there is no terminal to ask on', 'Run the command on a terminal, or give `--yes` where what it prints need not be read by anybody.'),
+  MOVE_UNPROVEN: row.never(
+    'what is told of the move of VM {vm} is not what an operator signed: {problem}',
+    'Sign nothing for this move. Treat the control plane as attacked, unless the trust bundle here is another than on the hosts.',
+  ),
+  SURVEY_UNPROVEN: row.never(
+    'what {host} is said to hold is not shown by its TPM: {problem}',
+    'Sign nothing by it. See `korora host list` for what is wrong with {host}; if it is as it should be, treat the control plane as attacked.',
+  ),
+  LEDGER_TOO_LARGE: row.never(
+    'the records of {host} are too many to be shown at once ({characters} characters), and nobody signs what was not shown',
+    'Put the last state folder of {host} back: that needs no signature.',
+  ),
   HOST_CONFIG_INVALID: row.never('the configuration {file} is not valid: {problem}', 'Correct the named field and start the worker again.'),
   EVIDENCE_INVALID: row.never('the evidence file is not valid: {problem}', 'Take the file as the record activity wrote it.'),
+  EVIDENCE_NAME_TAKEN: row.never('{path} is not the evidence that is to stand there', 'Find out who put it there, and move it to another folder: the evidence is written once its name is free.'),
+  EVIDENCE_DIFFERS: row.never(
+    'this move of VM {vm} has other evidence already: {others}; that of this run is {path}',
+    'Keep them all, and check each with `korora verify`: the workflow ran more than once, as after a reset. What became of the VM stands in the one with a verdict, and in `korora vm list`.',
+  ),
 
   // Enrolment
   ENROLMENT_FILE_INVALID: row.never('{file} cannot be used: {problem}', 'Give the file as `korora host` or `korora trust` wrote it, and certificates of CAs in PEM or DER.'),
@@ -103,6 +134,21 @@ export const FAILURES = {
   DISK_NOT_SAME: row.never('disk {disk} at {path} is another file on {destination} than on {source}', 'Mount the same storage on both hosts; a copy of the disk is not the disk.'),
   NETWORK_NOT_VISIBLE: row.never('{host} has no bridge {bridge} for network {network}', 'Make the bridge {bridge} on {host} and join it to the same network, or change the VM document.'),
   BOOT_FILE_NOT_VISIBLE: row.never('{host} does not see the boot file {path}', 'Put the file on {host} at the same path.'),
+  PATH_OUTSIDE_ROOTS: row.never(
+    '{host} lets no VM open {path} as a {kind}: it leads to {resolved}, and none of the roots of {host} for that is above it',
+    'Put the file below a root of {host}, and name it as it is there. If a root is missing, add it to `storage` in the configuration of {host}.',
+  ),
+  PATH_RESERVED: row.never(
+    '{host} lets no VM open {path}: it leads to {resolved}, and {host} keeps {place} to itself',
+    'Name another file. If a root in the configuration of {host} is above {place}, put a smaller one there.',
+  ),
+  STORAGE_NOT_SAFE: row.never('others than root and the worker can change the names in {folder} on {host}, where {path} lies', 'Give {folder} to root or to the user of the worker, and let nobody else write there.'),
+  DISK_HAS_LINKS: row.never(
+    'disk {disk} at {path} has {links} names on {host}: what else opens it cannot be known',
+    'Remove the other hard links. If they are wanted, make a copy of the file for the VM.',
+  ),
+  DISK_HAS_BACKING_FILE: row.never('disk {disk} at {path} on {host} is an image with {what}, which the VM document cannot name', 'Make one image of it: `qemu-img convert -O qcow2`.'),
+  DISK_FORMAT_WRONG: row.never('disk {disk} at {path} on {host} is no qcow2 image that can be read: {problem}', 'Correct its format in the VM document, or the image.'),
   MEMORY_INSUFFICIENT: row.never('{host} has {available} bytes of memory free, VM {vm} needs {needed}', 'Free memory on {host} or choose another destination.'),
   MACHINE_TYPE_UNSUPPORTED: row.never('{host} does not offer machine type {machine}', 'Choose a destination with the QEMU version of this machine type.'),
   CPU_MODEL_UNSUPPORTED: row.never('{host} does not offer CPU model {model}', 'Choose a destination that offers this CPU model.'),
@@ -114,8 +160,18 @@ export const FAILURES = {
   QEMU_UNSUPPORTED: row.never('{host} has QEMU {version}, at least {minimum} is needed', 'Install a supported QEMU on {host}.'),
   SWTPM_UNSUPPORTED: row.never('{host} has swtpm {version}, at least {minimum} is needed', 'Install a supported swtpm on {host}.'),
   SWTPM_OLDER: row.never('{destination} has swtpm {destinationVersion}, older than {sourceVersion} on {source}', 'Upgrade swtpm on {destination}: it may not read the state of a newer one.'),
-  LEFTOVER_FOUND: row.never('{host} has a leftover of an earlier attempt for VM {vm}: {what}', 'Look at it with `korora vm show {vm}`; remove it on {host} once you know that it is surplus.'),
-  STRANGER_FOUND: row.never('{host} runs a process that looks like VM {vm} and that Kororā did not start: {what}', 'Find out who started it; end it on {host} once you know that it is surplus. VM {vm} must run once.'),
+  VM_HELD: row.never(
+    '{host}, where VM {vm} is to go, has it already: its ownership record says {state}',
+    'See with `korora vm list` where VM {vm} is: the move may be done already. What {host} keeps of it belongs to that record; a move that has not ended is ended by its workflow, by `korora vm reconcile {vm}`, or when the worker of {host} starts again.',
+  ),
+  LEFTOVER_FOUND: row.never(
+    '{host} has a leftover of an earlier attempt for VM {vm}, which no record of {host} owns: {what}',
+    'Let the worker of {host} start again, which takes away what its record proves to be surplus. Remove what is left only while `korora vm show {vm}` says that another host owns the VM and {host} does not.',
+  ),
+  STRANGER_FOUND: row.never(
+    '{host} runs a process that looks like VM {vm} and that Kororā did not start: {what}',
+    'Find out who started that process. End it, and it alone, once you know that it is no copy that `korora vm list` counts: VM {vm} must run once.',
+  ),
   HYPERVISOR_UNSUPPORTED: row.never('{host} has no driver for hypervisor {hypervisor}', 'Choose a host of that hypervisor.'),
   MIGRATION_IN_PROGRESS: row.never('VM {vm} is being moved already', 'Watch it with `korora watch {vm}`, or abort it first.'),
   START_IN_PROGRESS: row.never('VM {vm} is being started already', 'Wait for it, then see `korora vm show {vm}`.'),
@@ -135,6 +191,10 @@ export const FAILURES = {
   PCR_DIGEST_MISMATCH: row.never('the PCR values that {host} reports are not those that its TPM signed', 'Treat {host} as compromised.'),
   PCR_NOT_REFERENCE: row.never('PCR {pcr} of {host} is {actual}; set {set} allows {expected}; {explanation}', 'Find out what changed on {host}. If it is right, add its values as an active reference set.'),
   CLOCK_NOT_SAFE: row.never('the TPM clock of {host} is not safe', 'Let the TPM of {host} run for a while after its unclean stop, or look at why it stopped.'),
+  STATE_NOT_REFERENCE: row.never(
+    'the PCRs of {host} had no values of an active reference set when it signed this',
+    'Find out what changed on {host} (`korora host list`). Where it is right, put the values into a new bundle; else believe nothing that it signed in that state.',
+  ),
   RESET_COUNT_CHANGED: row.never('{host} was restarted during the move ({counter} {before} to {after})', 'Order the move again.'),
   WRAPPING_KEY_INVALID: row.never('the wrapping key of {host} is not one that its TPM holds under the attested PCRs: {problem}', 'Treat {host} as compromised.'),
   NOT_ATTESTED: row.never('{host} did not appraise its peer in this move: {what} was asked for first', 'Order the move again; a workflow that skips attestation moves nothing.'),
@@ -142,7 +202,8 @@ export const FAILURES = {
   // Seal
   UNSEAL_REFUSED: row.never('the TPM of {host} refused to open the VM secrets: its PCRs are not those it was attested with', 'Find out what changed on {host} since the quote; the VM still runs on the source.'),
   SECRETS_INVALID: row.never('the wrapped VM secrets do not open on {host}: {problem}', 'Treat the control plane as attacked; order the move again.'),
-  SESSION_LOST: row.never('{host} no longer has the session of this move (its worker was restarted)', 'Order the move again; the VM did not stop.'),
+  SECRET_KEY_INVALID: row.never('a key of this move is none: {problem}', 'Order the move again; nothing was sent or sealed with it.'),
+  SESSION_LOST: row.never('{host} no longer has the session of this move (it was closed, it took too long, or its worker was restarted)', 'Order the move again; the VM did not stop.'),
 
   // Channel
   CHANNEL_UNREACHABLE: row.never('the channel of the destination at {address} does not answer: {problem}', 'Check the network and firewall between the hosts.'),
@@ -164,7 +225,10 @@ export const FAILURES = {
   MANIFEST_MISMATCH: row.never('the manifest names another {field}: {actual}, expected {expected}', 'Treat the channel as attacked; the VM runs on the source.'),
   IMAGE_NOT_LOADED: row.never('the hypervisor of {host} did not load the image: {problem}', 'See the hypervisor log of {host}; the VM runs on the source.'),
   DESTINATION_REJECTED: row.never('the destination rejected the image: {reason}', 'The VM runs on the source. Deal with the reason, then order the move again.'),
-  VERDICT_UNPROVEN: row.never('the verdict is not signed by the AK of {host}: {problem}', 'Ask {host} again; believe no verdict that its TPM did not sign.'),
+  VERDICT_UNPROVEN: row.never(
+    'what {host} says of the move does not count: {problem}',
+    'Where {host} was restarted, or is not as the bundle wants it, nothing that it says ends this move: power it off, and fence it. Else ask it again.',
+  ),
 
   // Ownership and outcome
   OWNERSHIP_REFUSED: row.never('{host} refuses {event} for VM {vm}: its record says {state}', 'See `korora vm show {vm}`; the record is right until evidence says otherwise.'),
@@ -177,11 +241,12 @@ export const FAILURES = {
     'Put the last state folder of {host} back. Else run `korora vm reconcile` for each of its VMs, then sign that no other host runs what is left: `korora host reinstate {host} --reason TEXT`.',
   ),
   REINSTATEMENT_STALE: row.never('the records of {host} are not those any more that were signed for', 'See how they are (`korora host list`), and sign again.'),
-  RECORD_UNREADABLE: row.never('the ownership record of VM {vm} on {host} cannot be read: {problem}', 'Do not start the VM here. Restore the record from {host} only with its TPM counter, or fence the host.'),
-  CLAIM_UNPROVEN: row.never('the claim of {host} is not signed by its AK: {problem}', 'Ask {host} again; believe no claim that its TPM did not sign.'),
+  RECORD_UNREADABLE: row.never('the ownership record of VM {vm} on {host} cannot be read: {problem}', 'Do not start this VM here, and leave the other VMs of {host} as they are. Put the record back as it was, if you have it; else start the VM on another host under another name.'),
+  CLAIM_UNPROVEN: row.never('the claim of {host} does not count: {problem}', 'See `korora vm show` for both records. Nothing was given up.'),
   TWO_OWNERS: row.never('{first} and {second} both own VM {vm} in epoch {epoch}', 'Stop the VM on both and treat their records as evidence: this cannot come about by the protocol.'),
   NOTHING_TO_FENCE: row.never('the move of VM {vm} does not wait for {host}', 'A host is fenced only while the move waits for it in vain; see `korora watch {vm}`.'),
   FENCE_REFUSED: row.never('{host} answered while it was being fenced for VM {vm}: it is not powered off', 'Go by its answer; see `korora watch {vm}`.'),
+  VM_MOVED_ON: row.never('{host} took VM {vm}, and owned a later epoch since: it no longer knows this move', 'See `korora vm show {vm}` for where it is now.'),
   VM_REBOOTED: row.never('VM {vm} was started again from its disks on {host}: {fenced} may have run it, and written to them, before it was fenced', 'Look at the services of {vm}: what it held in memory is gone, as after a loss of power.'),
   HOST_FENCED: row.never('{host} was declared powered off by {by} while VM {vm} moved: {reason}', 'Once the worker of {host} runs again: `korora vm reconcile {vm}`.'),
   ABORTED: row.never('the move was aborted: {reason}', 'The VM runs on the source. Order the move again when you want it.'),

@@ -30,10 +30,11 @@ export const Hex = z.string().regex(/^(?:[0-9a-f]{2})*$/, 'lower-case hex');
 /** With padding, and the unused bits of the last digit zero (RFC 4648 §3.5): one text for the same bytes. Zod's own wants atob, which the workflow sandbox lacks. */
 export const Base64 = z.string().refine(isBase64, 'base64 with padding, its unused bits zero');
 
+/** Written in one way only, so that two paths are compared as texts: no `.`, `..` or empty part, no slash at the end. */
 export const AbsolutePath = z
   .string()
   .max(4096)
-  .regex(/^\/[^\p{Cc},]*$/u, 'an absolute path without control characters or commas');
+  .regex(/^(?:\/(?!\.{1,2}(?:\/|$))[^\p{Cc},/]+)+$/u, 'an absolute path, normalised, without control characters or commas');
 
 export const NetworkAddress = z.strictObject({
   host: z.string().min(1).max(253),

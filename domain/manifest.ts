@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { Epoch, HostId, MigrationId, Role, Sha256Hex, VmId } from './ids.js';
 import { SignedAttestation } from './attestation.js';
+import { OperatorEnvelope } from './envelope.js';
 
 /** Sent on the channel after the last byte of the image. */
 export const Manifest = z.strictObject({
@@ -24,20 +25,23 @@ export type Manifest = Readonly<z.infer<typeof Manifest>>;
 
 export const VERDICTS = ['accepted', 'rejected'] as const;
 
-/** The destination's durable decision on one migration. */
-export const Verdict = z.strictObject({
-  protocol: z.literal('korora/1'),
-  purpose: z.literal('verdict'),
-  verdict: z.enum(VERDICTS),
-  migrationId: MigrationId,
-  vmId: VmId,
-  destination: HostId,
-  epoch: Epoch,
-  /** Of the manifest that was accepted; null for a rejection. */
-  manifestDigest: Sha256Hex.nullable(),
-  /** Why it was rejected: a failure code and text; null when accepted. */
-  reason: z.string().max(2000).nullable(),
-});
+/** The destination's durable decision on one migration. An acceptance names its manifest; a rejection, its reason. */
+export const Verdict = z
+  .strictObject({
+    protocol: z.literal('korora/1'),
+    purpose: z.literal('verdict'),
+    verdict: z.enum(VERDICTS),
+    migrationId: MigrationId,
+    vmId: VmId,
+    destination: HostId,
+    epoch: Epoch,
+    /** Of the manifest that was accepted; null for a rejection. */
+    manifestDigest: Sha256Hex.nullable(),
+    /** Why it was rejected: a failure code and text; null when accepted. */
+    reason: z.string().max(2000).nullable(),
+  })
+  .refine((v) => (v.verdict === 'accepted') === (v.manifestDigest !== null), 'an acceptance names its manifest, a rejection none')
+  .refine((v) => (v.verdict === 'rejected') === (v.reason !== null), 'a rejection has a reason, an acceptance none');
 export type Verdict = Readonly<z.infer<typeof Verdict>>;
 
 /** Of `destination` on the migration that would make `epoch` there. */
@@ -78,7 +82,27 @@ export type Receipt = Readonly<z.infer<typeof Receipt>>;
 export const ReceiptStatement = z.strictObject({ receipt: Receipt, quote: SignedAttestation });
 export type ReceiptStatement = Readonly<z.infer<typeof ReceiptStatement>>;
 
-/** An owner's word that it owns the VM: what ends the record of a fenced host that comes back. */
+/**
+ * What a host says of a migration towards it that it no longer knows: that it owned the epoch which that would have made, or a later one. It says
+ * nothing of how it came to own it, so it is no verdict, and brings no evidence of a move.
+ */
+export const Succession = z.strictObject({
+  protocol: z.literal('korora/1'),
+  purpose: z.literal('succession'),
+  vmId: VmId,
+  hostId: HostId,
+  /** That was asked about. */
+  migrationId: MigrationId,
+  /** The highest that it owned. */
+  ownedEpoch: Epoch,
+});
+export type Succession = Readonly<z.infer<typeof Succession>>;
+
+/** As VerdictStatement, by the AK of that host. */
+export const SuccessionStatement = z.strictObject({ succession: Succession, quote: SignedAttestation });
+export type SuccessionStatement = Readonly<z.infer<typeof SuccessionStatement>>;
+
+/** A host's word that it owned the VM at an epoch, by a move that an operator ordered or by a fence: what ends the record of a host that has an earlier one. */
 export const Claim = z.strictObject({
   protocol: z.literal('korora/1'),
   purpose: z.literal('claim'),
@@ -90,6 +114,6 @@ export const Claim = z.strictObject({
 });
 export type Claim = Readonly<z.infer<typeof Claim>>;
 
-/** As VerdictStatement, by the AK of the claiming host. */
-export const ClaimStatement = z.strictObject({ claim: Claim, quote: SignedAttestation });
+/** As VerdictStatement, by the AK of the claiming host. `authority`, signed: the korora/order or the korora/fence that makes it true. */
+export const ClaimStatement = z.strictObject({ claim: Claim, quote: SignedAttestation, authority: OperatorEnvelope });
 export type ClaimStatement = Readonly<z.infer<typeof ClaimStatement>>;

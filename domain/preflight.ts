@@ -39,7 +39,7 @@ export interface NetworkFacts {
 
 interface HostFacts {
   readonly hostId: string;
-  /** What the host itself refuses: order, bundle, TPM. */
+  /** What the host itself refuses: order, bundle, TPM, what its record says. */
   readonly failures: readonly Failure[];
   readonly hypervisor: HypervisorSummary | null;
   /** Null where swtpm is not installed. */
@@ -60,7 +60,7 @@ export interface SourceFacts extends HostFacts {
 export interface DestinationFacts extends HostFacts {
   readonly availableMemoryBytes: number;
   readonly missingBootFiles: readonly string[];
-  /** What stands here of earlier attempts, in words. */
+  /** What stands here of earlier attempts and belongs to no record, in words. */
   readonly leftovers: readonly string[];
 }
 

@@ -1,14 +1,21 @@
 /** What a client sees of a move: the answer of the workflow's `status` query, what it means, and the move's result. Pure. */
+import type { Envelope } from './envelope.js';
 import type { Evidence } from './evidence.js';
 import type { Failure } from './failures.js';
 import type { HostId, MigrationId, Sha256Hex, VmId } from './ids.js';
+import { markdownLine } from './markdown.js';
 import type { CopyLimits } from './progress.js';
 import type { Phase } from './steps.js';
+import type { VmDocument } from './vm.js';
 
 export interface MigrationStatus {
   readonly migrationId: MigrationId;
-  /** What an approval names. */
-  readonly orderDigest: Sha256Hex;
+  /** Signed: korora/order. What is said of the move rests on it; the members below are for looking. */
+  readonly order: Envelope;
+  /** The order names its digest. */
+  readonly vm: VmDocument;
+  /** Signed: korora/limits, the last that the source took; null where the limits are those of the order. */
+  readonly limitsChange: Envelope | null;
   readonly vmId: VmId;
   readonly source: HostId;
   readonly destination: HostId;
@@ -42,8 +49,8 @@ export function detailsOf(status: Pick<MigrationStatus, 'phase' | 'vmId' | 'sour
   return [
     `**${phase}** — VM \`${vmId}\` from \`${source}\` to \`${destination}\``,
     ...(meaning ? [meaning] : []),
-    ...(failures.length > 0 ? [failures.map(({ code, message, remedy }) => `- \`${code}\` ${message}${nextAction ? '' : ` — ${remedy}`}`).join('\n')] : []),
-    ...(nextAction ? [`**Next action:** ${nextAction}`] : []),
+    ...(failures.length > 0 ? [failures.map(({ code, message, remedy }) => `- \`${code}\` ${markdownLine(`${message}${nextAction ? '' : ` — ${remedy}`}`)}`).join('\n')] : []),
+    ...(nextAction ? [`**Next action:** ${markdownLine(nextAction)}`] : []),
   ].join('\n\n');
 }
 
@@ -63,6 +70,8 @@ export interface MigrationResult {
   readonly outcome: Evidence['outcome'];
   readonly evidencePath: string;
   readonly evidenceDigest: Sha256Hex;
+  /** What is to be known of how it was recorded: EVIDENCE_DIFFERS. */
+  readonly notes: readonly Failure[];
   readonly timings: Evidence['timings'];
 }
 
@@ -76,8 +85,8 @@ export interface VmSurvey {
   readonly mayRun: boolean;
   /** Why the record may not be the last one of its host, which then does nothing by it; null where it is. */
   readonly recordProblem: string | null;
-  /** The move that the record is about, and the other host of it; null where about none. */
-  readonly move: { readonly migrationId: MigrationId; readonly peer: HostId } | null;
+  /** The move that the record is about, the other host of it, and, until it has ended, its signed order; null where about none. */
+  readonly move: { readonly migrationId: MigrationId; readonly peer: HostId; readonly order: Envelope | null } | null;
   /** The document; null where only the record is left. */
   readonly vm: unknown;
   readonly consolePath: string | null;
@@ -90,7 +99,7 @@ export interface Finding {
   readonly done: string;
 }
 
-/** One host as its worker sees it; `reachable: false` where the worker does not answer. */
+/** One host as its worker sees it, for looking alone: nothing is signed by it (survey.ts). `reachable: false` where the worker does not answer. */
 export type HostSurvey =
   | {
       readonly hostId: HostId;
@@ -106,7 +115,5 @@ export type HostSurvey =
       readonly failures: readonly Failure[];
       /** Of the worker's start. */
       readonly findings: readonly Finding[];
-      /** What a reinstatement of its records names. */
-      readonly ledgerDigest: Sha256Hex | null;
     }
   | { readonly hostId: HostId; readonly reachable: false };

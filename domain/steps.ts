@@ -66,7 +66,7 @@ export const STEPS = {
     undo: [],
     because: 'It only reads.',
   },
-  openSessions: { phase: 'attested', does: both('openSession'), undo: both('closeSession'), because: 'A session is keys in memory.' },
+  openSessions: { phase: 'attested', does: both('openSession'), undo: both('closeSession'), because: 'A session is keys in memory. It is registered before the first question, since closing also settles that the order was used.' },
   quote: { phase: 'attested', does: bothReading('quoteHost'), undo: [], because: 'A quote changes nothing.' },
   appraise: { phase: 'attested', does: both('appraisePeer'), undo: [], because: 'The result lives in the session.' },
   wrap: { phase: 'sealed', does: [{ on: 'source', activity: 'wrapSecrets' }], undo: [], because: 'Only the attested TPM opens what was wrapped.' },

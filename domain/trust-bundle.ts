@@ -11,7 +11,9 @@ import { parseDocumentOf } from './documents.js';
 import { Envelope, type PublicKey, keyIdOf, readEnvelope, signersOf } from './envelope.js';
 import { refuse } from './failures.js';
 import { Hex, HostId, NetworkAddress, Sha256Hex, recordOf } from './ids.js';
-import { Operator } from './operators.js';
+import { Operator, WORDS_OF_TWO } from './operators.js';
+
+const DAY_MS = 86_400_000;
 
 const ClassName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,46}$/, 'lower-case letters, digits and hyphens');
 
@@ -72,12 +74,17 @@ export const TrustBundle = z
       nonceLifetimeMs: z.int().min(1000).max(600_000),
       /** Whether whoever ordered a move is refused as its approver. */
       approverMustDiffer: z.boolean(),
+      /** How long a host that gave a VM up to another one’s claim keeps the vTPM state and the keys that it had. */
+      yieldedKeptMs: z.int().min(0).max(366 * DAY_MS),
+      /** What two different operators must sign, who both may do it. */
+      wordsOfTwo: z.array(z.enum(WORDS_OF_TWO)).max(WORDS_OF_TWO.length),
     }),
   })
   .refine((b) => isUnique(b.hosts.map((h) => h.hostId)), 'a host is listed twice')
   .refine((b) => isUnique(b.hosts.map((h) => h.attestationKey.name)), 'two hosts share one AK')
   .refine((b) => isUnique(b.hosts.flatMap(({ identity }) => (identity.proof === 'none' ? [] : [identity.ekCertificateSha256]))), 'two hosts share one TPM')
   .refine((b) => isUnique(b.operators.map((o) => o.name)) && isUnique(b.operators.map((o) => o.publicKey)), 'two operators share a name or a key')
+  .refine((b) => isUnique(b.parameters.wordsOfTwo), 'a word of two is listed twice')
   .refine((b) => b.hosts.every((h) => Object.hasOwn(b.classes, h.class)), 'a host names a class that the bundle lacks');
 export type TrustBundle = Readonly<z.infer<typeof TrustBundle>>;
 
@@ -88,7 +95,7 @@ export interface InstalledBundle {
 
 /**
  * `host` is whose copy this is. BUNDLE_INVALID, with every wrong field; BUNDLE_NOT_SIGNED, unless one of the `pinned` keys
- * signed it. A client pins none: it asks by its bundle and decides nothing by it.
+ * signed it. A client pins none: whoever keeps its signing key keeps its copy, by which it believes what it shows before it signs.
  */
 export function installBundle(value: unknown, host: string, pinned: readonly PublicKey[] | 'any signer'): InstalledBundle {
   const envelope = parseDocumentOf(Envelope, value, 'BUNDLE_INVALID', { host });

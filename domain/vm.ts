@@ -19,7 +19,7 @@ export const Disk = z.strictObject({
 export type Disk = Readonly<z.infer<typeof Disk>>;
 
 /** Names the host's interface too, so: what Linux takes, and no option of a command. */
-const BridgeName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$/, 'the name of a Linux bridge, at most 15 characters');
+export const BridgeName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$/, 'the name of a Linux bridge, at most 15 characters');
 
 const MacAddress = z
   .string()

@@ -11,10 +11,10 @@
  */
 import { dirname } from 'node:path';
 import { z } from 'zod';
-import { digestOf } from '../domain/canonical.js';
 import { parseDocumentOf, parseJson } from '../domain/documents.js';
 import { refuse } from '../domain/failures.js';
-import { type Sha256Hex, VmId, recordOf } from '../domain/ids.js';
+import { type HostId, type Sha256Hex, VmId, recordOf } from '../domain/ids.js';
+import { type ShownLedger, ledgerDigestOf } from '../domain/survey.js';
 import type { MonotonicCounter } from '../tpm/port.js';
 import type { HostAccess } from './port.js';
 
@@ -41,27 +41,29 @@ export interface Ledger {
   /** Has the VM's record written with a new generation. */
   renew<T>(vmId: VmId, write: (generation: number) => Promise<T>): Promise<T>;
   /** What an operator signs for to have all records that `readAll` finds believed as they are. */
-  digestWith(readAll: ReadAll): Promise<Sha256Hex>;
-  /** Believes them. REINSTATEMENT_STALE, unless `signedFor` is the digest still. */
+  show(readAll: ReadAll): Promise<ShownLedger>;
+  /** Believes them. REINSTATEMENT_STALE, unless `signedFor` is the digest of that still. */
   reinstate(readAll: ReadAll, signedFor: Sha256Hex): Promise<void>;
   /** At a host's enrolment. No effect where there is a ledger. */
   begin(): Promise<void>;
 }
 
-export type ReadAll = () => Promise<readonly { readonly vmId: VmId; readonly generation: number }[]>;
+/** `unreadable`: VMs whose records cannot be read; they stay in doubt. */
+export type ReadAll = () => Promise<Pick<ShownLedger, 'records' | 'unreadable'>>;
 
 /** `generationOn`: of the VM's record on disk. */
 export function createLedger(
   access: HostAccess,
-  { hostId, file, counter, generationOn }: { readonly hostId: string; readonly file: string; readonly counter: MonotonicCounter; readonly generationOn: (vmId: VmId) => Promise<number> },
+  { hostId, file, counter, generationOn }: { readonly hostId: HostId; readonly file: string; readonly counter: MonotonicCounter; readonly generationOn: (vmId: VmId) => Promise<number> },
 ): Ledger {
   let current: LedgerDocument | null = null;
   let last: Promise<unknown> = Promise.resolve();
 
   async function write(next: LedgerDocument): Promise<LedgerDocument> {
     await access.ensureDirectory(dirname(file));
-    await access.writeFileDurably(file, `${JSON.stringify(next, null, 2)}\n`);
-    return (current = next);
+    const checked = parseDocumentOf(LedgerDocument, next, 'HOST_CONFIG_INVALID', { file });
+    await access.writeFileDurably(file, `${JSON.stringify(checked, null, 2)}\n`);
+    return (current = checked);
   }
 
   async function opened(): Promise<LedgerDocument> {
@@ -88,9 +90,9 @@ export function createLedger(
   }
 
   /** Of one moment, since the counter goes up with every new generation; and of the records, since another backup may have come meanwhile. */
-  const digestNow = async (records: readonly object[]) => {
+  const showNow = async (all: Awaited<ReturnType<ReadAll>>): Promise<ShownLedger> => {
     const { counter: value, generations, doubt } = await opened();
-    return digestOf({ hostId, counter: value, generations, doubt, records });
+    return { counter: value, generations, doubt, ...all };
   };
 
   return {
@@ -114,12 +116,12 @@ export function createLedger(
         await write({ ...before, counter: value, intent: null, generations: { ...before.generations, [vmId]: generation } });
         return written;
       }),
-    digestWith: (readAll) => inTurn(async () => digestNow(await readAll())),
+    show: (readAll) => inTurn(async () => showNow(await readAll())),
     reinstate: (readAll, signedFor) =>
       inTurn(async () => {
-        const records = await readAll();
-        if ((await digestNow(records)) !== signedFor) throw refuse('REINSTATEMENT_STALE', { host: hostId });
-        const generations = Object.fromEntries(records.map(({ vmId, generation }) => [vmId, generation]));
+        const all = await readAll();
+        if (ledgerDigestOf(hostId, await showNow(all)) !== signedFor) throw refuse('REINSTATEMENT_STALE', { host: hostId });
+        const generations = Object.fromEntries(all.records.map(({ vmId, generation }) => [vmId, generation]));
         await write({ version: 1, counter: await counter.raise(), generations, intent: null, doubt: null });
       }),
     begin: () =>

@@ -7,14 +7,16 @@
  */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { chmod, mkdir, mkdtemp, open, readFile, readdir, rename, rm, stat } from 'node:fs/promises';
+import { type BigIntStats, createReadStream } from 'node:fs';
+import { chmod, mkdir, mkdtemp, open, readFile, readdir, realpath, rename, rm, stat } from 'node:fs/promises';
 import { connect, createServer, type Socket } from 'node:net';
 import { constants } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import type { Duplex, Writable } from 'node:stream';
 import { problemOf, refuse } from '../domain/failures.js';
 import type { HostId } from '../domain/ids.js';
+import { keepEnd, readStart } from './ends.js';
+import { environmentOfCommands } from './environment.js';
 import type { CommandOptions, CommandResult, FileFacts, HostAccess, SocketListener } from './port.js';
 
 /** How long a command that has ended may keep its output open through a child it left behind. */
@@ -34,12 +36,15 @@ export function createLocalHost(hostId: HostId): HostAccess {
     run: (command, args, options = {}) => attempt(basename(command), () => runToEnd(command, args, options)),
 
     readFile: (path, atMostBytes) => attempt(`read ${path}`, () => orNull(atMostBytes === undefined ? readFile(path) : readAtMost(path, atMostBytes))),
+    readStart: (path, bytes) => attempt(`read ${path}`, () => readStart(path, bytes)),
     writeFileDurably: (path, content) => attempt(`write ${path}`, () => writeDurably(path, content)),
+    keepEnd: (path, limits) => attempt(`shorten ${path}`, async () => void (await orNull(keepEnd(path, limits)))),
     makePrivate: (path) => attempt(`set the mode of ${path}`, async () => void (await orNull(chmod(path, 0o600)))),
     ensureDirectory: (path) => attempt(`create ${path}`, () => createDirectory(path)),
     remove: (path) => attempt(`remove ${path}`, () => rm(path, { recursive: true, force: true })),
     list: (path) => attempt(`list ${path}`, async () => ((await orNull(readdir(path))) ?? []).sort()),
     stat: (path) => attempt(`stat ${path}`, () => factsOf(path)),
+    resolve: (path) => attempt(`resolve ${path}`, () => resolved(path)),
 
     connectUnixSocket: (path) => attempt(`connect to ${path}`, () => connected(path)),
     listenUnixSocket: (path) => attempt(`listen on ${path}`, () => listening(path)),
@@ -60,7 +65,7 @@ function runToEnd(command: string, args: readonly string[], options: CommandOpti
   const timeoutMs = options.timeoutMs ?? COMMAND_TIMEOUT_MS;
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
-      env: { ...process.env, ...options.environment },
+      env: { ...environmentOfCommands(process.env), ...options.environment },
       stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe', ...secrets.map(() => 'pipe' as const)],
     });
     const stdout = collect(child.stdio[1]);
@@ -151,7 +156,20 @@ async function factsOf(path: string): Promise<FileFacts | null> {
   const found = await orNull(stat(path, { bigint: true }));
   if (!found) return null;
   const kind = found.isFile() ? 'file' : found.isDirectory() ? 'directory' : found.isBlockDevice() ? 'block-device' : 'other';
-  return { kind, sizeBytes: Number(found.size), inode: String(found.ino), birthTimeNs: String(found.birthtimeNs) };
+  return { kind, sizeBytes: Number(found.size), inode: String(found.ino), birthTimeNs: String(found.birthtimeNs), links: Number(found.nlink), isOpenToOthers: isOpenToOthers(found) };
+}
+
+function isOpenToOthers({ uid, gid, mode }: BigIntStats): boolean {
+  const [own, ownGroup] = [BigInt(process.geteuid?.() ?? 0), BigInt(process.getegid?.() ?? 0)];
+  const [ofGroup, ofAll] = [(mode & 0o020n) !== 0n, (mode & 0o002n) !== 0n];
+  return ofAll || (uid !== 0n && uid !== own) || (ofGroup && gid !== 0n && gid !== ownGroup);
+}
+
+async function resolved(path: string): Promise<string | null> {
+  return realpath(path).catch((error: unknown) => {
+    if (['ENOENT', 'ENOTDIR', 'EACCES', 'ELOOP', 'ENAMETOOLONG'].includes(codeOf(error))) return null;
+    throw error;
+  });
 }
 
 function connected(path: string): Promise<Duplex> {

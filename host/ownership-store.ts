@@ -7,7 +7,8 @@ import { parseDocumentOf, parseJson } from '../domain/documents.js';
 import { KororaError, refuse } from '../domain/failures.js';
 import { type HostId, type Sha256Hex, VmId } from '../domain/ids.js';
 import { OwnershipRecord, type OwnershipEvent, applyOwnershipEvent, noRecord, startsGeneration } from '../domain/ownership.js';
-import { type Ledger, createLedger } from './ledger.js';
+import type { ShownLedger } from '../domain/survey.js';
+import { type Ledger, type ReadAll, createLedger } from './ledger.js';
 import type { MonotonicCounter } from '../tpm/port.js';
 import type { HostAccess } from './port.js';
 
@@ -24,17 +25,17 @@ export interface OwnershipStore {
   /** Starts a new generation with the record as it is: after an acceptance, whose pause had no time for the TPM. */
   renew(vmId: VmId): Promise<void>;
   /**
-   * Looks at the record and acts on it, while no event changes it: what `work` found allowed still is when it is done.
-   * `work` must not apply an event, which would wait for it for ever.
+   * Looks at the record and acts on it, while no other event changes it: what `work` found allowed still is when it is done.
+   * Events of its own `work` applies by what it is given; by the store they would wait for it for ever.
    */
-  hold<T>(vmId: VmId, work: (record: OwnershipRecord) => Promise<T>): Promise<T>;
+  hold<T>(vmId: VmId, work: (record: OwnershipRecord, apply: (event: OwnershipEvent) => Promise<OwnershipRecord>) => Promise<T>): Promise<T>;
   /** VMs that have a folder here: with a record, or with something that was left before there was one. */
   list(): Promise<readonly VmId[]>;
   /** What is wrong with the records of this host as a whole; null where nothing is. */
   doubt(): Promise<string | null>;
-  /** What an operator signs for to have all records believed as they are. */
-  ledgerDigest(): Promise<Sha256Hex>;
-  /** REINSTATEMENT_STALE, unless `signedFor` is that digest still. RECORD_UNREADABLE. */
+  /** What an operator signs for to have all records believed as they are. RECORD_UNREADABLE. */
+  showLedger(): Promise<ShownLedger>;
+  /** REINSTATEMENT_STALE, unless `signedFor` is the digest of that still. RECORD_UNREADABLE. */
   reinstate(signedFor: Sha256Hex): Promise<void>;
   /** At the host's enrolment. */
   begin(): Promise<void>;
@@ -72,19 +73,27 @@ export function createOwnershipStore(access: HostAccess, { hostId, vmsDir, ledge
   }
 
   async function applyNow(vmId: VmId, event: OwnershipEvent): Promise<OwnershipRecord> {
-    const record = written.get(vmId) ?? (await (event.type === 'learn-claim' ? readUnjudged(vmId) : read(vmId)));
-    const transition = applyOwnershipEvent(record, event);
+    const { record, problem } = await newest(vmId);
+    if (problem !== null && event.type !== 'learn-claim') throw refuse('RECORD_STALE', { vm: vmId, host: hostId, problem });
+    const transition = applyOwnershipEvent(record, event, problem !== null);
     if (!transition.ok) throw new KororaError([transition.failure]);
     if (transition.record === record) return record;
     return startsGeneration(record, transition.record) ? writeAnew(transition.record) : write(transition.record);
   }
 
+  const newest = async (vmId: VmId) => {
+    const record = written.get(vmId);
+    return record ? { record, problem: null } : inspect(vmId);
+  };
+
   function writeAnew(record: OwnershipRecord): Promise<OwnershipRecord> {
     return ledger.renew(record.vmId, (generation) => write({ ...record, generation }));
   }
 
-  async function write(record: OwnershipRecord): Promise<OwnershipRecord> {
-    const { vmId } = record;
+  async function write(unchecked: OwnershipRecord): Promise<OwnershipRecord> {
+    const { vmId } = unchecked;
+    // What nobody could read again is not written: the record that stands is worth more.
+    const record = parseDocumentOf(OwnershipRecord, unchecked, 'RECORD_UNREADABLE', { vm: vmId, host: hostId });
     if (!written.delete(vmId)) await access.ensureDirectory(`${vmsDir}/${vmId}`);
     await access.writeFileDurably(pathOf(vmId), `${JSON.stringify(record, null, 2)}\n`);
     written.set(vmId, record);
@@ -96,7 +105,19 @@ export function createOwnershipStore(access: HostAccess, { hostId, vmsDir, ledge
     return names.flatMap((name) => VmId.safeParse(name).data ?? []);
   }
 
-  const readAll = async () => Promise.all((await list()).map(readUnjudged));
+  /** One that cannot be read is in doubt alone: the others need not wait for it. */
+  const readAll: ReadAll = async () => {
+    const unreadable: VmId[] = [];
+    const read = (await list()).map((vmId) =>
+      readUnjudged(vmId).catch((error: unknown) => {
+        if (!(error instanceof KororaError && error.code === 'RECORD_UNREADABLE')) throw error;
+        unreadable.push(vmId);
+        return null;
+      }),
+    );
+    const records = (await Promise.all(read)).filter((record) => record !== null);
+    return { records, unreadable: unreadable.sort() };
+  };
 
   function inTurn<T>(vmId: VmId, work: () => Promise<T>): Promise<T> {
     const next = (last.get(vmId) ?? Promise.resolve()).then(work);
@@ -108,11 +129,11 @@ export function createOwnershipStore(access: HostAccess, { hostId, vmsDir, ledge
     read,
     inspect,
     apply: (vmId, event) => inTurn(vmId, () => applyNow(vmId, event)),
-    hold: (vmId, work) => inTurn(vmId, async () => work(await read(vmId))),
+    hold: (vmId, work) => inTurn(vmId, async () => work(await read(vmId), (event) => applyNow(vmId, event))),
     renew: (vmId) => inTurn(vmId, async () => void (await writeAnew(await read(vmId)))),
     list,
     doubt: () => ledger.doubt(),
-    ledgerDigest: () => ledger.digestWith(readAll),
+    showLedger: () => ledger.show(readAll),
     async reinstate(signedFor) {
       await ledger.reinstate(readAll, signedFor);
       written.clear();

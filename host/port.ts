@@ -14,7 +14,7 @@ export interface CommandResult {
 
 export interface CommandOptions {
   readonly input?: Buffer;
-  /** Added to the worker's own environment. */
+  /** Added to what a command is given of the worker's own (host/environment.ts). */
   readonly environment?: Readonly<Record<string, string>>;
   /** Default 60 000: no command is waited for without an end. */
   readonly timeoutMs?: number;
@@ -32,6 +32,10 @@ export interface FileFacts {
   readonly inode: string;
   /** Time of birth in ns since the epoch, decimal; '0' where the file system has none. */
   readonly birthTimeNs: string;
+  /** Names that the inode has (hard links). */
+  readonly links: number;
+  /** Others than root and this worker may write to it: of a folder, change which file a name in it leads to. */
+  readonly isOpenToOthers: boolean;
 }
 
 export interface SocketListener {
@@ -46,8 +50,15 @@ export interface HostAccess {
 
   /** Null where there is no such file. HOST_COMMAND_FAILED where it has more than `atMostBytes`, of which no more are read. */
   readFile(path: string, atMostBytes?: number): Promise<Buffer | null>;
+  /** The first bytes of a file or a block device, `bytes` where it has so many. */
+  readStart(path: string, bytes: number): Promise<Buffer>;
   /** Atomic and durable: write aside, fsync, rename, fsync the folder. Mode 0600. */
   writeFileDurably(path: string, content: Buffer | string): Promise<void>;
+  /**
+   * Shortens a file that a process appends to (O_APPEND) once it has more than `atMostBytes`: its last `keepBytes` go to `aside`, in the place
+   * of what was there, and the file is empty. What is written in that instant may be lost. No error where there is no file.
+   */
+  keepEnd(path: string, limits: { readonly atMostBytes: number; readonly keepBytes: number; readonly aside: string }): Promise<void>;
   /** Mode 0600, of a file or a socket that a command made; no error if it is not there. */
   makePrivate(path: string): Promise<void>;
   /** Mode 0700; parents too; no error if it is there. */
@@ -57,6 +68,8 @@ export interface HostAccess {
   /** Names in a folder, sorted; empty where there is none. */
   list(path: string): Promise<readonly string[]>;
   stat(path: string): Promise<FileFacts | null>;
+  /** Where a path leads, every symbolic link followed; null where it leads nowhere that this worker may see. */
+  resolve(path: string): Promise<string | null>;
 
   connectUnixSocket(path: string): Promise<Duplex>;
   /** Removes a stale socket file first; mode 0600. */

@@ -30,6 +30,8 @@ export const InstalledVm = z.strictObject({
     .nullable(),
   /** The move after whose fence it was booted from its disks, or is being; null where it never was. */
   bootedAfter: MigrationId.nullable().default(null),
+  /** Orders to start it that were carried out, as long as they would be good: none boots it twice. */
+  started: z.array(z.strictObject({ orderDigest: Sha256Hex, notAfter: z.iso.datetime() })),
 });
 export type InstalledVm = Readonly<z.infer<typeof InstalledVm>>;
 
@@ -60,8 +62,9 @@ export function createVmStore(access: HostAccess, dirs: { readonly vmsDir: strin
       return parseDocumentOf(InstalledVm, parseJson(content.toString('utf8'), (problem, cause) => refuse('HOST_CONFIG_INVALID', { file: installedOf(vmId), problem }, cause)), 'HOST_CONFIG_INVALID', { file: installedOf(vmId) });
     },
     async write(vmId, installed) {
+      const checked = parseDocumentOf(InstalledVm, installed, 'HOST_CONFIG_INVALID', { file: installedOf(vmId) });
       await access.ensureDirectory(folderOf(vmId));
-      await access.writeFileDurably(installedOf(vmId), `${JSON.stringify(installed, null, 2)}\n`);
+      await access.writeFileDurably(installedOf(vmId), `${JSON.stringify(checked, null, 2)}\n`);
     },
     async traces(vmId) {
       const files = (await access.list(folderOf(vmId))).filter((name) => name !== 'ownership.json');

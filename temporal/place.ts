@@ -3,7 +3,7 @@
  * (TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_TLS_*, temporal.toml), KORORA_PAYLOAD_KEY names the file of the payload keys.
  */
 import type { DataConverter } from '@temporalio/common';
-import { type ClientConnectConfig, loadClientConnectConfig } from '@temporalio/envconfig';
+import { type ClientConnectConfig, loadClientConfigProfile, loadClientConnectConfig } from '@temporalio/envconfig';
 import { type KororaError, problemOf, refuse } from '../domain/failures.js';
 import { readDataConverter } from './data-converter.js';
 
@@ -45,9 +45,22 @@ export async function readTemporalPlace(environment: Environment = process.env):
   };
 }
 
+/** The files that say how Temporal is reached, and the keys for it, wherever they are named. TEMPORAL_CONFIG_INVALID. */
+export function credentialFiles(environment: Environment): readonly string[] {
+  const { tls } = configured(() => loadClientConfigProfile({ overrideEnvVars: environment as Record<string, string> }));
+  const named = [tls?.clientCert, tls?.clientKey, tls?.serverCACert].map((source) => (source && 'path' in source ? source.path : undefined));
+  const home = environment['XDG_CONFIG_HOME'] ?? `${environment['HOME'] ?? ''}/.config`;
+  const files = [...named, environment['TEMPORAL_CONFIG_FILE'] ?? `${home}/temporalio/temporal.toml`, environment['KORORA_PAYLOAD_KEY'], environment['CREDENTIALS_DIRECTORY']];
+  return files.flatMap((file) => (file ? [file] : []));
+}
+
 function readConfiguration(environment: Environment): ClientConnectConfig {
+  return configured(() => loadClientConnectConfig({ overrideEnvVars: environment as Record<string, string> }));
+}
+
+function configured<T>(load: () => T): T {
   try {
-    return loadClientConnectConfig({ overrideEnvVars: environment as Record<string, string> });
+    return load();
   } catch (error) {
     throw refuse('TEMPORAL_CONFIG_INVALID', { problem: problemOf(error) }, error);
   }

@@ -19,6 +19,7 @@ export const SOMETIMES = {
   'shared/power': 170,
   'shared/zombies': 150,
   backup: 145,
+  'shared/again': 135,
   attacks: 120,
   refusals: 95,
   'shared/workers-die': 65,
@@ -27,6 +28,7 @@ export const SOMETIMES = {
   'guest-holds': 55,
   secrets: 45,
   payloads: 35,
+  resources: 60,
   'shared/abort': 35,
   'shared/reading-steps': 20,
 };

@@ -60,6 +60,7 @@ again="npm test -- --share $share --seed $KORORA_SEED"
 if [ -z "$full" ]; then echo "share $share of the long suites, $chosen; the same again: $again"; fi
 
 timed check bash test/check.sh || failed=1
+timed mutants node test/mutants/run.mjs --changed --within 60 || failed=1
 # The whole matrix has these cells with the product's own limits.
 other=()
 [ -z "$full" ] || other=(--exclude test/e2e/cells-qemu.test.ts)

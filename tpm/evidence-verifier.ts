@@ -1,5 +1,5 @@
 /** The EvidenceVerifier port over verify.ts and wrap.ts; a peer's unreadable bytes become EVIDENCE_MALFORMED. */
-import { type ParsedQuote, type StateInput, appraise, appraiseState } from '../domain/appraisal.js';
+import { type ParsedQuote, type StateInput, activeSets, appraise, appraiseState, appraiseStatement } from '../domain/appraisal.js';
 import type { SignedAttestation } from '../domain/attestation.js';
 import type { ShownLog } from '../domain/boot-events.js';
 import { digestOf } from '../domain/canonical.js';
@@ -18,6 +18,17 @@ export function createEvidenceVerifier(): EvidenceVerifier {
       const result = verifyQuoteOver(spec);
       return result.ok ? null : result.problem;
     },
+    appraiseStatement: ({ host, hostClass, document, quote, boot }) =>
+      appraiseStatement({
+        host,
+        hostClass,
+        boot,
+        quote: readQuote(quote, host.hostId),
+        isSignatureValid: verifySignature(host.attestationKey, quote),
+        expectedSigner: endorsementNameOf(host.attestationKey.name),
+        bindingDigest: digestOf(document),
+        referenceDigests: activeSets(hostClass).map(({ pcrValues }) => pcrDigestOf(hostClass.pcrs, pcrValues)),
+      }),
     readEventLog,
     appraise(spec) {
       const { host, hostClass, evidence, isNonceFresh, role, migrationId, orderDigest, verifierNonce } = spec;

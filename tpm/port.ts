@@ -5,9 +5,10 @@
  * library specification, Part 2 (TPMS_ATTEST, TPMT_SIGNATURE, TPMT_PUBLIC). All PCRs are of the
  * SHA-256 bank; all keys are ECC NIST P-256.
  */
-import type { AppraisalResult, ParsedQuote, StateInput, appraiseState } from '../domain/appraisal.js';
+import type { AppraisalResult, ParsedQuote, StateInput, StatementInput, appraiseState } from '../domain/appraisal.js';
 import type { AttestationKeyPublic, Binding, HostEvidence, HostState, PcrValues, SignedAttestation, WrappedSecrets, WrappingKeyEvidence } from '../domain/attestation.js';
 import type { ShownLog } from '../domain/boot-events.js';
+import type { Failure } from '../domain/failures.js';
 import type { HostClass, HostEntry } from '../domain/trust-bundle.js';
 
 export interface HostTpm {
@@ -90,12 +91,20 @@ export interface EvidenceSpec extends Pick<Binding, 'role' | 'migrationId' | 'or
 /** A quote of a host's state, made for whatever `bindingDigest` is of. */
 export interface StateSpec extends Pick<HostState, 'quote' | 'pcrValues' | 'eventLog'>, Pick<StateInput, 'host' | 'hostClass' | 'bindingDigest'> {}
 
+/** A quote over a statement; `document` is what it is to be about. */
+export interface StatementSpec extends Pick<StatementInput, 'host' | 'hostClass' | 'boot'> {
+  readonly document: unknown;
+  readonly quote: SignedAttestation;
+}
+
 /** Checks of evidence that need public keys only; no TPM is asked. Source: tpm/verify.ts, tpm/wrap.ts. */
 export interface EvidenceVerifier {
   /** EVIDENCE_MALFORMED where the bytes are not exactly one TPMS_ATTEST. */
   parseQuote(signed: SignedAttestation, host: string): ParsedQuote;
   /** Null where this is a quote by `ak` over exactly these bytes; else what is wrong. */
   quoteProblem(spec: { readonly ak: AttestationKeyPublic; readonly signed: SignedAttestation; readonly qualifyingData: Buffer }): string | null;
+  /** All rules of domain/appraisal.ts for a statement: none broken where it may be believed. EVIDENCE_MALFORMED. */
+  appraiseStatement(spec: StatementSpec): readonly Failure[];
   /** A boot event log, base64, as far as it can be read. */
   readEventLog(eventLog: string | null): ShownLog;
   /** All rules of domain/appraisal.ts, over what these bytes say. EVIDENCE_MALFORMED. */

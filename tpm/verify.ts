@@ -5,8 +5,8 @@
  * What the quoted values must be is policy (domain/appraisal.ts), not decided here.
  */
 import { type KeyObject, createPublicKey, verify } from 'node:crypto';
-import type { ParsedQuote, TpmCounters } from '../domain/appraisal.js';
-import type { AttestationKeyPublic, PcrValues, SignedAttestation, WrappingKeyEvidence } from '../domain/attestation.js';
+import type { ParsedQuote } from '../domain/appraisal.js';
+import type { AttestationKeyPublic, PcrValues, SignedAttestation, TpmBoot, WrappingKeyEvidence } from '../domain/attestation.js';
 import { endorsementNameOf, nameOf, pcrPolicyDigest } from './marshal.js';
 import {
   ALGORITHM, type Attest, type EccPublic, OBJECT_ATTRIBUTE, type ObjectAttribute, StructureError,
@@ -129,7 +129,7 @@ export function checkWrappingKey(input: {
 }
 
 /** Clock, reset and restart counts at the moment of the certification, to compare with those of the quote. Throws StructureError. */
-export function certificationCounters(certification: SignedAttestation): TpmCounters {
+export function certificationCounters(certification: SignedAttestation): TpmBoot {
   const { clockMs, resetCount, restartCount } = parseAttestation(certification).clockInfo;
   return { clock: clockMs.toString(), resetCount, restartCount };
 }

@@ -26,6 +26,8 @@ export const HostConfig = z.strictObject({
   tcti: z.string().regex(/^(?:device:\/|swtpm:|mssim:|tabrmd:)/, 'a TCTI of tpm2-tools, such as device:/dev/tpmrm0'),
   /** Where the boot event log is; null for none. Left out: where Linux has that of its first TPM, for one that is a device. */
   eventLog: AbsolutePath.nullable().optional(),
+  /** Below which folders a VM may open files (or which files and block devices themselves): its disks, and what it boots. Whatever a path leads to counts. */
+  storage: z.strictObject({ disks: z.array(AbsolutePath).max(100), boot: z.array(AbsolutePath).max(100) }),
   channel: z.strictObject({
     listen: NetworkAddress,
     /** Where peers reach the channel, for the trust bundle; the listening address where left out. Read at the enrolment. */

@@ -6,7 +6,9 @@ import type { HostServices } from '../activities/services.js';
 import { createSettlement } from '../activities/settle.js';
 import { hostQueue } from '../domain/steps.js';
 import type { HostConfig } from './config.js';
+import { keepConsolesShort } from './consoles.js';
 import { lockHost } from './lock.js';
+import { logLine } from './log.js';
 import { assertPrivate, keepFilesPrivate } from './privacy.js';
 import { buildHostServices } from './services.js';
 import { connectWorker, runWorker } from './temporal.js';
@@ -30,7 +32,8 @@ export async function runHostWorker(config: HostConfig, wrapper?: HostWrapper): 
   await built.access.ensureDirectory(config.stateDir);
   await built.access.ensureDirectory(config.runDir);
   await assertPrivate(config.hostId, [config.stateDir, config.runDir]);
-  const lock = await lockHost(config.hostId, `${config.runDir}/worker.sock`);
+  const lock = await lockHost(config.hostId, `${config.runDir}/worker.lock`);
+  const consoles = keepConsolesShort(built.access, config.runDir);
   try {
     await built.tpm.removeLeftovers();
     await built.installedBundle();
@@ -51,6 +54,7 @@ export async function runHostWorker(config: HostConfig, wrapper?: HostWrapper): 
     await Promise.allSettled([services.hypervisor.facts(), services.tpm.ensureAttestationKey()]);
     await runWorker(worker, place, `korora host worker ready: ${config.hostId} on queue ${hostQueue(config.hostId)}`);
   } finally {
+    await consoles.stop();
     await lock.release();
   }
 }
@@ -58,6 +62,6 @@ export async function runHostWorker(config: HostConfig, wrapper?: HostWrapper): 
 async function reconciled(built: HostParts): Promise<HostServices> {
   const services = { ...built, findings: [] };
   const findings = await createReconciliation(services, createSettlement(services)).reconcile();
-  for (const { vmId, found, done } of findings) process.stdout.write(`reconciled VM ${vmId}: ${found}; ${done}\n`);
+  for (const { vmId, found, done } of findings) logLine(`reconciled VM ${vmId}: ${found}; ${done}`);
   return { ...built, findings };
 }

@@ -12,6 +12,7 @@ import { createEvidenceVerifier } from '../tpm/evidence-verifier.js';
 import { readEventLog } from './boot-log.js';
 import type { HostConfig } from './config.js';
 import { createDrivers } from './hypervisors.js';
+import { reservedPlaces } from './reserved.js';
 import { createTrust } from './trust.js';
 
 export function buildHostServices(config: HostConfig): Omit<HostServices, 'findings'> {
@@ -27,10 +28,11 @@ export function buildHostServices(config: HostConfig): Omit<HostServices, 'findi
     channels: createChannels(),
     ownership: createOwnership(access, config, tpm),
     vms: createVmStore(access, { vmsDir: vmsDirOf(config), runDir }),
-    sessions: createSessions(),
+    sessions: createSessions(hostId),
     installedBundle: createTrust(access, config, tpm.newestBundle).installedBundle,
     eventLog: () => readEventLog(access, config),
     channelListen: config.channel.listen,
+    storage: { ...config.storage, reserved: reservedPlaces(config) },
   };
 }
 

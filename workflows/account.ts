@@ -5,11 +5,11 @@
 import { setCurrentDetails, workflowInfo } from '@temporalio/workflow';
 import type { GivenReceipt } from '../activities/receipts.js';
 import type { OpenedDocument } from '../domain/authority.js';
-import { digestOf } from '../domain/canonical.js';
 import type { Evidence } from '../domain/evidence.js';
 import type { Failure } from '../domain/failures.js';
 import type { HostId, Role } from '../domain/ids.js';
-import type { Manifest, ReceiptStatement, VerdictStatement } from '../domain/manifest.js';
+import type { Manifest, ReceiptStatement, SuccessionStatement, VerdictStatement } from '../domain/manifest.js';
+import type { SourceFacts } from '../domain/preflight.js';
 import { type MigrationStatus, detailsOf } from '../domain/status.js';
 import type { Phase } from '../domain/steps.js';
 import type { VmDocument } from '../domain/vm.js';
@@ -19,18 +19,24 @@ export const ABORTABLE: readonly Phase[] = ['requested', 'admitted', 'attested',
 export class Account {
   phase: Phase = 'requested';
   failures: readonly Failure[] = [];
+  /** The source said, before anything changed, that it owns the VM and has its hypervisor. */
+  private isAtSource = false;
   /** Something may have changed on a host. */
   isUnderWay = false;
   /** It is owned by the source and runs nowhere. */
   isSourceGone = false;
   /** The destination accepted and owns it, but lost it since: it runs nowhere. */
   isDestinationGone = false;
+  /** The source has given the VM up by that proof. */
+  isRetired = false;
   /** The proof that the destination owns the VM. */
   accepted: VerdictStatement | null = null;
   readonly attestation: { -readonly [K in keyof Evidence['attestation']]: Evidence['attestation'][K] } = { source: null, destination: null, referenceSets: { source: null, destination: null } };
   manifest: Manifest | null = null;
   /** The last word of the destination, whichever it was. */
   verdict: VerdictStatement | null = null;
+  /** Of a destination that no longer knows the move, since it owned a later epoch. */
+  succession: SuccessionStatement | null = null;
   readonly receipts: { -readonly [R in Role]: ReceiptStatement | null } = { source: null, destination: null };
   rounds: Evidence['rounds'] = [];
   source: Evidence['timings']['source'] = null;
@@ -57,12 +63,18 @@ export class Account {
     setCurrentDetails(detailsOf({ phase, vmId, source, destination, failures, nextAction: this.nextAction() }));
   }
 
-  status(copy: Pick<MigrationStatus, 'limits' | 'awaits' | 'isHeld'>): MigrationStatus {
-    const { document: order } = this.opened;
-    const { migrationId, vmId, source, destination } = order;
-    const { phase, phases, rounds, failures } = this;
-    const { limits, awaits, isHeld } = copy;
-    return { migrationId, orderDigest: digestOf(order), vmId, source, destination, phase, isAbortable: ABORTABLE.includes(phase), limits, phases, rounds, failures, awaits, isHeld, nextAction: this.nextAction() };
+  status(copy: Pick<MigrationStatus, 'limits' | 'limitsChange' | 'awaits' | 'isHeld'>): MigrationStatus {
+    const { document, envelope: order } = this.opened;
+    const { migrationId, vmId, source, destination } = document;
+    const { vm, phase, phases, rounds, failures } = this;
+    const { limits, limitsChange, awaits, isHeld } = copy;
+    return { migrationId, order, vm, limitsChange, vmId, source, destination, phase, isAbortable: ABORTABLE.includes(phase), limits, phases, rounds, failures, awaits, isHeld, nextAction: this.nextAction() };
+  }
+
+  /** What it says of the VM: a second run of a move, or one with another order, knows nothing by itself of where the VM is. */
+  noteFacts(facts: SourceFacts): SourceFacts {
+    this.isAtSource = facts.ownership.state === 'owner' && facts.vmStatus !== 'absent';
+    return facts;
   }
 
   /** What the host saw is as it signed it, whatever was heard of it before. */
@@ -73,7 +85,7 @@ export class Account {
   }
 
   evidence(said: Pick<Evidence, 'fences' | 'approval' | 'limitsChanges'>): Evidence {
-    const { opened, vm, attestation, manifest, verdict, receipts, rounds, startedAtMs, phases, source, destination } = this;
+    const { opened, vm, attestation, manifest, verdict, succession, receipts, rounds, startedAtMs, phases, source, destination } = this;
     return {
       kind: 'korora/evidence',
       version: 2,
@@ -82,12 +94,13 @@ export class Account {
       attestation,
       manifest,
       verdict,
+      succession,
       receipts,
       rounds,
       ...said,
       timings: { startedAtMs, endedAtMs: Date.now(), phases, source, destination },
       outcome: {
-        kind: this.accepted ? 'moved' : this.isUnderWay ? 'source-resumed' : 'refused',
+        kind: this.accepted || this.succession ? 'moved' : this.isUnderWay ? 'source-resumed' : 'refused',
         runsOn: this.runsOn(),
         failures: this.failures.map(({ code, message, remedy }) => ({ code, message, remedy })),
       },
@@ -96,7 +109,8 @@ export class Account {
 
   private runsOn(): HostId | null {
     const { source, destination } = this.opened.document;
+    if (this.succession) return null;
     if (this.accepted) return this.isDestinationGone ? null : destination;
-    return this.isSourceGone ? null : source;
+    return this.isAtSource && !this.isSourceGone ? source : null;
   }
 }

@@ -46,6 +46,11 @@ export class Controls {
     return order.requiresApproval && (this.approval === null || this.isApprovalUnconfirmed) && phase() === 'copying' ? 'approval' : null;
   }
 
+  /** The last that the source took. */
+  get limitsChange(): Envelope | null {
+    return this.limitsChanges.at(-1)?.envelope ?? null;
+  }
+
   get isHeld(): boolean {
     return this.parts.phase() === 'copying' && this.wantsHold;
   }

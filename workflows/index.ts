@@ -4,4 +4,4 @@ export { reconcileVm } from './reconcile.js';
 export { reinstateHost } from './reinstate.js';
 export { secureMigration } from './secure-migration.js';
 export { startVm } from './start-vm.js';
-export { surveyHosts } from './survey.js';
+export { showSurvey, surveyHosts } from './survey.js';

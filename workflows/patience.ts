@@ -23,6 +23,8 @@ interface Insistence {
   readonly whenSilent?: () => void;
   /** Refusals that the caller takes as an answer. */
   readonly answers?: readonly FailureCode[];
+  /** Why its last answer did not count: people are told at once, and it is asked again after a pause. */
+  readonly doubt?: Failure | null;
 }
 
 /** A fence that the other host admitted, and what became of it. */
@@ -60,7 +62,7 @@ export class Patience {
     if (!this.wait?.isSilent) return null;
     const { host, doubt } = this.wait;
     const wish = doubt
-      ? `The move waits for ${host}, which is asked again until it answers. It refuses: ${doubt.message}. ${doubt.remedy}`
+      ? `The move waits for ${host}, which is asked again until it answers. It does not give it: ${doubt.message}. ${doubt.remedy}`
       : `Bring the worker of ${host} back: the move waits for its answer, and nobody else can give it.`;
     const { vmId, source, destination } = this.order;
     // A fence is admitted by the other host, which is off where it was fenced itself.
@@ -73,10 +75,15 @@ export class Patience {
   }
 
   /** The answer of `host`; null where an operator fenced it instead. */
-  async insist<T>(host: HostId, ask: () => Promise<T>, { whenSilent = () => undefined, answers = [] }: Insistence = {}): Promise<T | null> {
-    const wait: Wait = { host, asking: new CancellationScope(), isSilent: false, doubt: null, attempt: null };
+  async insist<T>(host: HostId, ask: () => Promise<T>, { whenSilent = () => undefined, answers = [], doubt = null }: Insistence = {}): Promise<T | null> {
+    const wait: Wait = { host, asking: new CancellationScope(), isSilent: false, doubt, attempt: null };
     this.wait = wait;
-    let asked = wait.asking.run(ask);
+    const askLater = async () => {
+      await sleep(LIMITS.askAgain);
+      return ask();
+    };
+    if (doubt) this.noteSilence(wait, whenSilent);
+    let asked = wait.asking.run(doubt ? askLater : ask);
     const clock = new CancellationScope();
     const silence = clock.run(() => sleep(LIMITS.silence));
     silence.then(() => this.noteSilence(wait, whenSilent), () => undefined);
@@ -95,10 +102,7 @@ export class Patience {
         }
         // The scope of the question may be cancelled, by a fence that was refused.
         wait.asking = new CancellationScope();
-        asked = wait.asking.run(async () => {
-          await sleep(LIMITS.askAgain);
-          return ask();
-        });
+        asked = wait.asking.run(askLater);
       }
     } finally {
       refuseAttempt(wait);

@@ -2,16 +2,18 @@
  * Brings the records of one VM together where no move does it: where an operator's fence left two owners, and where the workflow
  * of a move is gone (terminated, or lost with its database) after the source relinquished. A host that does not answer stays as it is.
  *
- *   two records that own      the owner of the later epoch claims the VM under its AK, and the other gives it up
+ *   two records that own      a host that owned a later epoch shows how it came to it, under its AK, and the other gives the VM up
  *   a source that relinquished, and no workflow that tends the move
  *                             the destination's signed verdict ends it; or an operator's fence, where the destination is silent
  */
+import type { DestinationAnswer } from '../activities/settle.js';
 import { openSigned } from '../domain/authority.js';
 import type { Envelope } from '../domain/envelope.js';
 import { failure } from '../domain/failures.js';
 import type { HostId, VmId } from '../domain/ids.js';
+import type { ClaimStatement, SuccessionStatement, VerdictStatement } from '../domain/manifest.js';
 import type { HostSurvey, VmSurvey } from '../domain/status.js';
-import { failuresOf, toApplicationFailure } from './failures.js';
+import { failuresOf, isRefusal, toApplicationFailure } from './failures.js';
 import { callsOf } from './hosts.js';
 import { surveyHosts } from './survey.js';
 
@@ -45,16 +47,15 @@ export async function reconcileVm({ vmId, hostIds, isTended, fence }: ReconcileI
 /** Whether there was a move to settle whose other host answers, or is fenced. */
 async function settleUntended(vmId: VmId, surveys: readonly HostSurvey[], envelope: Envelope | null): Promise<boolean> {
   const fence = envelope && openSigned('korora/fence', envelope).document;
-  const stuck = recordsOf(vmId, surveys).flatMap(({ ownership, hostId, epoch, move }) => (ownership === 'relinquished' && move ? [{ hostId, epoch, ...move }] : []));
+  const stuck = recordsOf(vmId, surveys).flatMap(({ ownership, hostId, move }) => (ownership === 'relinquished' && move?.order ? [{ hostId, peer: move.peer, order: move.order }] : []));
   const answers = (host: string) => surveys.some((survey) => survey.reachable && survey.hostId === host);
   if (fence && !stuck.some(({ peer }) => peer === fence.host)) throw toApplicationFailure([failure('NOTHING_TO_FENCE', { vm: vmId, host: fence.host })]);
   if (fence && answers(fence.host)) throw toApplicationFailure([failure('FENCE_REFUSED', { vm: vmId, host: fence.host })]);
   let isSettled = false;
-  for (const { hostId, epoch, migrationId, peer } of stuck) {
-    const move = { vmId, migrationId };
+  for (const { hostId, order, peer } of stuck) {
     if (answers(peer)) {
-      const { verdict, quote } = await callsOf(peer).step.settleDestination({ move, epoch: epoch + 1, reason: 'no workflow tended the move any more' });
-      await callsOf(hostId).step.resolveSource({ statement: { verdict, quote } });
+      const answer = await callsOf(peer).step.settleDestination({ order, reason: 'no workflow tended the move any more' });
+      await callsOf(hostId).step.resolveSource({ statement: statementIn(answer) });
     } else if (envelope && fence?.host === peer) {
       await callsOf(hostId).step.fenceDestination({ fence: envelope });
     } else continue;
@@ -71,11 +72,32 @@ export async function settleClaims(vmId: VmId, surveys: readonly HostSurvey[]): 
   if (second?.epoch === owner.epoch) {
     throw toApplicationFailure([failure('TWO_OWNERS', { first: owner.hostId, second: second.hostId, vm: vmId, epoch: owner.epoch })]);
   }
-  const outranked = known.filter((vm) => isOutranked(vm, owner));
-  const statement = outranked.length > 0 ? await callsOf(owner.hostId).step.stateClaim({ vmId }) : null;
-  if (!statement) return { yielded: [], owner: owner.hostId, silent };
-  await Promise.all(outranked.map(({ hostId }) => callsOf(hostId).step.yieldToClaim({ statement })));
-  return { yielded: outranked.map(({ hostId }) => hostId), owner: owner.hostId, silent };
+  const yielded: HostId[] = [];
+  for (const vm of known.filter((one) => isOutranked(one, owner))) {
+    const statement = await claimAgainst(vm, known);
+    if (!statement) continue;
+    await callsOf(vm.hostId).step.yieldToClaim({ statement });
+    yielded.push(vm.hostId);
+  }
+  return { yielded, owner: owner.hostId, silent };
+}
+
+/** By whichever host owned a later epoch and can show how it came to it; the last one first. Null where none can. */
+async function claimAgainst({ vmId, hostId, epoch }: VmSurvey, known: readonly VmSurvey[]): Promise<ClaimStatement | null> {
+  for (const later of known.filter((one) => one.hostId !== hostId && one.epoch > epoch).sort((a, b) => b.epoch - a.epoch)) {
+    try {
+      const statement = await callsOf(later.hostId).step.stateClaim({ vmId, against: hostId });
+      if (statement) return statement;
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+    }
+  }
+  return null;
+}
+
+/** What may be carried on of an answer. */
+export function statementIn(answer: DestinationAnswer): VerdictStatement | SuccessionStatement {
+  return 'verdict' in answer ? { verdict: answer.verdict, quote: answer.quote } : { succession: answer.succession, quote: answer.quote };
 }
 
 export function recordsOf(vmId: VmId, surveys: readonly HostSurvey[]): readonly VmSurvey[] {

@@ -8,7 +8,7 @@
  */
 import { CancellationScope, setHandler } from '@temporalio/workflow';
 import type { Handover } from '../activities/outgoing-move.js';
-import type { DestinationSettlement, SourceSettlement } from '../activities/settle.js';
+import type { DestinationAnswer, SourceSettlement } from '../activities/settle.js';
 import type { Verification } from '../activities/verify.js';
 import { openSigned } from '../domain/authority.js';
 import { parseDocument } from '../domain/documents.js';
@@ -25,6 +25,7 @@ import { allOrReasons, failuresOf, toApplicationFailure } from './failures.js';
 import { callsOf } from './hosts.js';
 import { abortUpdate, statusQuery } from './messages.js';
 import { Patience } from './patience.js';
+import { statementIn } from './reconcile.js';
 import { Recording } from './recording.js';
 import { Saga } from './saga.js';
 
@@ -36,6 +37,10 @@ export interface MigrationInput {
 
 /** Said of a fence: it was an operator's when it was given, and is no more. */
 const NO_FENCE: readonly FailureCode[] = ['ORDER_EXPIRED', 'ORDER_NOT_SIGNED', 'OPERATOR_NOT_ALLOWED', 'BUNDLE_EXPIRED'];
+/** Said of what the destination signed. */
+const NOT_BELIEVED: readonly FailureCode[] = ['VERDICT_UNPROVEN'];
+/** Said of an order by a host that has nothing of its move: no operator may have signed it, by the bundle that it has now. */
+const NOT_HELD: readonly FailureCode[] = ['ORDER_NOT_SIGNED', 'OPERATOR_NOT_ALLOWED'];
 const GIVEN_UP: readonly FailureCode[] = ['DESTINATION_REJECTED', 'ABORTED', 'COPY_STALLED', 'COPY_NOT_CONVERGING'];
 
 export async function secureMigration(input: MigrationInput): Promise<MigrationResult> {
@@ -48,7 +53,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   const saga = new Saga();
   const account: Account = new Account(opened, vm, () => patience.nextAction ?? recording.nextAction ?? controls.nextAction);
   const patience = new Patience(order, admitFence, () => account.show());
-  const recording = new Recording(() => account.show());
+  const recording = new Recording(order.vmId, () => account.show());
   let abortReason = 'it was cancelled';
 
   const forward = new CancellationScope();
@@ -65,6 +70,8 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
 
   try {
     await forward.run(async () => {
+      // From the first question on: an order that was refused is not good again.
+      saga.undoWith('openSessions', closeSessions);
       await preflight();
       await attest();
       await seal();
@@ -79,14 +86,13 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
 
   async function preflight(): Promise<void> {
     const request = { order: signed, vm };
-    const [sourceFacts, destinationFacts] = await allOrReasons([source.step.inspectSource(request), destination.step.inspectDestination(request)]);
+    const [sourceFacts, destinationFacts] = await allOrReasons([source.step.inspectSource(request).then((facts) => account.noteFacts(facts)), destination.step.inspectDestination(request)]);
     const [first, ...rest] = planMove(order, vm, sourceFacts, destinationFacts);
     if (first) throw new KororaError([first, ...rest]);
     account.reach('admitted');
   }
 
   async function attest(): Promise<void> {
-    saga.undoWith('openSessions', closeSessions);
     const [sourceOffer, destinationOffer] = await allOrReasons([
       source.step.openSession({ order: signed, role: 'source' }),
       destination.step.openSession({ order: signed, role: 'destination' }),
@@ -116,7 +122,7 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
     saga.undoWith('prepare', async () => {
       if (account.accepted) return;
       if (patience.isFenced(order.destination)) return;
-      await patience.insist(order.destination, () => destination.ensure.settleDestination({ move, epoch: order.epoch + 1, reason: why() }));
+      await held(patience.insist(order.destination, () => destination.ensure.settleDestination({ order: signed, reason: why() }), { answers: NOT_HELD }));
     });
     const { port } = await destination.step.prepareDestination({ order: signed, vm });
     account.reach('copying');
@@ -164,18 +170,47 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
     return [failure('DESTINATION_REJECTED', { reason: said }), ...reasons];
   }
 
-  /** Undo of move. The source decides alone where it can; else by the destination's signed verdict, or by an operator's fence. */
+  /** Undo of move. The source decides alone where it can; else by what the destination signed, or by an operator's fence. */
   async function settleMove(): Promise<void> {
-    const settled = await patience.insist(order.source, () => source.ensure.settleSource({ move, reason: why() }));
+    const settled = await held(patience.insist(order.source, () => source.ensure.settleSource({ order: signed, reason: why() }), { answers: NOT_HELD }));
+    if (settled === 'nothing') return;
     if (settled?.state === 'runs' || settled?.state === 'absent') return noteSource(settled);
+    account.manifest ??= settled?.manifest ?? null;
+    let doubt: Failure | null = null;
     for (;;) {
-      if (!account.verdict) hear(await askDestination(settled?.epoch ?? order.epoch + 1));
-      const statement = account.verdict;
-      if (statement?.verdict.verdict === 'accepted') account.accepted = statement;
-      else if (patience.isFenced(order.source)) noteSource(null);
-      else if (statement) noteSource(await patience.insist(order.source, () => source.ensure.resolveSource({ statement })));
-      else if (!(await takeBackByFence())) continue;
-      return;
+      if (!account.verdict && !account.succession) hear(await askDestination(doubt));
+      const statement = account.verdict ?? account.succession;
+      if (statement && 'verdict' in statement && statement.verdict.verdict === 'accepted') account.accepted = statement;
+      if (patience.isFenced(order.source)) return account.accepted ? undefined : noteSource(null);
+      if (!statement) {
+        if (await takeBackByFence()) return;
+        continue;
+      }
+      try {
+        const resolved = await patience.insist(order.source, () => source.ensure.resolveSource({ statement }), { answers: NOT_BELIEVED });
+        if (account.accepted) {
+          account.isRetired = true;
+          return;
+        }
+        if (!account.succession) return noteSource(resolved);
+        account.failures = [failure('VM_MOVED_ON', { vm: order.vmId, host: order.destination })];
+        return;
+      } catch (error) {
+        // The answer does not count for the source. It may count after another bundle; or the destination is fenced.
+        [doubt] = failuresOf(error, abortReason);
+        account.accepted = null;
+        hear(null);
+      }
+    }
+  }
+
+  /** `nothing`: the host has nothing of the move. */
+  async function held<T>(answer: Promise<T>): Promise<T | 'nothing'> {
+    try {
+      return await answer;
+    } catch (error) {
+      if (failuresOf(error, abortReason).every(({ code }) => NOT_HELD.includes(code))) return 'nothing';
+      throw error;
     }
   }
 
@@ -201,9 +236,9 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   }
 
   /** A silent destination leaves the move in doubt; no timeout ever resumes the source. Null where it was fenced. */
-  async function askDestination(epoch: number): Promise<DestinationSettlement | null> {
-    const asking = () => destination.ensure.settleDestination({ move, epoch, reason: why() });
-    const settled = await patience.insist(order.destination, asking, { whenSilent: () => account.reach('in-doubt') });
+  async function askDestination(doubt: Failure | null): Promise<DestinationAnswer | null> {
+    const asking = () => destination.ensure.settleDestination({ order: signed, reason: why() });
+    const settled = await patience.insist(order.destination, asking, { whenSilent: () => account.reach('in-doubt'), doubt });
     if (account.phase === 'in-doubt') account.reach('compensating');
     return settled;
   }
@@ -220,8 +255,8 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   /** A worker that does not answer has no session any more, or will lose it: nothing to wait for. */
   async function closeSessions(): Promise<void> {
     await Promise.allSettled([
-      ...(patience.isFenced(order.source) ? [] : [source.step.closeSession({ move })]),
-      ...(patience.isFenced(order.destination) ? [] : [destination.step.closeSession({ move })]),
+      ...(patience.isFenced(order.source) ? [] : [source.survey.closeSession({ order: signed, reason: why() })]),
+      ...(patience.isFenced(order.destination) ? [] : [destination.survey.closeSession({ order: signed, reason: why() })]),
     ]);
   }
 
@@ -231,21 +266,22 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
       account.failures = account.isDestinationGone ? [failure('VM_NOT_RUNNING', { vm: order.vmId, host: order.destination, status: 'absent' })] : [];
       const statement = account.accepted;
       const receipt = askForReceipt('destination', statement);
-      if (!patience.isFenced(order.source)) await patience.insist(order.source, () => source.ensure.resolveSource({ statement }));
+      if (!account.isRetired && !patience.isFenced(order.source)) await patience.insist(order.source, () => source.ensure.resolveSource({ statement }));
       account.reach('retired');
       await Promise.all([receipt, askForReceipt('source', statement)]);
       closing = closeSessions();
     } else {
-      account.reach(account.isUnderWay ? 'source-resumed' : 'refused');
+      account.reach(account.succession ? 'retired' : account.isUnderWay ? 'source-resumed' : 'refused');
     }
     const evidence = account.evidence({ fences: patience.fences.map(({ envelope, atMs }) => ({ envelope, atMs })), approval: controls.approval, limitsChanges: controls.limitsChanges });
-    const [{ path, digest }] = await Promise.all([recording.write(evidence), closing]);
+    const [{ path, digest, notes }] = await Promise.all([recording.write(evidence), closing]);
     const result: MigrationResult = {
       migrationId: order.migrationId,
       vmId: order.vmId,
       outcome: evidence.outcome,
       evidencePath: path,
       evidenceDigest: digest,
+      notes,
       timings: evidence.timings,
     };
     if (account.failures.length === 0) return result;
@@ -266,10 +302,12 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
     hear(verification && { ...verification.statement, isAbsent: verification.isAbsent });
   }
 
-  /** The evidence holds the statement alone. Older histories do not say whether the VM is absent. */
-  function hear(settled: (VerdictStatement & { readonly isAbsent?: boolean }) | null): void {
-    account.verdict = settled && { verdict: settled.verdict, quote: settled.quote };
-    account.isDestinationGone = settled?.isAbsent ?? false;
+  /** The evidence holds the statement alone. */
+  function hear(answer: DestinationAnswer | null): void {
+    const statement = answer && statementIn(answer);
+    account.verdict = statement && 'verdict' in statement ? statement : null;
+    account.succession = statement && 'succession' in statement ? statement : null;
+    account.isDestinationGone = answer !== null && 'verdict' in answer && answer.isAbsent;
   }
 
   function validateAbort({ reason }: { readonly reason: string }): void {

@@ -7,6 +7,8 @@ import { refuse } from '../../domain/failures.js';
 import { type GlobalOptions, command, print, readJsonFile, withClient } from '../context.js';
 import { readPublicKey } from '../keys.js';
 import { renderHosts } from '../render.js';
+import { sayJson } from '../terminal.js';
+import { DRAFT_OPTION, writeDraft } from './words.js';
 
 export function addHostCommands(program: Command): void {
   const globals = () => program.optsWithGlobals<GlobalOptions>();
@@ -17,7 +19,7 @@ export function addHostCommands(program: Command): void {
     .description('ask every host of the bundle how it is')
     .action(command(globals, async () => {
       const hosts = await withClient(globals(), (client) => client.hosts());
-      print(globals(), hosts, () => renderHosts(hosts));
+      print(globals(), hosts, renderHosts);
     }));
 
   host
@@ -25,9 +27,14 @@ export function addHostCommands(program: Command): void {
     .description('sign that the ownership records of a host are its last ones, and that no other host runs these VMs')
     .argument('<host>')
     .requiredOption('--reason <text>', 'how you know')
-    .action(command(globals, async (hostId: string, { reason }: { reason: string }) => {
+    .option(...DRAFT_OPTION)
+    .action(command(globals, async (hostId: string, { reason, draft }: { reason: string; draft?: string }) => {
+      if (draft !== undefined) {
+        await writeDraft(draft, await withClient(globals(), (client) => client.draftReinstatement(hostId, { reason })));
+        return print(globals(), { draft }, () => `drafted in ${draft}, for another operator: \`korora countersign ${draft}\``);
+      }
       const findings = await withClient(globals(), (client) => client.reinstate(hostId, { reason }));
-      print(globals(), { hostId, findings }, () => [`${hostId} believes its ownership records again`, ...findings.map(({ vmId, found, done }) => `VM ${vmId}: ${found}; ${done}`)].join('\n'));
+      print(globals(), { hostId, findings }, ({ hostId, findings }) => [`${hostId} believes its ownership records again`, ...findings.map(({ vmId, found, done }) => `VM ${vmId}: ${found}; ${done}`)].join('\n'));
     }));
 
   host
@@ -41,7 +48,7 @@ export function addHostCommands(program: Command): void {
       const [{ loadHostConfig }, { enrolHost }] = await Promise.all([import('../../workers/config.js'), import('../../workers/enrol.js')]);
       const signers = await Promise.all(options.signer.map(readPublicKey));
       const enrolment = await enrolHost(await loadHostConfig(options.config), { signers, hostClass: options.class, pcrs: options.pcrs.split(',').map(Number) });
-      print({ json: true }, enrolment, () => '');
+      sayJson(enrolment);
     }));
 
   host
@@ -54,7 +61,7 @@ export function addHostCommands(program: Command): void {
       const config = await loadHostConfig(options.config);
       const challenge = parseDocumentOf(Challenge, await readJsonFile(file, 'ENROLMENT_FILE_INVALID'), 'ENROLMENT_FILE_INVALID', { file });
       if (challenge.hostId !== config.hostId) throw refuse('ENROLMENT_FILE_INVALID', { file, problem: `it is for ${challenge.hostId}, and this is ${config.hostId}` });
-      print({ json: true }, await answerChallenge(config, challenge), () => '');
+      sayJson(await answerChallenge(config, challenge));
     }));
 
   host
@@ -68,6 +75,6 @@ export function addHostCommands(program: Command): void {
       const config = await loadHostConfig(file);
       const keys = await Promise.all(signer.map(readPublicKey));
       await pinSigners(config, keys, replace ?? false);
-      print(globals(), { hostId: config.hostId, pinned: keys.map(keyIdOf) }, () => `${config.hostId} takes trust bundles signed by ${keys.map(keyIdOf).join(', ')}`);
+      print(globals(), { hostId: config.hostId, pinned: keys.map(keyIdOf) }, ({ hostId, pinned }) => `${hostId} takes trust bundles signed by ${pinned.join(', ')}`);
     }));
 }

@@ -14,7 +14,7 @@ export function addKeyCommands(program: Command): void {
     .argument('<file>')
     .action(command(globals, async (file: string) => {
       const made = await makeKey(file);
-      print(globals(), made, () => `${made.privateFile} (keep it secret) and ${made.publicFile}: key ${made.keyId}`);
+      print(globals(), made, ({ privateFile, publicFile, keyId }) => `${privateFile} (keep it secret) and ${publicFile}: key ${keyId}`);
     }));
 
   key
@@ -25,7 +25,7 @@ export function addKeyCommands(program: Command): void {
       const publicKey = await readPublicKey(file);
       const hasBundle = globals().trust ?? process.env['KORORA_TRUST'];
       const operator = hasBundle ? (await readBundle(globals())).bundle.operators.find((known) => known.publicKey === publicKey) : undefined;
-      const shown = { keyId: keyIdOf(publicKey), publicKey, operator: operator?.name ?? null };
-      print(globals(), shown, () => `key ${shown.keyId}: ${operator ? `operator ${operator.name} (${operator.status})` : 'no operator of the trust bundle'}`);
+      const key = { keyId: keyIdOf(publicKey), publicKey, operator: operator?.name ?? null };
+      print(globals(), key, ({ keyId, operator: name }) => `key ${keyId}: ${name === null ? 'no operator of the trust bundle' : `operator ${name} (${operator?.status})`}`);
     }));
 }

@@ -2,9 +2,12 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { type KororaClient, MigrationFailedError } from '../../client/index.js';
 import { type AutoConverge, type CopyLimits, DEFAULT_AUTO_CONVERGE } from '../../domain/progress.js';
+import { visibleLine } from '../../domain/visible.js';
 import { type GlobalOptions, command, print, withClient } from '../context.js';
-import { follow, terminalScreen } from '../follow.js';
+import { follow } from '../follow.js';
 import { renderResult } from '../render.js';
+import { say, sayJson, terminalScreen } from '../terminal.js';
+import { DRAFT_OPTION, writeDraft } from './words.js';
 
 interface LimitOptions {
   readonly downtimeLimit?: number;
@@ -33,9 +36,9 @@ export function addMigrateCommands(program: Command): void {
     .action(command(globals, async (vmId: string, options: MigrateOptions) => {
       await withClient(globals(), async (client) => {
         const started = await client.migrate({ vmId, destination: options.to, limits: { ...limitsIn(options), ...slowingIn(options) }, requiresApproval: options.approveBeforeStop ?? false });
-        const said = `move ${started.migrationId} of ${vmId} from ${started.source} to ${started.destination}`;
+        const said = visibleLine(`move ${started.migrationId} of ${vmId} from ${started.source} to ${started.destination}`);
         if (options.detach) return print(globals(), started, () => said);
-        if (!globals().json) process.stdout.write(`${said}\n`);
+        if (!globals().json) say(said);
         await followToResult(client, vmId, started.runId);
       });
     }));
@@ -53,7 +56,7 @@ export function addMigrateCommands(program: Command): void {
     .option('--reason <text>', 'why, for the record', 'an operator aborted it')
     .action(command(globals, async (vmId: string, options: { reason: string }) => {
       await withClient(globals(), (client) => client.abort(vmId, options.reason));
-      print(globals(), { aborted: vmId }, () => `abort of ${vmId} is under way; see \`korora watch ${vmId}\``);
+      print(globals(), { aborted: vmId }, ({ aborted }) => `abort of ${aborted} is under way; see \`korora watch ${aborted}\``);
     }));
 
   program
@@ -62,9 +65,14 @@ export function addMigrateCommands(program: Command): void {
     .argument('<vm>')
     .requiredOption('--host <host>', 'the host; it must be off, and stay off until its worker is started again')
     .requiredOption('--reason <text>', 'how you know, for the record')
-    .action(command(globals, async (vmId: string, { host, reason }: { host: string; reason: string }) => {
+    .option(...DRAFT_OPTION)
+    .action(command(globals, async (vmId: string, { host, reason, draft }: { host: string; reason: string; draft?: string }) => {
+      if (draft !== undefined) {
+        await writeDraft(draft, await withClient(globals(), (client) => client.draftFence(vmId, { host, reason })));
+        return print(globals(), { draft }, () => `drafted in ${draft}, for another operator: \`korora countersign ${draft}\``);
+      }
       await withClient(globals(), (client) => client.fence(vmId, { host, reason }));
-      print(globals(), { fenced: host, vmId }, () => `the move of ${vmId} ends without ${host}; see \`korora vm show ${vmId}\``);
+      print(globals(), { fenced: host, vmId }, ({ fenced, vmId }) => `the move of ${vmId} ends without ${fenced}; see \`korora vm show ${vmId}\``);
     }));
 
   withLimits(program.command('limits'))
@@ -76,15 +84,15 @@ export function addMigrateCommands(program: Command): void {
     }));
 
   async function followToResult(client: KororaClient, vmId: string, runId: string | undefined): Promise<void> {
-    if (globals().json) for await (const view of client.watch(vmId, runId)) process.stdout.write(`${JSON.stringify(view)}\n`);
-    else await follow(client, vmId, runId, terminalScreen(process.stdout));
+    if (globals().json) for await (const view of client.watch(vmId, runId)) sayJson(view);
+    else await follow(client, vmId, runId, terminalScreen());
     try {
       const result = await client.result(vmId, runId);
-      print(globals(), { result }, () => renderResult(result));
+      print(globals(), { result }, (shown) => renderResult(shown.result));
     } catch (error) {
       if (error instanceof MigrationFailedError && error.result) {
         const { result } = error;
-        print(globals(), { result }, () => renderResult(result));
+        print(globals(), { result }, (shown) => renderResult(shown.result));
       }
       throw error;
     }

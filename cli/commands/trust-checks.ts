@@ -16,7 +16,7 @@ export function addTrustChecks(trust: Command, globals: () => GlobalOptions): vo
     .argument('<file>', 'a trust bundle: signed, or as `korora trust show` prints it')
     .action(command(globals, async (file: string) => {
       const findings = lintBundle((await readDraft(file)).bundle, new Date());
-      print(globals(), { file, findings }, () => renderFindings(file, findings));
+      print(globals(), { file, findings }, (shown) => renderFindings(shown.file, shown.findings));
       if (findings.some(({ severity }) => severity === 'error')) process.exitCode = 1;
     }));
 
@@ -27,7 +27,7 @@ export function addTrustChecks(trust: Command, globals: () => GlobalOptions): vo
     .action(command(globals, async (file: string) => {
       const [{ bundle: before }, { bundle: after }] = [await readBundle(globals()), await readDraft(file)];
       const [changes, problem] = [diffBundles(before, after), successionProblem(before, after)];
-      print(globals(), { changes, problem }, () => renderChanges(changes, problem));
+      print(globals(), { changes, problem }, (shown) => renderChanges(shown.changes, shown.problem));
       if (problem !== null) process.exitCode = 1;
     }));
 
@@ -39,7 +39,7 @@ export function addTrustChecks(trust: Command, globals: () => GlobalOptions): vo
     .action(command(globals, async (file: string, { evidence }: { evidence?: readonly string[] }) => {
       const draft = await readDraft(file);
       const trials = evidence ? await tryFiles(draft, evidence) : await withClientOf(draft, globals(), (client) => client.tryBundle());
-      print(globals(), { file, trials }, () => renderTrials(file, trials));
+      print(globals(), { file, trials }, (shown) => renderTrials(shown.file, shown.trials));
       if (trials.some(({ failures }) => failures.length > 0)) process.exitCode = 1;
     }));
 }

@@ -9,6 +9,7 @@ import { TrustBundle, installBundle } from '../../domain/trust-bundle.js';
 import { firstBundle, mayDoAnything, withHosts } from '../bundles.js';
 import { type GlobalOptions, command, print, readBundle, readJsonFile } from '../context.js';
 import { readPublicKey, readSigner } from '../keys.js';
+import { sayJson } from '../terminal.js';
 import { addTrustChecks } from './trust-checks.js';
 
 interface SignOptions {
@@ -45,7 +46,7 @@ export function addTrustCommands(program: Command): void {
       const { challengeHost, readCas } = await import('../../workers/admit.js');
       const { challenge, kept } = await challengeHost(await readPaper(Enrolment, file), await readCas(ekCa));
       await writeFile(keep, `${JSON.stringify(kept, null, 2)}\n`, { mode: 0o600 });
-      print({ json: true }, challenge, () => '');
+      sayJson(challenge);
     }));
 
   withAdmission(trust.command('init'))
@@ -69,7 +70,7 @@ export function addTrustCommands(program: Command): void {
     .description('what the trust bundle says, as JSON; edit it and sign it again')
     .action(command(globals, async () => {
       const { bundle } = await readBundle(globals());
-      process.stdout.write(`${JSON.stringify(bundle, null, 2)}\n`);
+      sayJson(bundle, 2);
     }));
 
   withSigning(trust.command('sign'))
@@ -89,7 +90,7 @@ export function addTrustCommands(program: Command): void {
     await writeFile(out, `${JSON.stringify(envelope, null, 2)}\n`);
     const signedBy = keyIdOf(signer.publicKey);
     const hosts = bundle.hosts.map(({ hostId, identity }) => `${hostId}${identity.proof === 'none' ? ' (unproven)' : ''}`);
-    print(globals(), { file: out, digest, serial: bundle.serial, signedBy }, () => `${out}: trust bundle ${digest} of ${hosts.join(', ')}, serial ${bundle.serial}, signed by ${signedBy}`);
+    print(globals(), { file: out, digest, serial: bundle.serial, signedBy }, ({ file }) => `${file}: trust bundle ${digest} of ${hosts.join(', ')}, serial ${bundle.serial}, signed by ${signedBy}`);
   }
 }
 

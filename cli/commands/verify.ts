@@ -1,13 +1,15 @@
-/** `korora verify`: checks evidence files offline; exit code 1 where something does not hold. */
+/** `korora verify`: checks evidence files offline. Exit code 1 where something is wrong; 3 where nothing is, and what an outcome claims is not signed, or a chain may lack a link. */
 import type { Command } from 'commander';
-import { type EvidenceReport, chainProblems, verifyEvidence } from '../../client/verify/index.js';
+import { checkChain, verifyEvidence } from '../../client/verify/index.js';
 import { Evidence } from '../../domain/evidence.js';
 import { openSigned } from '../../domain/authority.js';
 import { parseDocument } from '../../domain/documents.js';
 import { installBundle } from '../../domain/trust-bundle.js';
 import { type GlobalOptions, command, print, readJsonFile, trustPath } from '../context.js';
 import { readPublicKey } from '../keys.js';
-import { renderReport } from '../render.js';
+import { renderChain, renderReport } from '../render.js';
+
+const INCOMPLETE = 3;
 
 interface VerifyOptions {
   readonly alsoTrust?: readonly string[];
@@ -27,9 +29,12 @@ export function addVerifyCommand(program: Command): void {
       const signers = signer ? await Promise.all(signer.map(readPublicKey)) : null;
       const values = await Promise.all(files.map((file) => readJsonFile(file, 'EVIDENCE_INVALID')));
       const reports = values.map((value, i) => ({ file: files[i] ?? '', ...verifyEvidence(value, bundleFor(value, bundles), signers) }));
-      const chain = chainProblems(values);
-      print(globals(), { reports, chain }, () => [...reports.map((report) => renderReport(report.file, report)), ...chain.map((problem) => `NOT A CHAIN  ${problem}`)].join('\n\n'));
-      if (chain.length > 0 || reports.some(hasProblem)) process.exitCode = 1;
+      const chain = checkChain(values);
+      print(globals(), { reports, chain }, (shown) => [...shown.reports.map((report) => renderReport(report.file, report)), ...renderChain(shown.chain)].join('\n\n'));
+      const isWrong = chain.problems.length > 0 || reports.some(({ standing }) => standing === 'does-not-hold');
+      const isIncomplete = chain.gaps.length > 0 || reports.some(({ standing }) => standing === 'incomplete');
+      if (isWrong) process.exitCode = 1;
+      else if (isIncomplete) process.exitCode = INCOMPLETE;
     }));
 }
 
@@ -37,8 +42,4 @@ export function addVerifyCommand(program: Command): void {
 function bundleFor(value: unknown, bundles: readonly unknown[]): unknown {
   const { bundleDigest } = openSigned('korora/order', parseDocument(Evidence, value, 'EVIDENCE_INVALID').order).document;
   return bundles.find((bundle) => installBundle(bundle, 'this verifier', 'any signer').digest === bundleDigest) ?? bundles[0];
-}
-
-function hasProblem({ problems }: EvidenceReport): boolean {
-  return problems.length > 0;
 }

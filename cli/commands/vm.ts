@@ -15,14 +15,14 @@ export function addVmCommands(program: Command): void {
     .action(command(globals, async (file: string, options: { on: string }) => {
       const document = await readJsonFile(file, 'VM_DOCUMENT_INVALID');
       const started = await withClient(globals(), (client) => client.startVm(document, options.on));
-      print(globals(), started, () => renderVms([started]));
+      print(globals(), started, (shown) => renderVms([shown]));
     }));
 
   vm.command('list')
     .description('every VM that a host of the bundle has a record of')
     .action(command(globals, async () => {
       const vms = await withClient(globals(), (client) => client.vms());
-      print(globals(), vms, () => renderVms(vms));
+      print(globals(), vms, renderVms);
     }));
 
   vm.command('reconcile')
@@ -30,13 +30,11 @@ export function addVmCommands(program: Command): void {
     .argument('<vm>')
     .action(command(globals, async (vmId: string) => {
       const reconciled = await withClient(globals(), (client) => client.reconcile(vmId));
-      const { owner, yielded, silent } = reconciled;
-      const said = [
+      print(globals(), reconciled, ({ owner, yielded, silent }) => [
         owner ? `${owner} owns ${vmId}` : `no host that answers owns ${vmId}`,
         yielded.length > 0 ? `${yielded.join(', ')} gave it up` : 'nothing had to be given up',
         ...(silent.length > 0 ? [`no answer from ${silent.join(', ')}: reconcile again once it is back`] : []),
-      ];
-      print(globals(), reconciled, () => said.join('; '));
+      ].join('; '));
     }));
 
   vm.command('show')
@@ -45,6 +43,6 @@ export function addVmCommands(program: Command): void {
     .action(command(globals, async (vmId: string) => {
       const vms = (await withClient(globals(), (client) => client.vms())).filter((known) => known.vmId === vmId);
       if (vms.length === 0) throw refuse('VM_UNKNOWN', { vm: vmId });
-      print(globals(), vms, () => renderVm(vms));
+      print(globals(), vms, renderVm);
     }));
 }

@@ -45,7 +45,7 @@ export function tryEvidence(bundle: TrustBundle, value: unknown): readonly HostT
   });
 }
 
-function tryState(bundle: TrustBundle, hostId: string, state: Pick<HostState, 'quote' | 'pcrValues' | 'eventLog'>, qualifyingDigest: Sha256Hex): Pick<HostTrial, 'referenceSet' | 'failures'> {
+export function tryState(bundle: TrustBundle, hostId: string, state: Pick<HostState, 'quote' | 'pcrValues' | 'eventLog'>, qualifyingDigest: Sha256Hex): Pick<HostTrial, 'referenceSet' | 'failures'> {
   try {
     const host = hostIn(bundle, hostId);
     return createEvidenceVerifier().appraiseState({ host, hostClass: classOf(bundle, host), ...state, bindingDigest: qualifyingDigest });

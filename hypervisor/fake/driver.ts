@@ -71,7 +71,7 @@ export function createFakeHypervisor({ access, hostId, runDir: hostRunDir }: Fak
 
     async ensureDestroyed(vmId, runDir) {
       if (await machine.isThere()) await machine.saying('quit', () => machine.ask('ensureDestroyed', { vmId, runDir }));
-      await access.remove(`${runDir}/console.log`);
+      for (const name of ['console.log', 'console.log.1']) await access.remove(`${runDir}/${name}`);
     },
 
     openOutgoing: (vm, runDir, limits, options) => openOutgoing(host, vm.vmId, runDir, limits, options),

@@ -9,6 +9,8 @@
  * cached pages when the destination takes the disk over. `locking=on`: QEMU refuses a disk that another
  * process writes, on file systems that have OFD locks. A net under the ownership record, not the record.
  *
+ * The format is always the document's: QEMU guesses none, and opens no file that the document does not name.
+ *
  * Sandbox. The filter is in force before -daemonize forks and calls setsid, so `spawn=deny` kills QEMU at
  * once and `elevateprivileges=deny` makes the start fail; the other two groups are denied.
  */
@@ -41,6 +43,8 @@ export interface RunFiles {
   readonly log: string;
   /** What the guest writes to its serial port. */
   readonly console: string;
+  /** The end of what it had written before the console was last shortened (host/port.ts, keepEnd). */
+  readonly earlierConsole: string;
 }
 
 export function runFiles(runDir: string): RunFiles {
@@ -52,6 +56,7 @@ export function runFiles(runDir: string): RunFiles {
     incomingSocket: `${runDir}/in.sock`,
     log: `${runDir}/qemu.log`,
     console: `${runDir}/console.log`,
+    earlierConsole: `${runDir}/console.log.1`,
   };
 }
 
@@ -109,13 +114,18 @@ function diskArguments(disk: Disk, bus: string, index: number, isDirect: boolean
     `driver=file,node-name=file-${disk.id},filename=${value(disk.path)}`,
     `locking=on,aio=threads,cache.direct=${isDirect ? 'on' : 'off'},cache.no-flush=off,auto-read-only=off`,
   ].join(',');
-  const format = `driver=${disk.format},node-name=disk-${disk.id},file=file-${disk.id},cache.direct=${isDirect ? 'on' : 'off'},cache.no-flush=off`;
   const slot = `0x${(4 + index).toString(16)}`;
   return [
     '-blockdev', file,
-    '-blockdev', format,
+    '-blockdev', formatArgument(disk, isDirect),
     '-device', `virtio-blk-pci,id=dev-${disk.id},drive=disk-${disk.id},bus=${bus},addr=${slot},disable-legacy=on,write-cache=on`,
   ];
+}
+
+/** As JSON where there is a backing file to exclude: the other way of writing has no `null`, by which QEMU opens none, whatever the image says. */
+function formatArgument({ id, format }: Disk, isDirect: boolean): string {
+  if (format === 'qcow2') return JSON.stringify({ driver: 'qcow2', 'node-name': `disk-${id}`, file: `file-${id}`, backing: null, cache: { direct: isDirect, 'no-flush': false } });
+  return `driver=raw,node-name=disk-${id},file=file-${id},cache.direct=${isDirect ? 'on' : 'off'},cache.no-flush=off`;
 }
 
 function vtpmArguments(vm: VmDocument, place: VmPlace): string[] {

@@ -93,7 +93,7 @@ export async function ensureGone(host: QemuHost, vmId: VmId, runDir: string): Pr
   }
   await saying(host, 'remove the networks', () => removeTaps(host, vmId));
   const files = runFiles(runDir);
-  for (const path of [...staleFiles(files), files.log, files.console]) await access.remove(path);
+  for (const path of [...staleFiles(files), files.log, files.console, files.earlierConsole]) await access.remove(path);
 }
 
 /** The last lines of QEMU's own log in one line; empty where there are none. */

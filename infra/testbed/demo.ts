@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { terminalScreen } from '../../cli/follow.js';
+import { terminalScreen } from '../../cli/terminal.js';
 import { SCENARIOS } from './scenarios.js';
 import { createStage } from './stage.js';
 import { startTestbed } from './testbed.js';

@@ -1,6 +1,7 @@
 /** What every scenario needs on the screen: what happens, and each thing that must be so. */
-import { type Screen, createViewPrinter } from '../../cli/follow.js';
+import { createViewPrinter } from '../../cli/follow.js';
 import { renderFailures, renderResult } from '../../cli/render.js';
+import type { Screen } from '../../cli/terminal.js';
 import { MigrationFailedError, type OrderRequest } from '../../client/index.js';
 import type { MigrationView } from '../../client/index.js';
 import type { FailureCode } from '../../domain/failures.js';

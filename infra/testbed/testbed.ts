@@ -7,7 +7,7 @@
  *   <root>/{trust.json,policy.key,operator.key,temporal.db,evidence/,logs/,processes.json}
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Client } from '@temporalio/client';
 import { firstBundle, mayDoAnything } from '../../cli/bundles.js';
 import { connectClient } from '../../cli/context.js';
@@ -281,6 +281,7 @@ async function assemble(options: TestbedOptions, ends: End[]): Promise<Testbed> 
       runDir: join(root, 'run', hostId),
       trustBundle: '../trust.json',
       tcti: (await options.tpmTap?.({ hostId, tcti })) ?? reachedTcti,
+      storage: { disks: [join(root, 'shared')], boot: [resolve(options.guestDir), join(root, 'shared')] },
       channel: { listen, ...(advertise ? { advertise } : {}) },
     };
     await writeFile(configFile, `${JSON.stringify(document, null, 2)}\n`);

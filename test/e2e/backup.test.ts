@@ -5,7 +5,12 @@
 import { cp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { mayDoAnything } from '../../cli/bundles.js';
+import { makeKey, readSigner } from '../../cli/keys.js';
+import type { KororaClient } from '../../client/index.js';
+import type { TrustBundle } from '../../domain/trust-bundle.js';
 import type { VmDocument } from '../../domain/vm.js';
+import { endOfMove } from '../../infra/testbed/end-of-move.js';
 import type { Injector } from '../../infra/testbed/faults/injector.js';
 import { type Testbed, pidsBelow } from '../../infra/testbed/testbed.js';
 import { type HostName, consoleOn, failedMove, moveTo, openAskingTestbed, recordAt, startGuest } from './support.js';
@@ -45,7 +50,23 @@ async function comesBack(host: HostName, hasLostPower = true): Promise<void> {
   await testbed.restartWorker(host);
 }
 
-it('of the source: it starts nothing, hears of the owner, and is believed again once an operator signed', async () => {
+/** Under a bundle that wants two for it: neither the client nor the host itself takes the word of one. */
+async function reinstatedByTwo(): Promise<KororaClient> {
+  const word = { reason: 'no other VM was ever here' };
+  const second = await readSigner((await makeKey(join(testbed.root, 'second.key'))).privateFile);
+  const { operators, parameters } = testbed.bundle.bundle;
+  const wantsTwo: TrustBundle = { ...testbed.bundle.bundle, operators: [...operators, mayDoAnything('second', second.publicKey)], parameters: { ...parameters, wordsOfTwo: ['reinstate'] } };
+  const [byFirst, bySecond] = [await testbed.installBundle(wantsTwo), await testbed.installBundle(wantsTwo, second)];
+  expect((await failedMove(byFirst.reinstate('host-a', word))).codes).toEqual(['SECOND_SIGNATURE_MISSING']);
+  // The bundle of this client wants one, and the host goes by its own.
+  expect((await failedMove(testbed.client.reinstate('host-a', word))).codes).toEqual(['SECOND_SIGNATURE_MISSING']);
+  const draft = await byFirst.draftReinstatement('host-a', word);
+  expect((await failedMove(byFirst.countersign(draft))).codes).toEqual(['SIGNED_ALREADY']);
+  await bySecond.submit(await bySecond.countersign(draft));
+  return bySecond;
+}
+
+it('of the source: it starts nothing, hears of the owner, and is believed again once two operators signed', async () => {
   const guest = await startGuest(testbed, VM, 'host-a');
   vm = guest.vm;
   await backUp('host-a');
@@ -63,9 +84,10 @@ it('of the source: it starts nothing, hears of the owner, and is believed again 
   expect((await failedMove(testbed.client.startVm(another, 'host-a'))).codes).toEqual(['RECORD_STALE']);
   expect(await running()).toEqual(['host-b']);
 
-  await testbed.client.reinstate('host-a', { reason: 'no other VM was ever here' });
+  const korora = await reinstatedByTwo();
   expect(await failuresOf('host-a')).toEqual([]);
-  expect((await moveTo(testbed, VM, 'host-a')).outcome).toMatchObject({ kind: 'moved', runsOn: 'host-a' });
+  const { runId } = await korora.migrate({ vmId: VM, destination: 'host-a' });
+  expect((await endOfMove(korora, VM, runId)).outcome).toMatchObject({ kind: 'moved', runsOn: 'host-a' });
   const after = await consoleOn(testbed, VM, 'host-a');
   await after.until((c) => c.unseals().length > 0, 'unsealing after it came back', 120_000);
   expect(after.unseals().at(-1)?.ek).toBe(guest.console.unseals()[0]?.ek);

@@ -18,8 +18,11 @@ import { CONTROL_QUEUE } from '../../domain/steps.js';
 import type { VmDocument } from '../../domain/vm.js';
 import { endOfMove } from '../../infra/testbed/end-of-move.js';
 import type { GuestConsole } from '../../infra/testbed/guest-console.js';
-import { type Testbed, pidsBelow } from '../../infra/testbed/testbed.js';
+import { TESTBED_PCRS, type Testbed, pidsBelow } from '../../infra/testbed/testbed.js';
 import { type Rogue, openRogue } from '../../infra/testbed/attacks/rogue.js';
+import { createLocalHost } from '../../host/local.js';
+import { createTpm } from '../../workers/services.js';
+import { samples } from '../support/documents.js';
 import { testSigner } from '../support/signers.js';
 import { type HostName, consoleOn, openTestbed, recordAt, startGuest } from './support.js';
 
@@ -84,10 +87,14 @@ describe('a start', () => {
 
 describe('an order', () => {
   const genuine = orderOf;
-  const FORWARD: readonly [HostName, string, object][] = [
-    ['host-a', 'openSession', { role: 'source' }], ['host-b', 'openSession', { role: 'destination' }], ['host-a', 'quoteHost', { role: 'source' }], ['host-a', 'appraisePeer', { role: 'source' }], ['host-a', 'wrapSecrets', {}],
-    ['host-b', 'unwrapSecrets', {}], ['host-b', 'prepareDestination', {}], ['host-a', 'copyMemory', { port: 1 }], ['host-a', 'stopAndCopy', { port: 1 }], ['host-b', 'verifyImage', {}],
+  /** In form; what they say does not matter before it is their turn. */
+  const peer = samples.sessionOffer;
+  const FORWARD: readonly [HostName, string, () => object][] = [
+    ['host-a', 'openSession', () => ({ role: 'source' })], ['host-b', 'openSession', () => ({ role: 'destination' })], ['host-a', 'quoteHost', () => ({ role: 'source', peer })],
+    ['host-a', 'appraisePeer', () => ({ role: 'source', evidence: samples.destinationEvidence })], ['host-a', 'wrapSecrets', () => ({})], ['host-b', 'unwrapSecrets', () => ({ wrapped: samples.wrappedSecrets })],
+    ['host-b', 'prepareDestination', () => ({ vm })], ['host-a', 'copyMemory', () => ({ port: 1 })], ['host-a', 'stopAndCopy', () => ({ port: 1 })], ['host-b', 'verifyImage', () => ({})],
   ];
+  const LOOKING: readonly [HostName, string][] = [['host-a', 'inspectSource'], ['host-b', 'inspectDestination']];
 
   it.each<[string, string, () => Promise<unknown>]>([
     ['that nobody signed', 'ORDER_INVALID', () => Promise.resolve(genuine().order)],
@@ -99,21 +106,40 @@ describe('an order', () => {
   ])('%s is refused at every step forward', async (_, code, make) => {
     const order = await make();
     for (const [host, activity, rest] of FORWARD) {
-      const given = await rogue.codeOf(host, activity, { order, vm, ...rest });
+      const given = await rogue.codeOf(host, activity, { order, ...rest() });
       // To the other host the order to host-c is not addressed either; the first reason is its own.
       expect([activity, given]).toEqual([activity, code === 'HOST_UNKNOWN' && host === 'host-b' ? 'ORDER_INVALID' : code]);
     }
+    // Nor does a host look at anything for whoever is no operator.
+    const isUnsigned = code === 'ORDER_INVALID' || code === 'ORDER_NOT_SIGNED';
+    for (const [host, activity] of isUnsigned ? LOOKING : []) expect([activity, await rogue.codeOf(host, activity, { order, vm })]).toEqual([activity, code]);
+    await runsOnlyOn('host-a', 1);
+  });
+
+  it('looks at no path of another VM than the order is for', async () => {
+    const order = await signEnvelope(genuine().order, operator);
+    const other = { ...vm, boot: { ...vm.boot, kernel: '/etc/shadow' } };
+    for (const [host, activity] of LOOKING) expect(await rogue.codeOf(host, activity, { order, vm: other })).toBe('VM_DIFFERS');
+  });
+
+  it('that was refused is good no more, at no host that it names', async () => {
+    const { order } = genuine({ epoch: 1 });
+    const signed = await signEnvelope(order, operator);
+    const session = await opened({ migrationId: order.migrationId, notAfter: order.notAfter });
+    const forged = await session.quoteOfB({ ...session.offers.source, nonce: 'ab'.repeat(32) });
+    expect(await rogue.codeOf('host-a', 'appraisePeer', { order: session.signed, role: 'source', evidence: forged })).toBe('NONCE_UNKNOWN');
+    await session.close();
+    for (const [host, role] of [['host-a', 'source'], ['host-b', 'destination']] as const) expect(await rogue.codeOf(host, 'openSession', { order: signed, role })).toBe('ORDER_SETTLED');
     await runsOnlyOn('host-a', 1);
   });
 
   it('lets no step come before those that it rests on', async () => {
-    const { order, move } = genuine();
-    const signed = await signEnvelope(order, operator);
-    for (const [host, activity, rest] of FORWARD.slice(2)) expect([activity, await rogue.codeOf(host, activity, { order: signed, vm, ...rest })]).toEqual([activity, 'SESSION_LOST']);
+    const signed = await signEnvelope(genuine().order, operator);
+    for (const [host, activity, rest] of FORWARD.slice(2)) expect([activity, await rogue.codeOf(host, activity, { order: signed, ...rest() })]).toEqual([activity, 'SESSION_LOST']);
     await rogue.ask('host-a', 'openSession', { order: signed, role: 'source' });
     await rogue.ask('host-b', 'openSession', { order: signed, role: 'destination' });
-    for (const [host, activity, rest] of FORWARD.slice(4)) expect([activity, await rogue.codeOf(host, activity, { order: signed, vm, ...rest })]).toEqual([activity, 'NOT_ATTESTED']);
-    for (const host of ['host-a', 'host-b'] as const) await rogue.ask(host, 'closeSession', { move });
+    for (const [host, activity, rest] of FORWARD.slice(4)) expect([activity, await rogue.codeOf(host, activity, { order: signed, ...rest() })]).toEqual([activity, 'NOT_ATTESTED']);
+    for (const host of ['host-a', 'host-b'] as const) await rogue.ask(host, 'closeSession', { order: signed, reason: 'it is over' });
     expect(recordAt(testbed, 'host-b', vmId).state).toBe('none');
     await runsOnlyOn('host-a', 1);
   });
@@ -130,7 +156,7 @@ async function opened(changes: Partial<Record<keyof Order, unknown>> = {}) {
   const quoteOfB = (peer: SessionOffer) => rogue.ask<HostEvidence>('host-b', 'quoteHost', { order: signed, role: 'destination', peer });
   const quoteOfA = (peer: SessionOffer) => rogue.ask<HostEvidence>('host-a', 'quoteHost', { order: signed, role: 'source', peer });
   const close = async () => {
-    for (const host of ['host-a', 'host-b'] as const) await rogue.ask(host, 'closeSession', { move });
+    for (const host of ['host-a', 'host-b'] as const) await rogue.ask(host, 'closeSession', { order: signed, reason: 'it is over' });
   };
   return { order, move, signed, offers, quoteOfA, quoteOfB, close };
 }
@@ -174,14 +200,20 @@ describe('a word about a move', () => {
     expect(await rogue.codeOf('host-a', 'fenceDestination', { fence: await signEnvelope(fence({ notAfter: AN_HOUR_AGO() }), operator) })).toBe('ORDER_EXPIRED');
     expect(await rogue.codeOf('host-a', 'fenceDestination', { fence: await signEnvelope(fence(), operator) })).toBe('OWNERSHIP_REFUSED');
 
-    // host-b will say that it rejects a move it never heard of; nobody can make that an acceptance, nor another host's word.
-    const { verdict, quote } = await rogue.ask<VerdictStatement>('host-b', 'settleDestination', { move, epoch: 2, reason: 'the control plane wants it' });
+    // host-b will say that it rejects a move it never heard of, if an operator ordered it; nobody can make that an acceptance, nor another host's word.
+    const { order } = orderOf({ migrationId: move.migrationId });
+    const [unsigned, signed] = [await signEnvelope(order, MALLORY), await signEnvelope(order, operator)];
+    expect(await rogue.codeOf('host-b', 'settleDestination', { order: unsigned, reason: 'the control plane wants it' })).toBe('ORDER_NOT_SIGNED');
+    expect(await rogue.codeOf('host-a', 'settleSource', { order: unsigned, reason: 'the control plane wants it' })).toBe('ORDER_NOT_SIGNED');
+    expect(await rogue.codeOf('host-b', 'closeSession', { order: unsigned, reason: 'the control plane wants it' })).toBe('ORDER_NOT_SIGNED');
+    expect(recordAt(testbed, 'host-b', vmId).settled.map(({ migrationId }) => migrationId)).not.toContain(move.migrationId);
+    const { verdict, quote } = await rogue.ask<VerdictStatement>('host-b', 'settleDestination', { order: signed, reason: 'the control plane wants it' });
     expect(verdict).toMatchObject({ verdict: 'rejected', destination: 'host-b' });
     const accepted = { verdict: { ...verdict, verdict: 'accepted', reason: null, manifestDigest: 'ab'.repeat(32) }, quote };
     expect(await rogue.codeOf('host-a', 'resolveSource', { statement: accepted })).toBe('VERDICT_UNPROVEN');
     expect(await rogue.codeOf('host-a', 'resolveSource', { statement: { verdict: { ...verdict, destination: 'host-a' }, quote } })).toBe('VERDICT_UNPROVEN');
     expect(await rogue.codeOf('host-a', 'resolveSource', { statement: { verdict, quote } })).toBe('OWNERSHIP_REFUSED');
-    const statement: unknown = { claim: { protocol: 'korora/1', purpose: 'claim', vmId, hostId: 'host-b', epoch: 9, migrationId: move.migrationId }, quote } satisfies Record<keyof ClaimStatement, unknown>;
+    const statement: unknown = { claim: { protocol: 'korora/1', purpose: 'claim', vmId, hostId: 'host-b', epoch: 9, migrationId: move.migrationId }, quote, authority: await signEnvelope(orderOf().order, operator) } satisfies Record<keyof ClaimStatement, unknown>;
     expect(await rogue.codeOf('host-a', 'yieldToClaim', { statement })).toBe('CLAIM_UNPROVEN');
     expect(await rogue.codeOf('host-b', 'giveReceipt', { move, statement: { verdict, quote } })).toBe('SESSION_LOST');
 
@@ -192,6 +224,45 @@ describe('a word about a move', () => {
     expect(await reinstates(await signEnvelope(reinstatement({ notAfter: AN_HOUR_AGO() }), operator))).toBe('ORDER_EXPIRED');
     expect(await reinstates(await signEnvelope(reinstatement({ host: 'host-b' }), operator))).toBe('ORDER_INVALID');
     await runsOnlyOn('host-a', 1);
+  });
+});
+
+describe('a host of the bundle that is not what it should be', () => {
+  it('ends no VM of another host by its word, with whatever PCRs it quotes and whatever genuine order it shows', async () => {
+    const { order, move } = orderOf();
+    const authority = await signEnvelope(order, operator);
+    const tpm = createTpm(createLocalHost(testbed.hosts['host-b'].config.hostId), testbed.hosts['host-b'].config);
+    const claiming = async (epoch: number, pcrs: readonly number[]) => {
+      const claim = { protocol: 'korora/1', purpose: 'claim', vmId, hostId: 'host-b', epoch, migrationId: move.migrationId };
+      const { attest, signature } = await tpm.quote(pcrs, Buffer.from(digestOf(claim), 'hex'));
+      return { claim, quote: { attest, signature }, authority };
+    };
+    expect(await rogue.codeOf('host-a', 'yieldToClaim', { statement: await claiming(1000, [23]) })).toBe('CLAIM_UNPROVEN');
+    for (const epoch of [2, 1000]) expect(await rogue.codeOf('host-a', 'yieldToClaim', { statement: await claiming(epoch, TESTBED_PCRS) })).toBe('OWNERSHIP_REFUSED');
+    await runsOnlyOn('host-a', 1);
+  });
+});
+
+describe('a VM that is not there yet', () => {
+  it('can be created although somebody wrote of it before', async () => {
+    const other = await testbed.guest('to-come', { hasVtpm: false });
+    const { order } = orderOf({ vmId: 'to-come', vmDigest: digestOf(other) });
+    await rogue.ask('host-a', 'settleSource', { order: await signEnvelope(order, operator), reason: 'before its time' }).catch(() => undefined);
+    expect(recordAt(testbed, 'host-a', 'to-come').settled).toHaveLength(1);
+    await testbed.client.startVm(other, 'host-a');
+    expect(recordAt(testbed, 'host-a', 'to-come')).toMatchObject({ state: 'owner', epoch: 1 });
+    await testbed.endVms('to-come');
+  });
+});
+
+describe('a start that was carried out', () => {
+  it('boots the VM no second time', async () => {
+    const other = await testbed.guest('once', { hasVtpm: false });
+    const start = await signEnvelope(startOf({ vmId: 'once', vmDigest: digestOf(other), host: 'host-a' }), operator);
+    await rogue.ask('host-a', 'startVm', { start, vm: other });
+    expect(await rogue.codeOf('host-a', 'startVm', { start, vm: other })).toBe('done');
+    await testbed.endVms('once');
+    expect(await rogue.codeOf('host-a', 'startVm', { start, vm: other })).toBe('START_USED');
   });
 });
 
@@ -246,7 +317,7 @@ describe('a move that waits for an approval', () => {
     expect(await rogue.ask<Hold>('host-a', 'holdCopy', lets(await signEnvelope(approval(), operator)))).toMatchObject({ isHeld: false });
     expect(await Promise.all(ends)).toEqual(['done', 'done', 'done']);
     await session.close();
-    const statement = await rogue.ask<VerdictStatement>('host-b', 'settleDestination', { move, epoch: 2, reason: 'asked again' });
+    const statement = await rogue.ask<VerdictStatement>('host-b', 'settleDestination', { order: signed, reason: 'asked again' });
     await rogue.ask('host-a', 'resolveSource', { statement: { verdict: statement.verdict, quote: statement.quote } });
     await runsOnlyOn('host-b', 2);
   });

@@ -12,7 +12,7 @@ import { countsIn, firstGap, unsealsIn } from '../../infra/testbed/guest-console
 import { KORORA_WORKERS, type Testbed } from '../../infra/testbed/testbed.js';
 import { KororaError } from '../../domain/failures.js';
 import { readPublicKey } from '../../cli/keys.js';
-import { type EvidenceReport, type StartedMigration, chainProblems, tryEvidence, verifyEvidence } from '../../client/index.js';
+import { type EvidenceReport, type StartedMigration, checkChain, tryEvidence, verifyEvidence } from '../../client/index.js';
 import { everyChange } from '../support/tamper.js';
 import { consoleOn, evidenceOf, moveTo, openTestbed, startGuest, untilCopying } from './support.js';
 
@@ -77,18 +77,19 @@ describe('a VM that moves to host-b and back', () => {
   });
 
   it('leaves evidence that an auditor checks offline: all that matters is proven, and the moves are a chain', async () => {
-    const { proven, problems, unproven } = await verified(there);
-    expect(problems).toEqual([]);
+    const { standing, proven, problems, unproven, told } = await verified(there);
+    expect([standing, problems]).toEqual(['holds', []]);
     const FIELDS = ['trust bundle', 'order', 'vm', 'attestation.source', 'attestation.destination', 'verdict', 'manifest', 'receipts.source', 'receipts.destination', 'limitsChanges.0', 'approval'];
     expect(proven.map(({ field }) => field)).toEqual(FIELDS);
     for (const [role, host] of [['source', 'host-a'], ['destination', 'host-b']] as const) {
       const ak = testbed.bundle.bundle.hosts.find(({ hostId }) => hostId === host)?.attestationKey.name;
       expect(proven.filter(({ field }) => field.endsWith(role)).map(({ by }) => by)).toEqual([`${host}, AK ${ak}`, `${host}, AK ${ak}`]);
     }
-    expect(unproven.map(({ field }) => field)).toEqual(['nonces', 'limitsChanges.0.atMs', 'approval.atMs', 'timings.startedAtMs', 'timings.endedAtMs', 'timings.phases']);
-    expect((await verified(back)).problems).toEqual([]);
-    expect([chainProblems([there, back]), chainProblems([back, there])]).toEqual([[], []]);
-    expect(chainProblems([there, back, there])).toEqual([expect.stringContaining('VM pilgrim: the move to epoch 2 does not follow the one to epoch 2')]);
+    expect(unproven.map(({ field }) => field)).toEqual(['nonces']);
+    expect(told.map(({ field }) => field)).toEqual(['limitsChanges.0.atMs', 'approval.atMs', 'timings.startedAtMs', 'timings.endedAtMs', 'timings.phases']);
+    expect(await verified(back)).toMatchObject({ standing: 'holds', problems: [] });
+    expect([checkChain([there, back]), checkChain([back, there])]).toEqual(Array.from({ length: 2 }, () => ({ problems: [], gaps: [] })));
+    expect(checkChain([there, back, there]).problems).toEqual([expect.stringContaining('VM pilgrim: the move to epoch 2 does not follow the one to epoch 2')]);
   });
 
   it('leaves evidence by which a trust bundle can be tried', () => {
@@ -99,8 +100,8 @@ describe('a VM that moves to host-b and back', () => {
   });
 
   it('leaves evidence in which no field can be changed unnoticed', async () => {
-    const { unproven } = await verified(there);
-    const isUnproven = (path: string) => unproven.some(({ field }) => path === field || path.startsWith(`${field}.`));
+    const { unproven, told } = await verified(there);
+    const isUnproven = (path: string) => [...unproven, ...told].some(({ field }) => path === field || path.startsWith(`${field}.`));
     const unnoticed: string[] = [];
     for (const { path, document } of everyChange(there)) {
       const noticed = await verified(document).then(({ problems }) => problems.length > 0, (error: unknown) => error instanceof KororaError && error.code === 'EVIDENCE_INVALID');
@@ -115,7 +116,7 @@ describe('a VM that moves to host-b and back', () => {
     await writeFile(evidence, JSON.stringify(there));
     await writeFile(changed, JSON.stringify({ ...there, manifest: { ...there.manifest, streamBytes: 1 } }));
     const verify = (file: string) => spawnSync('node', ['dist/cli/main.js', 'verify', file, '--trust', join(testbed.root, 'trust.json'), '--signer', testbed.keys.policy.publicFile], { encoding: 'utf8' });
-    expect(verify(evidence)).toMatchObject({ status: 0, stderr: '', stdout: expect.stringMatching(/there\.json: holds\n {2}proven .*unproven {4}timings\.startedAtMs/s) as string });
+    expect(verify(evidence)).toMatchObject({ status: 0, stderr: '', stdout: expect.stringMatching(/there\.json: holds\n {2}proven .*told by the control plane, and signed by nobody:.* {4}timings\.startedAtMs/s) as string });
     expect(verify(changed)).toMatchObject({ status: 1, stdout: expect.stringContaining('WRONG       manifest: it is not the one that was accepted') as string });
   });
 

@@ -7,7 +7,7 @@ import type { Draft } from './draft.js';
 import { VERDICTS } from '../../domain/manifest.js';
 import { LAST_EPOCH, type Move } from './records.js';
 import type { Here } from './steps.js';
-import { IN, LATE_DESTROY, LATE_RESUME, LATE_START, OUT, PROCESS, SESSION, isRunning, ownerOf, saidBit } from './world.js';
+import { IN, LATE_DESTROY, LATE_RESUME, LATE_START, OUT, PROCESS, SESSION, isRunning, saidBit } from './world.js';
 
 export interface Faults {
   /** Hosts whose worker may die. */
@@ -79,7 +79,7 @@ export function hostSteps(here: Here, h: number, faults: Faults): void {
 
   /** startVm: first every host is asked; the host itself looks again, at any time later. */
   function starting(): void {
-    const isEligible = (record.state === 'owner' || (record.state === 'none' && record.isSettled.every((is) => !is))) && process === PROCESS.absent;
+    const isEligible = (record.state === 'owner' || record.state === 'none') && process === PROCESS.absent;
     if (!isEligible) return;
     if (here.get(layout.late(h)) & LATE_START) {
       here.step('settling', h, 'starts the VM', -1, (d) => {
@@ -89,6 +89,18 @@ export function hostSteps(here: Here, h: number, faults: Faults): void {
     } else if (mistake === 'start without asking' || isUnclaimed()) {
       here.step('settling', h, 'is asked to start the VM; every other host answered that it holds nothing of it', -1, (d) => d.set(layout.late(h), d.get(layout.late(h)) | LATE_START));
     }
+  }
+
+  /** Of the epoch that `host` came to own by a move, as its record shows. */
+  function claimed(m: number, host: number, outcome: 'accepted' | 'fenced', claim: (m: number, epoch: number) => number): void {
+    const epoch = records.wonBy(here.fact(host), m, outcome);
+    if (epoch !== null) hears(`hears the signed claim of host-${'abc'.charAt(host)} to epoch ${epoch}`, m, claim(m, epoch));
+  }
+
+  function hears(text: string, m: number, event: number): void {
+    const before = here.get(layout.record(h));
+    const after = records.after(before, event);
+    if (after !== null && after !== before) here.step('settling', h, text, m, (d) => d.write(h, event));
   }
 
   function isUnclaimed(): boolean {
@@ -101,13 +113,12 @@ export function hostSteps(here: Here, h: number, faults: Faults): void {
   }
 
   function reconciling(): void {
-    for (let epoch = 2; epoch <= LAST_EPOCH; epoch++) {
-      const owner = ownerOf(here.get(layout.owners), epoch);
-      if (owner === -1 || owner === h) continue;
-      const changes = records.after(here.get(layout.record(h)), records.claim(owner, epoch));
-      if (changes === null || changes === here.get(layout.record(h))) continue;
-      here.step('settling', h, `hears the signed claim of host-${'abc'.charAt(owner)} to epoch ${epoch}`, -1, (d) => d.write(h, records.claim(owner, epoch)));
-    }
+    moves.forEach(({ from, to }, m) => {
+      if (to === h) claimed(m, from, 'fenced', records.fenceClaim);
+      if (from === h) claimed(m, to, 'accepted', records.orderClaim);
+      if (to !== h && from !== h) return;
+      for (let epoch = 2; epoch <= LAST_EPOCH; epoch++) for (const event of [records.strangersFenceClaim(m, epoch), records.strangersOrderClaim(m, epoch)]) hears('hears the claim of a host that the move does not name', m, event);
+    });
     if (isTended || record.move === -1) return;
     if (record.state === 'relinquished' && isRunning(process)) here.step('settling', h, 'pauses a VM that it gave away', record.move, (d) => d.set(processAt, PROCESS.paused));
     if (record.state === 'incoming') here.step('settling', h, 'rejects a move whose copy lost its worker', record.move, (d) => d.write(h, records.reject(record.move, record.epoch)));
@@ -142,7 +153,7 @@ export function workflowSteps(here: Here, m: number): void {
     const isLost = isMine('offering') && !isRunning(process) && mistake !== 'an offer whose VM does not run is withdrawn';
     if (isLost) changes(a, 'is asked to settle, and cannot tell whether it gave the VM away', records.relinquish(m));
     const mayWithdraw = (isMine('offering') && !isLost) || source.state === 'owner' || mistake === 'withdraw what was relinquished';
-    if (mayWithdraw) changes(a, 'is asked to settle, and withdraws', records.withdraw(m));
+    if (mayWithdraw) changes(a, 'is asked to settle, and withdraws', records.withdraw(m, source.epoch + 1));
   }
 
   function hears(text: string, event: number): void {
@@ -152,6 +163,7 @@ export function workflowSteps(here: Here, m: number): void {
   function settleDestination(epoch: number): void {
     const decision = records.decision(here.get(layout.record(b)), m, epoch);
     if (decision === 'undecided') return changes(b, `is asked about epoch ${epoch}, and rejects`, records.reject(m, epoch));
+    if (decision === 'superseded') return isUp(a) ? hears('hears that its destination owned a later epoch', records.succession(m, destination.ownedEpoch)) : undefined;
     if (said & saidBit(decision, epoch)) return;
     if (destination.state === 'owner' && here.get(layout.process(b)) === PROCESS.loaded) return; // it lets the VM run first
     here.step('settling', b, `signs that it ${decision} epoch ${epoch}`, m, (d) => d.set(layout.said(m), said | saidBit(decision, epoch)));

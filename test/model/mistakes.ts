@@ -57,7 +57,11 @@ export const MISTAKES = {
   },
   'a claim of an earlier epoch is believed': {
     breaks: 'a-way-back', in: 'one move',
-    apply: (record, event) => (event.type === 'learn-claim' && record.state === 'owner' && event.proven.claim.epoch === record.epoch - 1 ? become(record, { state: 'retired', epoch: record.epoch, migrationId: event.proven.claim.migrationId, peer: event.proven.claim.hostId }) : real(record, event)),
+    apply: (record, event) => (event.type === 'learn-claim' && record.state === 'owner' && event.proven.claim.epoch === record.epoch - 1 ? become(record, { state: 'retired', epoch: record.epoch, migrationId: event.proven.claim.migrationId, peer: event.proven.claim.hostId, keptUntil: null }) : real(record, event)),
+  },
+  'a claim of any host is believed': {
+    breaks: 'nothing-lost', in: 'one move',
+    apply: (record, event) => (event.type === 'learn-claim' && record.state === 'owner' && event.proven.claim.epoch > record.epoch ? become(record, { state: 'retired', epoch: record.epoch, migrationId: event.proven.claim.migrationId, peer: event.proven.claim.hostId, keptUntil: null }) : real(record, event)),
   },
   'a claim is not believed': {
     breaks: 'a-way-back', in: 'one move',
@@ -69,7 +73,7 @@ export const MISTAKES = {
   },
   'an earlier epoch is expected': {
     breaks: 'one-owner-an-epoch', in: 'three moves, in turn',
-    apply: (record, event) => (event.type === 'expect' && record.state === 'retired' && event.epoch <= record.epoch ? become(record, { state: 'incoming', epoch: event.epoch, migrationId: event.migrationId, peer: event.source, before: null }) : real(record, event)),
+    apply: (record, event) => (event.type === 'expect' && record.state === 'retired' && event.epoch <= record.epoch ? become(record, { state: 'incoming', epoch: event.epoch, migrationId: event.migrationId, peer: event.source, order: event.order, before: null }) : real(record, event)),
   },
   'accept without manifest': { breaks: 'given-before-taken', in: 'one move' },
   'run before accept': { breaks: 'verified-before-it-runs', in: 'one move' },
@@ -77,10 +81,11 @@ export const MISTAKES = {
   'manifest before completed': { breaks: 'one-runs', in: 'one move' },
   'act before the record': { breaks: 'one-runs', in: 'one move' },
   'resume on a timeout': { breaks: 'one-runs', in: 'one move' },
+  'resume when the channel breaks after the manifest': { breaks: 'runs-by-record', in: 'one move' },
   'start without asking': { breaks: 'one-runs', in: 'one move' },
   'fence a host that is on': { breaks: 'one-runs', in: 'one move' },
   'anyone resumes an offering VM': { breaks: 'one-runs', in: 'one move' },
-  'settle beside a running copy': { breaks: 'runs-by-record', in: 'one move' },
+  'settle beside a running copy': { breaks: 'one-may-run', in: 'one move' },
   'a VM that does not run is offered': { breaks: 'one-may-run', in: 'on to a third host, in turn' },
   'an offer whose VM does not run is withdrawn': { breaks: 'one-may-run', in: 'an older record' },
   'look, then resume': { breaks: 'one-runs', in: 'one move' },
@@ -97,6 +102,6 @@ export function applyOf(name: MistakeName | null): Apply {
 }
 
 function ownerAgain({ settled, migrationId, epoch }: Extract<OwnershipRecord, { state: 'relinquished' }>) {
-  const withdrawn = { migrationId, epoch: epoch + 1, outcome: 'withdrawn', manifestDigest: null, reason: null };
-  return { settled: [...settled, withdrawn], state: 'owner', migrationId: undefined, peer: undefined };
+  const withdrawn = { migrationId, epoch: epoch + 1, outcome: 'withdrawn', manifestDigest: null, reason: null, peer: null, authority: null, notAfter: null };
+  return { settled: [...settled, withdrawn], state: 'owner', migrationId: undefined, peer: undefined, order: undefined, peerBoot: undefined };
 }

@@ -3,11 +3,11 @@
  * record is asked of the real domain/ownership.ts, once for each pair of record and event; nothing of it is modelled here.
  */
 import { HostId, type MigrationId } from '../../domain/ids.js';
-import { Claim, Verdict } from '../../domain/manifest.js';
+import { Claim, Succession, Verdict } from '../../domain/manifest.js';
 import {
   type OwnershipEvent, type OwnershipRecord, type Transition, decisionOn, mayRun, noRecord, ownedEpoch, settlementOf,
 } from '../../domain/ownership.js';
-import { VM, digest, migrationId } from '../support/documents.js';
+import { PEER_BOOT, SIGNED_FENCE, SIGNED_ORDER, VM, digest, fenceOf, migrationId, orderOf } from '../support/documents.js';
 
 /** Hosts are 0, 1, 2 in a world. */
 export const HOSTS = ['host-a', 'host-b', 'host-c'].map((name) => HostId.parse(name));
@@ -39,8 +39,8 @@ const UNKNOWN = -2;
 const stranger = HostId.parse('host-x');
 
 const IDS = [1, 2, 3].map(migrationId);
-/** By which an owner came to own what it claims: none of the moves that may still begin. */
-const CLAIMED = migrationId(9);
+const KEPT = '2030-01-08T00:00:00Z';
+const shown = (epoch: number) => ({ epoch, notAfter: '2030-01-01T00:00:00Z', now: '2029-01-01T00:00:00Z' });
 export const idOf = (move: number): MigrationId => IDS[move] as MigrationId;
 
 export class Records {
@@ -86,6 +86,12 @@ export class Records {
     return (row[move * (LAST_EPOCH + 2) + epoch] ??= decisionOn(this.factOf(record).record, idOf(move), epoch));
   }
 
+  /** The epoch that the record came to own by this move, as its destination or by a fence of that; null for none. */
+  wonBy(fact: Fact, move: number, outcome: 'accepted' | 'fenced'): number | null {
+    const settled = settlementOf(fact.record, idOf(move));
+    return settled?.outcome === outcome ? settled.epoch : null;
+  }
+
   settlement(fact: Fact, move: number): { readonly epoch: number; readonly isAccepted: boolean } | null {
     const settled = settlementOf(fact.record, idOf(move));
     return settled ? { epoch: settled.epoch, isAccepted: settled.outcome === 'accepted' } : null;
@@ -104,23 +110,38 @@ export class Records {
   }
 
   readonly create = (): number => this.event(0, () => ({ type: 'create' }));
-  readonly offer = (m: number, epoch: number): number => this.event(place(1, m, epoch), () => ({ type: 'offer', migrationId: idOf(m), destination: hostAt(this.move(m).to), epoch }));
-  readonly withdraw = (m: number): number => this.event(place(2, m, 0), () => ({ type: 'withdraw', migrationId: idOf(m) }));
+  readonly offer = (m: number, epoch: number): number => this.event(place(1, m, epoch), () => ({ type: 'offer', migrationId: idOf(m), destination: hostAt(this.move(m).to), epoch, order: SIGNED_ORDER, peerBoot: PEER_BOOT }));
+  /** `epoch`: that the order of the move names, were it good. */
+  readonly withdraw = (m: number, epoch: number): number => this.event(place(2, m, epoch), () => ({ type: 'withdraw', migrationId: idOf(m), shown: shown(epoch) }));
   readonly relinquish = (m: number): number => this.event(place(3, m, 0), () => ({ type: 'relinquish', migrationId: idOf(m) }));
-  readonly fence = (m: number): number => this.event(place(4, m, 0), () => ({ type: 'fence', migrationId: idOf(m), destination: hostAt(this.move(m).to), reason: 'it is off' }));
+  readonly fence = (m: number): number => this.event(place(4, m, 0), () => ({ type: 'fence', migrationId: idOf(m), destination: hostAt(this.move(m).to), reason: 'it is off', fence: SIGNED_FENCE }));
   /** A host that the move does not name is off, truly. */
-  readonly strangersFence = (m: number): number => this.event(place(4, m, 1), () => ({ type: 'fence', migrationId: idOf(m), destination: stranger, reason: 'it is off' }));
-  readonly expect = (m: number, epoch: number): number => this.event(place(5, m, epoch), () => ({ type: 'expect', migrationId: idOf(m), source: hostAt(this.move(m).from), epoch }));
+  readonly strangersFence = (m: number): number => this.event(place(4, m, 1), () => ({ type: 'fence', migrationId: idOf(m), destination: stranger, reason: 'it is off', fence: SIGNED_FENCE }));
+  readonly expect = (m: number, epoch: number): number => this.event(place(5, m, epoch), () => ({ type: 'expect', migrationId: idOf(m), source: hostAt(this.move(m).from), epoch, order: SIGNED_ORDER }));
   readonly accept = (m: number, epoch: number): number => this.event(place(6, m, epoch), () => ({ type: 'accept', migrationId: idOf(m), epoch, manifestDigest: digest(epoch) }));
-  readonly reject = (m: number, epoch: number): number => this.event(place(7, m, epoch), () => ({ type: 'reject', migrationId: idOf(m), epoch, reason: 'a reason' }));
+  readonly reject = (m: number, epoch: number): number => this.event(place(7, m, epoch), () => ({ type: 'reject', migrationId: idOf(m), epoch, reason: 'a reason', shown: shown(epoch) }));
   readonly verdict = (m: number, epoch: number, verdict: 'accepted' | 'rejected'): number =>
     this.event(place(verdict === 'accepted' ? 8 : 9, m, epoch), () => verdictEvent(m, epoch, verdict, hostAt(this.move(m).to)));
   /** A host that the move does not name was asked, and says truly that it never accepted. */
   readonly strangersVerdict = (m: number, epoch: number): number => this.event(place(10, m, epoch), () => verdictEvent(m, epoch, 'rejected', stranger));
-  readonly claim = (host: number, epoch: number): number => this.event(place(11, host, epoch), () => ({ type: 'learn-claim', proven: { proof: 'quote', claim: this.claimBy(host, epoch) } }));
+  /** The destination owned a later epoch, and no longer knows the move. */
+  readonly succession = (m: number, owned: number): number =>
+    this.event(place(11, m, owned), () => ({
+      type: 'learn-succession', keptUntil: KEPT, proven: { proof: 'quote', succession: Succession.parse({ protocol: 'korora/1', purpose: 'succession', vmId: VM, hostId: hostAt(this.move(m).to), migrationId: idOf(m), ownedEpoch: owned }) },
+    }));
+  /** The source of the move took the VM back by a fence of its destination. */
+  readonly fenceClaim = (m: number, epoch: number): number => this.event(place(12, m, epoch), () => this.claimEvent(m, epoch, hostAt(this.move(m).from), 'fence'));
+  /** The destination of the move accepted it. */
+  readonly orderClaim = (m: number, epoch: number): number => this.event(place(13, m, epoch), () => this.claimEvent(m, epoch, hostAt(this.move(m).to), 'order'));
+  /** A host that the move does not name claims what it brought, and shows a fence and an order that are genuine. */
+  readonly strangersFenceClaim = (m: number, epoch: number): number => this.event(place(14, m, epoch), () => this.claimEvent(m, epoch, stranger, 'fence'));
+  readonly strangersOrderClaim = (m: number, epoch: number): number => this.event(place(15, m, epoch), () => this.claimEvent(m, epoch, stranger, 'order'));
 
-  private claimBy(host: number, epoch: number): Claim {
-    return Claim.parse({ protocol: 'korora/1', purpose: 'claim', vmId: VM, hostId: hostAt(host), epoch, migrationId: CLAIMED });
+  private claimEvent(m: number, epoch: number, hostId: HostId, by: 'fence' | 'order'): OwnershipEvent {
+    const { from, to } = this.move(m);
+    const claim = Claim.parse({ protocol: 'korora/1', purpose: 'claim', vmId: VM, hostId, epoch, migrationId: idOf(m) });
+    const authority = by === 'fence' ? fenceOf({ migrationId: idOf(m), host: hostAt(to) }) : orderOf({ migrationId: idOf(m), epoch: epoch - 1, source: hostAt(from), destination: hostAt(to) });
+    return { type: 'learn-claim', keptUntil: KEPT, proven: { proof: 'quote', claim, authority } };
   }
 
   private move(m: number): Move {

@@ -67,6 +67,7 @@ export function sourceSteps(here: Here, m: number): void {
         d.endOut(m);
       });
     case OUT.manifestSent:
+      if (mistake === 'resume when the channel breaks after the manifest') here.step('settling', a, 'resumes the VM, since the channel broke', m, (d) => d.run(a));
       if (mistake === 'resume on a timeout') here.step('settling', a, 'resumes the VM, since no verdict came in time', m, (d) => d.run(a));
       if (here.get(layout.heard(m)) !== HEARD.nothing) {
         const isAccepted = here.get(layout.heard(m)) === HEARD.accepted;
@@ -90,7 +91,7 @@ export function sourceSteps(here: Here, m: number): void {
       });
     default:
       return here.step('settling', a, 'withdraws its offer', m, (d) => {
-        d.write(a, records.withdraw(m));
+        d.write(a, records.withdraw(m, record.epoch + 1));
         d.endOut(m);
       });
   }

@@ -24,7 +24,7 @@ async function configured(changes: object = {}): Promise<HostConfig> {
   const file = join(testbed.folder, 'host.json');
   const document = {
     kind: 'korora/host', version: 1, hostId: 'host-a', access: 'local', hypervisor: 'qemu', stateDir: 'state', runDir: '/tmp/korora-run', trustBundle: 'trust.json',
-    tcti: testbed.tcti, channel: { listen: { host: '127.0.0.1', port: 7711 } }, eventLog: 'the-log', ...changes,
+    tcti: testbed.tcti, storage: { disks: ['/srv/korora'], boot: ['/srv/korora-boot'] }, channel: { listen: { host: '127.0.0.1', port: 7711 } }, eventLog: 'the-log', ...changes,
   };
   await writeFile(file, JSON.stringify(document));
   return loadHostConfig(file);

@@ -173,7 +173,7 @@ describe('korora host answer', () => {
   it('is for the challenge of this host, and for nothing else', async () => {
     const config = await file('host.json', {
       kind: 'korora/host', version: 1, hostId: 'host-b', access: 'local', hypervisor: 'qemu', stateDir: 'state', runDir: 'run', trustBundle: 'trust.json',
-      tcti: 'device:/dev/no-such-tpm', channel: { listen: { host: '127.0.0.1', port: 0 } },
+      tcti: 'device:/dev/no-such-tpm', storage: { disks: ['/srv/korora'], boot: ['/srv/korora-boot'] }, channel: { listen: { host: '127.0.0.1', port: 0 } },
     });
     const answer = async (content: unknown) => korora('host', 'answer', await file('challenge', content), '--config', config);
     expect(await answer(samples.challenge)).toMatchObject([{ code: 'ENROLMENT_FILE_INVALID', message: expect.stringContaining('it is for host-a, and this is host-b') }]);

@@ -36,7 +36,7 @@ async function startHost(hostId: string): Promise<Host> {
   const path = (name: string) => join(testbed.folder, name);
   const config = HostConfig.parse({
     kind: 'korora/host', version: 1, hostId, access: 'local', hypervisor: 'qemu', stateDir: path('state'), runDir: path('run'), trustBundle: path('trust.json'),
-    tcti: testbed.tcti, channel: { listen: { host: '127.0.0.1', port: 7711 } },
+    tcti: testbed.tcti, storage: { disks: ['/srv/korora'], boot: ['/srv/korora-boot'] }, channel: { listen: { host: '127.0.0.1', port: 7711 } },
   });
   return { testbed, config, cas: await readCas(testbed.caFiles), enrolment: await enrol(config) };
 }

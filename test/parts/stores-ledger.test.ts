@@ -8,12 +8,13 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { VmId } from '../../domain/ids.js';
 import type { OwnershipEvent } from '../../domain/ownership.js';
+import { ledgerDigestOf } from '../../domain/survey.js';
 import { createLocalHost } from '../../host/local.js';
-import { createOwnershipStore } from '../../host/ownership-store.js';
+import { type OwnershipStore, createOwnershipStore } from '../../host/ownership-store.js';
 import type { HostAccess } from '../../host/port.js';
 import { createHostTpm } from '../../tpm/host-tpm.js';
 import type { HostTpm, MonotonicCounter } from '../../tpm/port.js';
-import { DESTINATION, SOURCE, VM, digest, migrationId, verdictOf } from '../support/documents.js';
+import { DESTINATION, PEER_BOOT, SIGNED_ORDER, SOURCE, VM, digest, migrationId, orderOf, verdictOf } from '../support/documents.js';
 import { refusalOf } from '../support/refusal.js';
 import { type TpmTestbed, startTpmTestbed } from './tpm-testbed.js';
 
@@ -41,14 +42,16 @@ const ledgerFile = () => join(state(), 'ledger.json');
 /** As a worker that has just started sees it. */
 const opened = (through: HostAccess = access, counter: MonotonicCounter = tpm.ownershipCounter) => createOwnershipStore(through, { hostId: SOURCE, vmsDir: join(state(), 'vms'), ledgerFile: ledgerFile(), counter });
 
+const signedForBy = async (store: OwnershipStore) => ledgerDigestOf(SOURCE, await store.showLedger());
+
 const CREATE: OwnershipEvent = { type: 'create' };
-const OFFER: OwnershipEvent = { type: 'offer', migrationId: migrationId(1), destination: DESTINATION, epoch: 2 };
+const OFFER: OwnershipEvent = { type: 'offer', migrationId: migrationId(1), destination: DESTINATION, epoch: 2, order: SIGNED_ORDER, peerBoot: PEER_BOOT };
 const RELINQUISH: OwnershipEvent = { type: 'relinquish', migrationId: migrationId(1) };
 const RETIRE: OwnershipEvent = { type: 'learn-verdict', proven: { verdict: verdictOf(), proof: 'channel' } };
-const WITHDRAW: OwnershipEvent = { type: 'withdraw', migrationId: migrationId(1) };
-const EXPECT: OwnershipEvent = { type: 'expect', migrationId: migrationId(1), source: DESTINATION, epoch: 2 };
+const WITHDRAW: OwnershipEvent = { type: 'withdraw', migrationId: migrationId(1), shown: null };
+const EXPECT: OwnershipEvent = { type: 'expect', migrationId: migrationId(1), source: DESTINATION, epoch: 2, order: SIGNED_ORDER };
 const ACCEPT: OwnershipEvent = { type: 'accept', migrationId: migrationId(1), epoch: 2, manifestDigest: digest(1) };
-const CLAIM: OwnershipEvent = { type: 'learn-claim', proven: { proof: 'quote', claim: { protocol: 'korora/1', purpose: 'claim', vmId: VM, hostId: DESTINATION, epoch: 2 as never, migrationId: migrationId(1) } } };
+const CLAIM: OwnershipEvent = { type: 'learn-claim', keptUntil: '2030-01-08T00:00:00Z', proven: { proof: 'quote', authority: orderOf(), claim: { protocol: 'korora/1', purpose: 'claim', vmId: VM, hostId: DESTINATION, epoch: 2 as never, migrationId: migrationId(1) } } };
 
 async function does(...events: readonly OwnershipEvent[]): Promise<void> {
   const store = opened();
@@ -140,7 +143,7 @@ describe('a reinstatement', () => {
     await does(CREATE);
     await putBackAfter([OFFER, WITHDRAW]);
     const store = opened();
-    const signedFor = await store.ledgerDigest();
+    const signedFor = await signedForBy(store);
     await store.reinstate(signedFor);
     expect([await store.doubt(), (await opened().read(VM)).state, (await opened().read(OTHER)).state]).toEqual([null, 'owner', 'none']);
     expect(await refusalOf(opened().reinstate(signedFor))).toContain('REINSTATEMENT_STALE');
@@ -152,7 +155,7 @@ describe('a reinstatement', () => {
     await cp(join(state(), 'vms'), older, { recursive: true });
     await does(RELINQUISH);
     await putBackAfter([RETIRE]);
-    const signedFor = await opened().ledgerDigest();
+    const signedFor = await signedForBy(opened());
     await rm(join(state(), 'vms'), { recursive: true });
     await cp(older, join(state(), 'vms'), { recursive: true });
     expect(await refusalOf(opened().reinstate(signedFor))).toContain('REINSTATEMENT_STALE');
@@ -162,7 +165,7 @@ describe('a reinstatement', () => {
   it('that was signed before something changed is refused', async () => {
     await does(CREATE);
     await putBackAfter([OFFER, WITHDRAW]);
-    const signedFor = await opened().ledgerDigest();
+    const signedFor = await signedForBy(opened());
     await opened().apply(VM, CLAIM);
     expect(await refusalOf(opened().reinstate(signedFor))).toContain('REINSTATEMENT_STALE');
     expect(await opened().doubt()).not.toBeNull();

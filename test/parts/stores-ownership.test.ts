@@ -16,7 +16,7 @@ import type { HostAccess } from '../../host/port.js';
 import { createVmStore } from '../../host/vm-store.js';
 import { createHostTpm } from '../../tpm/host-tpm.js';
 import type { MonotonicCounter } from '../../tpm/port.js';
-import { DESTINATION, SOURCE, VM, installedVmOf, migrationId, rejectionOf } from '../support/documents.js';
+import { DESTINATION, PEER_BOOT, SIGNED_ORDER, SOURCE, VM, installedVmOf, migrationId, rejectionOf } from '../support/documents.js';
 import { type TpmTestbed, startTpmTestbed } from './tpm-testbed.js';
 
 let folder: string;
@@ -44,8 +44,8 @@ afterEach(() => rm(folder, { recursive: true }));
 
 const fileOf = (vmId: string) => join(vmsDir, vmId, 'ownership.json');
 const onDisk = async (): Promise<unknown> => JSON.parse(await readFile(fileOf(VM), 'utf8'));
-const offer = (n: number): OwnershipEvent => ({ type: 'offer', migrationId: migrationId(n), destination: DESTINATION, epoch: 2 });
-const withdraw = (n: number): OwnershipEvent => ({ type: 'withdraw', migrationId: migrationId(n) });
+const offer = (n: number): OwnershipEvent => ({ type: 'offer', migrationId: migrationId(n), destination: DESTINATION, epoch: 2, order: SIGNED_ORDER, peerBoot: PEER_BOOT });
+const withdraw = (n: number): OwnershipEvent => ({ type: 'withdraw', migrationId: migrationId(n), shown: { epoch: 2, notAfter: '2030-01-01T00:00:00Z', now: '2029-01-01T00:00:00Z' } });
 
 async function refusalOf(action: Promise<unknown>): Promise<string> {
   const error: unknown = await action.then(() => 'no refusal', (e: unknown) => e);
@@ -175,7 +175,7 @@ describe('the ownership store', () => {
 
   it('keeps VMs apart and lists those that it has', async () => {
     const other = VmId.parse('web-2');
-    await Promise.all([store.apply(other, { type: 'create' }), store.apply(VM, { type: 'reject', migrationId: migrationId(1), epoch: 2, reason: 'undone' })]);
+    await Promise.all([store.apply(other, { type: 'create' }), store.apply(VM, { type: 'reject', migrationId: migrationId(1), epoch: 2, reason: 'undone', shown: { epoch: 2, notAfter: '2030-01-01T00:00:00Z', now: '2029-01-01T00:00:00Z' } })]);
     expect([(await store.read(VM)).state, (await store.read(other)).state]).toEqual(['none', 'owner']);
     await writeFile(join(vmsDir, '.aside'), '');
     expect(await store.list()).toEqual(['web-1', 'web-2']);

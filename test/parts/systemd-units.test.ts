@@ -96,6 +96,7 @@ describe(HOST, () => {
   it('fits the configuration that the document shows', () => {
     const config = HostConfig.parse(JSON.parse(/```json\n(.*?)```/s.exec(deployment)?.[1] ?? ''));
     expect([config.stateDir, config.runDir]).toEqual([`/var/lib/${only(host, 'StateDirectory')}`, `/run/${only(host, 'RuntimeDirectory')}`]);
+    expect(only(host, 'ReadWritePaths')).toBe(config.storage.disks.map((root) => `-${root}`).join(' '));
     expect(host['DeviceAllow']).toEqual(['/dev/kvm rw', `${config.tcti.replace('device:', '')} rw`]);
     expect(deployment).toContain(only(host, 'ExecStart').split(' ').at(-1));
   });

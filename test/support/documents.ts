@@ -84,7 +84,7 @@ const enrolment = {
   eventLog: base64('event log') as string | null,
 };
 
-const anything = { actions: ['start', 'migrate', 'approve', 'fence', 'reinstate'], vms: ['*'], sources: ['*'], destinations: ['*'] };
+const anything = { actions: ['start', 'migrate', 'approve', 'fence', 'reinstate'], vms: ['*'], sources: ['*'], destinations: ['*'], disks: ['*'], bootFiles: ['*'], bridges: ['*'] };
 
 const trustBundle = {
   kind: 'korora/trust-bundle' as const,
@@ -95,9 +95,9 @@ const trustBundle = {
   classes: { rack: hostClass },
   operators: [
     { name: 'ada', publicKey: ADA.publicKey as string, status: 'active', scopes: [anything] },
-    { name: 'grace', publicKey: GRACE.publicKey as string, status: 'active', scopes: [{ actions: ['approve'], vms: ['web-*'], sources: ['host-a'], destinations: ['host-b'] }] },
+    { name: 'grace', publicKey: GRACE.publicKey as string, status: 'active', scopes: [{ actions: ['approve'], vms: ['web-*'], sources: ['host-a'], destinations: ['host-b'], disks: ['*'], bootFiles: ['*'], bridges: ['*'] }] },
   ],
-  parameters: { nonceLifetimeMs: 60_000, approverMustDiffer: true },
+  parameters: { nonceLifetimeMs: 60_000, approverMustDiffer: true, wordsOfTwo: [] as string[], yieldedKeptMs: 604_800_000 },
 };
 
 const order = {
@@ -180,6 +180,12 @@ const receipt = {
   observedDigest: digest(0x61),
 };
 
+/** Signed by `ada`, as a record holds it. */
+export const SIGNED_ORDER = await signEnvelope(order, ADA);
+export const SIGNED_FENCE = await signEnvelope(fence, ADA);
+/** In which the destination was attested. */
+export const PEER_BOOT = { resetCount: 3, restartCount: 0, clock: '1000' };
+
 export const samples = {
   vm,
   hostClass,
@@ -206,7 +212,7 @@ export const samples = {
   evidence: {
     kind: 'korora/evidence',
     version: 2,
-    order: await signEnvelope(order, ADA),
+    order: SIGNED_ORDER,
     vm,
     attestation: {
       source: hostEvidence('source'),
@@ -215,9 +221,10 @@ export const samples = {
     },
     manifest,
     verdict: verdictStatement,
+    succession: null as object | null,
     receipts: { source: null, destination: { receipt, quote: signed('receipt') } },
     rounds: [{ round: 1, sentBytes: 200_000_000, remainingBytes: 4_000_000, dirtyBytesPerSecond: 1_000_000.5, elapsedMs: 900, throttlePercent: null }],
-    fences: [{ envelope: await signEnvelope(fence, ADA), atMs: 3_095 }],
+    fences: [{ envelope: SIGNED_FENCE, atMs: 3_095 }],
     approval: { envelope: await signEnvelope(approval, GRACE), atMs: 2_900 },
     limitsChanges: [{ envelope: await signEnvelope(limitsChange, ADA), atMs: 2_000 }],
     timings: {
@@ -241,6 +248,7 @@ export const samples = {
       keys: { publicArea: base64('keys, public'), privateArea: base64('keys, private') },
     },
     bootedAfter: migrationId(1),
+    started: [{ orderDigest: digest(0x81), notAfter: '2030-01-01T00:00:00Z' }],
   },
 };
 

@@ -35,20 +35,21 @@ function eventsOf(records: Records, moves: number): readonly { readonly event: n
   const epochs = Array.from({ length: LAST_EPOCH }, (_, i) => i + 1);
   const named = (name: string, event: number) => ({ name, event });
   const ofMove = (m: number) => [
-    named('withdraw', records.withdraw(m)),
     named('relinquish', records.relinquish(m)),
     named('fence', records.fence(m)),
     ...epochs.flatMap((epoch) => [
+      named('withdraw', records.withdraw(m, epoch)),
       named('offer', records.offer(m, epoch)),
       named('expect', records.expect(m, epoch)),
       named('accept', records.accept(m, epoch)),
       named('reject', records.reject(m, epoch)),
       named('learn-verdict accepted', records.verdict(m, epoch, 'accepted')),
       named('learn-verdict rejected', records.verdict(m, epoch, 'rejected')),
+      named('learn-succession', records.succession(m, epoch)),
+      ...(epoch > 1 ? [named('learn-claim', records.fenceClaim(m, epoch)), named('learn-claim', records.orderClaim(m, epoch))] : []),
     ]),
   ];
-  const claims = epochs.map((epoch) => named('learn-claim', records.claim(1, epoch)));
-  return [named('create', records.create()), ...Array.from({ length: moves }, (_, m) => ofMove(m)).flat(), ...claims];
+  return [named('create', records.create()), ...Array.from({ length: moves }, (_, m) => ofMove(m)).flat()];
 }
 
 export function phaseEdges(): readonly Edge[] {

@@ -6,10 +6,11 @@ import { ActivityCancellationDetails, ApplicationFailure, CancelledFailure } fro
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { z } from 'zod';
 import { atTheEdge, cancellable, reporting } from '../../activities/edge.js';
 import { createControlActivities, createHostActivities } from '../../activities/index.js';
 import type { HostServices } from '../../activities/services.js';
-import { KororaError, failure, refuse } from '../../domain/failures.js';
+import { type Failure, KororaError, failure, refuse } from '../../domain/failures.js';
 import { settleable } from '../../domain/settleable.js';
 
 const CALM_MS = 1000;
@@ -29,10 +30,10 @@ afterEach(() => {
 });
 
 /** Starts `work` as an activity at the edge and comes back once it is under way, or has ended already. */
-async function underWay<T>(work: (entered: () => void) => Promise<T>): Promise<{ readonly ended: Promise<T> }> {
+async function underWay<T>(work: (entered: () => void) => Promise<T>): Promise<{ readonly ended: Promise<unknown> }> {
   const entered = settleable<void>();
-  const { activity } = atTheEdge({ activity: () => work(entered.resolve) });
-  const ended = environment.run(activity) as Promise<T>;
+  const { activity } = atTheEdge('host-a', { activity: z.undefined() }, { activity: () => work(entered.resolve) });
+  const ended = environment.run(activity, undefined);
   ended.catch(() => undefined);
   await Promise.allSettled([Promise.race([entered.promise, ended])]);
   return { ended };
@@ -50,8 +51,8 @@ async function errorOf(work: Promise<unknown>): Promise<unknown> {
 
 describe('an activity at the edge', () => {
   it('gives its arguments and its result on', async () => {
-    const { add } = atTheEdge({ add: async (x: number, y: number) => x + y });
-    expect(await environment.run(add, 2, 3)).toBe(5);
+    const { add } = atTheEdge('host-a', { add: z.strictObject({ x: z.number(), y: z.number() }) }, { add: async ({ x, y }: { x: number; y: number }) => x + y });
+    expect(await environment.run(add, { x: 2, y: 3 })).toBe(5);
   });
 
   it('says once a second that it lives, from its first second to its end and no longer', async () => {
@@ -305,18 +306,38 @@ describe('no activity goes around the edge', () => {
   };
   /** Whoever looks at a part of it, or calls it, lets a second pass and fails: so every activity lives for a second and ends with this error. */
   const nothing = new Proxy({}, { get: failing });
-  const services = new Proxy({}, { get: () => new Proxy(() => undefined, { get: failing, apply: failing }) }) as HostServices;
+  const services = new Proxy({}, { get: (_, name) => name === 'hostId' ? 'host-a' : new Proxy(() => undefined, { get: failing, apply: failing }) }) as HostServices;
   type Activities = Record<string, (...args: unknown[]) => Promise<unknown>>;
   const all = Object.entries({
     ...(createHostActivities(services) as unknown as Activities),
     ...(createControlActivities({ evidenceDir: '/nowhere' }) as unknown as Activities),
   });
 
-  it.each(all)('%s has heartbeats and Temporal’s errors', async (_, activity) => {
-    const error = await errorOf(environment.run(activity, nothing, nothing, nothing));
+  it.each(all)('%s has heartbeats and Temporal’s errors', async (name, activity) => {
+    const error = await errorOf(environment.run(activity, name === 'surveyHost' ? undefined : nothing));
     expect(error).toBeInstanceOf(ApplicationFailure);
     expect(error).toMatchObject({ type: 'INTERNAL', message: `unexpected: ${NOTHING}` });
     expect(heartbeats).toEqual([undefined]);
     expect(vi.getTimerCount()).toBe(0);
+  });
+
+  /** Whatever is looked at of the host makes the activity fail with NOTHING: a refusal by its input came before that. */
+  const wrong: readonly (readonly unknown[])[] = [['text'], [null], [{}], [{ order: 2.5 }], [[]], [JSON.parse('{"__proto__":{"order":1}}')], [undefined, undefined], [{}, {}]];
+
+  it.each(all.flatMap(([name, activity]) => wrong.map((args) => [name, JSON.stringify(args), activity, args] as const)))('%s sees nothing of %s', async (_, __, activity, args) => {
+    const error = await errorOf(environment.run(activity, ...args));
+    expect(error).toMatchObject({ type: expect.stringMatching(/^(?:ORDER|EVIDENCE|VM_DOCUMENT|SECRETS)_INVALID$/) as string, nonRetryable: true });
+  });
+
+  it('names every field that is wrong, each with the code of what it is', async () => {
+    const { prepareDestination } = createHostActivities(services);
+    const error = (await errorOf(environment.run(prepareDestination as (input: unknown) => Promise<unknown>, { order: {}, vm: { vmId: 'x' }, more: 1 }))) as ApplicationFailure;
+    const [failures] = error.details as [readonly Failure[]];
+    expect(failures.map(({ code }) => code)).toEqual(['ORDER_INVALID', 'VM_DOCUMENT_INVALID', 'ORDER_INVALID']);
+    expect(failures.map(({ message }) => message)).toEqual([expect.stringContaining('order.payloadType'), expect.stringContaining('vm.machine'), expect.stringContaining('"more"')]);
+  });
+
+  it('cannot be put into a set of which nothing says what it takes', () => {
+    expect(() => atTheEdge('host-a', {}, { newOne: () => Promise.resolve() } as never)).toThrow('nothing says what activity newOne takes');
   });
 });

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { createCopying } from '../../activities/copy.js';
 import type { HostServices } from '../../activities/services.js';
-import { type Session, createSessions } from '../../activities/session.js';
+import { type Session, type SessionKey, createSessions } from '../../activities/session.js';
 import type { Settlement } from '../../activities/settle.js';
 import { digestOf } from '../../domain/canonical.js';
 import { signEnvelope } from '../../domain/envelope.js';
@@ -19,8 +19,9 @@ const move = { vmId, migrationId: order.migrationId };
 async function after(approval: Approval, signer: typeof ADA, approverMustDiffer = true): Promise<string> {
   const { parameters } = trustBundleOf();
   const bundle = trustBundleOf({ parameters: { ...parameters, approverMustDiffer } });
-  const sessions = createSessions();
-  sessions.add({ order, orderDigest: digestOf(order), role: 'source', isHeld: true, approval: null, outgoing: null, limitsChanges: [] } as Partial<Session> as Session);
+  const sessions = createSessions(SOURCE);
+  const key: SessionKey = { migrationId: order.migrationId, orderDigest: digestOf(order), role: 'source' };
+  await sessions.open(key, async () => ({ ...key, order, isHeld: true, approval: null, outgoing: null, limitsChanges: [] }) as Partial<Session> as Session);
   const services = { hostId: SOURCE, sessions, installedBundle: () => Promise.resolve({ bundle, digest: digestOf(bundle) }) } as Partial<HostServices> as HostServices;
   const { holdCopy } = createCopying(services, {} as Settlement);
   try {

@@ -14,10 +14,12 @@ import { eventsBehind, replay } from '../../domain/boot-events.js';
 import { digestOf } from '../../domain/canonical.js';
 import { type Envelope, signEnvelope } from '../../domain/envelope.js';
 import { KororaError, refuse } from '../../domain/failures.js';
+import { noRecord } from '../../domain/ownership.js';
+import type { OwnershipStore } from '../../host/ownership-store.js';
 import { createEvidenceVerifier } from '../../tpm/evidence-verifier.js';
 import { parseEventLog } from '../../tpm/event-log.js';
 import { pcrDigestOf } from '../../tpm/marshal.js';
-import { ADA, DESTINATION, POLICY_SIGNER, SOURCE, hostClassOf, hostEntryOf, orderOf, samples, trustBundleOf } from '../support/documents.js';
+import { ADA, DESTINATION, POLICY_SIGNER, SOURCE, VM, hostClassOf, hostEntryOf, orderOf, samples, trustBundleOf } from '../support/documents.js';
 import { bootOf, eventLog } from '../support/event-log.js';
 import { certifiedBy, makeSoftwareKey, quoteBy, wrappingKeyUnder } from '../../infra/testbed/software-ak.js';
 
@@ -37,7 +39,9 @@ const order = orderOf({ bundleDigest: digestOf(bundle) });
 
 let signed: Envelope;
 let readings: number;
-const common = { verifier: createEvidenceVerifier(), channels: createChannels(), installedBundle: () => Promise.resolve({ bundle, digest: digestOf(bundle) }) };
+/** What is settled, and how, is another test's. */
+const NO_SETTLEMENT = { settleHere: () => Promise.resolve() };
+const common = { ownership: { read: () => Promise.resolve({ ...noRecord(VM, SOURCE), state: 'owner', epoch: 1 }) } as Partial<OwnershipStore> as OwnershipStore, verifier: createEvidenceVerifier(), channels: createChannels(), installedBundle: () => Promise.resolve({ bundle, digest: digestOf(bundle) }) };
 
 /** host-b with these values in its TPM, and this log, or a log that cannot be read. */
 function partsOfB(values: PcrValues, log: Buffer | null | 'unreadable'): HostServices {
@@ -50,7 +54,7 @@ function partsOfB(values: PcrValues, log: Buffer | null | 'unreadable'): HostSer
     readings += 1;
     return log === 'unreadable' ? Promise.reject(refuse('HOST_COMMAND_FAILED', { command: 'read', host: DESTINATION, problem: 'permission denied' })) : Promise.resolve(log);
   };
-  return { ...common, hostId: DESTINATION, sessions: createSessions(), tpm, eventLog: read } as Partial<Record<keyof HostServices, unknown>> as unknown as HostServices;
+  return { ...common, hostId: DESTINATION, sessions: createSessions('this host'), tpm, eventLog: read } as Partial<Record<keyof HostServices, unknown>> as unknown as HostServices;
 }
 
 /** What host-a makes of it: all failures, as told, or none. */
@@ -60,8 +64,8 @@ async function judged(change: (evidence: HostEvidence) => HostEvidence, ...parts
 }
 
 async function shown(...parts: Parameters<typeof partsOfB>) {
-  const source = createAttestation({ ...common, hostId: SOURCE, sessions: createSessions() } as Partial<HostServices> as HostServices, { gatherAhead: () => undefined });
-  const destination = createAttestation(partsOfB(...parts), { gatherAhead: () => undefined });
+  const source = createAttestation({ ...common, hostId: SOURCE, sessions: createSessions('this host') } as Partial<HostServices> as HostServices, NO_SETTLEMENT, { gatherAhead: () => undefined });
+  const destination = createAttestation(partsOfB(...parts), NO_SETTLEMENT, { gatherAhead: () => undefined });
   const peer: SessionOffer = await source.openSession({ order: signed, role: 'source' });
   await destination.openSession({ order: signed, role: 'destination' });
   const evidence = await destination.quoteHost({ order: signed, role: 'destination', peer });
@@ -118,11 +122,11 @@ describe('a host whose values differ', () => {
 
   it('says the same of itself', async () => {
     const parts = { ...partsOfB(OTHER, otherLog), hypervisor: { facts: () => Promise.resolve(null) }, vtpms: { version: () => Promise.resolve(null) }, access: { availableMemoryBytes: () => Promise.resolve(0) },
-      ownership: { list: () => Promise.resolve([]), doubt: () => Promise.resolve(null), ledgerDigest: () => Promise.resolve(null) }, findings: [] } as Partial<Record<keyof HostServices, unknown>> as unknown as HostServices;
+      ownership: { list: () => Promise.resolve([]), doubt: () => Promise.resolve(null) }, findings: [] } as Partial<Record<keyof HostServices, unknown>> as unknown as HostServices;
     const survey = await createVmActivities(parts).surveyHost();
     expect(survey.reachable && [survey.pcrProblem, ...survey.failures.map(({ code, message }) => `${code}: ${message}`)]).toEqual(['no active reference set matches', expect.stringMatching(NEW)]);
     readings = 0;
-    const right = await createVmActivities({ ...parts, ...partsOfB(RIGHT, otherLog) }).surveyHost();
+    const right = await createVmActivities({ ...parts, ...partsOfB(RIGHT, otherLog), ownership: parts.ownership }).surveyHost();
     expect(right).toMatchObject({ pcrProblem: null, failures: [] });
     expect(readings).toBe(0);
   });

@@ -12,10 +12,11 @@ import type { Binding, HostEvidence, PcrValues, SessionOffer } from '../../domai
 import { digestOf } from '../../domain/canonical.js';
 import { type Envelope, signEnvelope } from '../../domain/envelope.js';
 import { type FailureCode, KororaError } from '../../domain/failures.js';
+import { noRecord } from '../../domain/ownership.js';
 import { createEvidenceVerifier } from '../../tpm/evidence-verifier.js';
 import { pcrDigestOf } from '../../tpm/marshal.js';
 import { type Attest, TPM_ST_ATTEST_CERTIFY } from '../../tpm/structures.js';
-import { ADA, DESTINATION, SOURCE, digest, hostClassOf, hostEntryOf, migrationId, orderOf, trustBundleOf } from '../support/documents.js';
+import { ADA, DESTINATION, SOURCE, VM, digest, hostClassOf, hostEntryOf, migrationId, orderOf, trustBundleOf } from '../support/documents.js';
 import { certifiedBy, makeSoftwareKey, quoteBy, wrappingKeyUnder } from '../../infra/testbed/software-ak.js';
 
 const PCRS = [0, 4, 7];
@@ -28,13 +29,16 @@ const order = orderOf({ bundleDigest: digestOf(bundle) });
 let host: ReturnType<typeof createAttestation>;
 let signed: Envelope;
 let offer: SessionOffer;
+/** Migrations that were settled here. */
+let settled: string[];
 
 beforeEach(async () => {
+  settled = [];
   vi.useFakeTimers({ toFake: ['Date'], now: new Date('2026-06-01T00:00:00Z') });
   const services = {
-    hostId: SOURCE, verifier: createEvidenceVerifier(), channels: createChannels(), sessions: createSessions(), installedBundle: () => Promise.resolve({ bundle, digest: digestOf(bundle) }),
-  } as Partial<HostServices> as HostServices;
-  host = createAttestation(services, { gatherAhead: () => undefined });
+    hostId: SOURCE, verifier: createEvidenceVerifier(), channels: createChannels(), sessions: createSessions(SOURCE), ownership: { read: () => Promise.resolve({ ...noRecord(VM, SOURCE), state: 'owner', epoch: 1 }), hold: async () => undefined }, installedBundle: () => Promise.resolve({ bundle, digest: digestOf(bundle) }),
+  } as unknown as HostServices;
+  host = createAttestation(services, { settleHere: async ({ order: { migrationId } }) => void settled.push(migrationId) }, { gatherAhead: () => undefined });
   signed = await signEnvelope(order, ADA);
   offer = await host.openSession({ order: signed, role: 'source' });
 });
@@ -146,7 +150,7 @@ describe('a nonce', () => {
 
   it('of one session is not good in another', async () => {
     const yesterdays = evidence();
-    await host.closeSession({ move: order });
+    await host.closeSession({ order: signed, reason: 'the move has ended' });
     offer = await host.openSession({ order: signed, role: 'source' });
     expect(await codesOf(yesterdays)).toEqual(['NONCE_UNKNOWN']);
   });

@@ -1,6 +1,8 @@
 /** The frame decoder: whatever the chunking, the same frames; whatever is wrong, a refusal before it is buffered. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { isSameConfirmation } from '../../channel/confirmation.js';
 import { FrameDecoder } from '../../channel/frames.js';
 import { decodeDocument, encodeDocument } from '../../channel/documents.js';
 import { KororaError } from '../../domain/failures.js';
@@ -109,12 +111,27 @@ describe('documents on the channel', () => {
     expect(decodeDocument(Manifest, encodeDocument(manifest))).toEqual(manifest);
   });
 
-  it('are refused in any other byte form, with an unknown field, or as no JSON', async () => {
+  it.each<[string, (manifest: object) => Buffer, RegExp]>([
+    ['with spaces', (manifest) => Buffer.from(JSON.stringify(manifest, null, 1)), /^CHANNEL_FRAME_INVALID: .*: document: not in canonical form$/],
+    ['with an unknown field', (manifest) => encodeDocument({ ...manifest, extra: 1 }), /^CHANNEL_FRAME_INVALID: .*: document: : Unrecognized key: "extra"$/],
+    ['with a field of another type', (manifest) => encodeDocument({ ...manifest, epoch: '1' }), /^CHANNEL_FRAME_INVALID: .*: document: epoch: Invalid input: /],
+    ['cut off', () => Buffer.from('{"protocol'), /^CHANNEL_FRAME_INVALID: .*: document: .*JSON/],
+    ['that is no text', () => Buffer.from([0xff, 0xfe]), /^CHANNEL_FRAME_INVALID: .*: document: .*JSON/],
+  ])('are refused %s, and it is said why', async (_, payloadOf, text) => {
     const manifest = manifestOf(await newEnds(), { bytes: 5, sha256: 'b'.repeat(64) });
-    const spaced = Buffer.from(JSON.stringify(manifest, null, 1));
-    const extended = encodeDocument({ ...manifest, extra: 1 });
-    for (const payload of [spaced, extended, Buffer.from('{"protocol'), Buffer.from([0xff, 0xfe])]) {
-      expect(() => decodeDocument(Manifest, payload)).toThrow(/CHANNEL_FRAME_INVALID/);
-    }
+    expect(() => decodeDocument(Manifest, payloadOf(manifest))).toThrow(text);
+  });
+
+  it('name the place of what is wrong inside them', () => {
+    const nested = z.object({ a: z.object({ b: z.number() }) });
+    expect(() => decodeDocument(nested, Buffer.from('{"a":{"b":"1"}}'))).toThrow(/document: a\.b: Invalid input: /);
+  });
+});
+
+describe('a confirmation', () => {
+  it('is the same where all its bytes are, and another where it is longer, shorter or of other bytes', () => {
+    const proof = Buffer.alloc(32, 7);
+    expect(isSameConfirmation(proof, Buffer.from(proof))).toBe(true);
+    for (const other of [Buffer.alloc(32, 8), Buffer.alloc(31, 7), Buffer.alloc(33, 7), Buffer.alloc(0)]) expect(isSameConfirmation(proof, other)).toBe(false);
   });
 });

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { connect as connectTcp } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import { SecretKey } from '../../domain/secret-key.js';
 import { afterEach, describe, expect, it } from 'vitest';
 import { ANY_PORT, channels, cleanUp, closedOf, codeOf, failureOf, HandWrittenPeer, imageOf, listenFor, manifestOf, never, newEnds, newProxy, Sink, TYPE, verdictOf } from './channel-support.js';
 
@@ -59,7 +60,7 @@ describe('the TLS keys', () => {
   it('a man in the middle who stole both TLS keys still fails at the confirmation: proofs do not carry over', async () => {
     const ends = await newEnds();
     const listener = await listenFor(ends.destination);
-    const blind = { sessionKey: randomBytes(32) };
+    const blind = { sessionKey: SecretKey.of(randomBytes(32)) };
     const middle = await HandWrittenPeer.asDestination({ ...ends.destination, ...blind });
     const connecting = codeOf(channels.connect(at(middle.port), ends.source, never));
     const toDestination = await HandWrittenPeer.asSource(listener.address.port, { ...ends.source, ...blind });
@@ -114,7 +115,7 @@ describe('the TLS keys', () => {
 describe('the session key', () => {
   it('a destination that did not unseal it is refused by the source', async () => {
     const ends = await newEnds();
-    const listener = await listenFor({ ...ends.destination, sessionKey: randomBytes(32) });
+    const listener = await listenFor({ ...ends.destination, sessionKey: SecretKey.of(randomBytes(32)) });
     expect(await codeOf(channels.connect(listener.address, ends.source, never))).toBe('CHANNEL_KEY_UNCONFIRMED');
   });
 
@@ -123,7 +124,7 @@ describe('the session key', () => {
     const listener = await listenFor(ends.destination);
     const peer = await HandWrittenPeer.asSource(listener.address.port, ends.source);
     await peer.next(TYPE.CONFIRM);
-    peer.send(TYPE.CONFIRM, peer.proofOf('source', randomBytes(32)));
+    peer.send(TYPE.CONFIRM, peer.proofOf('source', SecretKey.of(randomBytes(32))));
     await peer.closed;
     expect(listener.refusedPeers).toEqual(['CHANNEL_KEY_UNCONFIRMED']);
     await expectStillOpen(listener, ends);

@@ -12,6 +12,7 @@ import { createChannels } from '../../channel/relay.js';
 import type { ChannelTerms, IncomingChannel, OutgoingChannel } from '../../channel/port.js';
 import { KororaError } from '../../domain/failures.js';
 import { Epoch, HostId, MigrationId, VmId } from '../../domain/ids.js';
+import { SecretKey } from '../../domain/secret-key.js';
 import type { Manifest, Verdict } from '../../domain/manifest.js';
 import { answered } from '../../infra/testbed/until.js';
 
@@ -32,7 +33,7 @@ export interface Ends {
 
 export async function newEnds(silenceLimitMs = 5000): Promise<Ends> {
   const [a, b] = await Promise.all([channels.createIdentity(), channels.createIdentity()]);
-  const common = { migrationId: MigrationId.parse(randomUUID()), sessionKey: randomBytes(32), silenceLimitMs };
+  const common = { migrationId: MigrationId.parse(randomUUID()), sessionKey: SecretKey.of(randomBytes(32)), silenceLimitMs };
   return {
     source: { ...common, identity: a, peerSpkiSha256: b.spkiSha256 },
     destination: { ...common, identity: b, peerSpkiSha256: a.spkiSha256 },
@@ -181,7 +182,7 @@ export class HandWrittenPeer {
 
   proofOf(role: 'source' | 'destination', key = this.#terms.sessionKey): Buffer {
     const exported = this.socket.exportKeyingMaterial(32, 'EXPORTER-korora-channel', Buffer.from(this.#terms.migrationId));
-    return createHmac('sha256', key).update(`korora/1 channel confirmation\0${role}\0${this.#terms.migrationId}\0`).update(exported).digest();
+    return key.use((bytes) => createHmac('sha256', bytes).update(`korora/1 channel confirmation\0${role}\0${this.#terms.migrationId}\0`).update(exported).digest());
   }
 
   next(type: number): Promise<Buffer> {

@@ -3,20 +3,21 @@
  * character; and that following a move prints each phase, round and next action once.
  */
 import { describe, expect, it } from 'vitest';
-import { type Screen, createViewPrinter } from '../../cli/follow.js';
+import { createViewPrinter } from '../../cli/follow.js';
 import { bytes, renderChanges, renderFailures, renderFindings, renderHosts, renderNextAction, renderPhase, renderResult, renderRound, renderTrials, renderVm, renderVms } from '../../cli/render.js';
+import type { Screen } from '../../cli/terminal.js';
 import type { MigrationView } from '../../client/index.js';
 import { failure } from '../../domain/failures.js';
 import { HostId } from '../../domain/ids.js';
 import { type CopyProgress, DEFAULT_LIMITS } from '../../domain/progress.js';
 import type { HostSurvey, MigrationResult, MigrationStatus, VmSurvey } from '../../domain/status.js';
-import { DESTINATION, SOURCE, VM, digest, evidenceOf, migrationId } from '../support/documents.js';
+import { DESTINATION, SOURCE, VM, digest, evidenceOf, migrationId, samples, vmDocument } from '../support/documents.js';
 
 const GIB = 1024 ** 3;
 const vm: VmSurvey = { vmId: VM, hostId: SOURCE, ownership: 'owner', epoch: 1, status: 'running', mayRun: true, recordProblem: null, move: null, vm: { vmId: 'web-1' }, consolePath: '/run/web-1/console.log' };
-const gone: VmSurvey = { ...vm, hostId: DESTINATION, ownership: 'retired', status: 'absent', mayRun: false, move: { migrationId: migrationId(1), peer: SOURCE }, vm: null, consolePath: null, epoch: 12 };
+const gone: VmSurvey = { ...vm, hostId: DESTINATION, ownership: 'retired', status: 'absent', mayRun: false, move: { migrationId: migrationId(1), peer: SOURCE, order: null }, vm: null, consolePath: null, epoch: 12 };
 const host: Extract<HostSurvey, { reachable: true }> = {
-  hostId: SOURCE, reachable: true, bundleDigest: digest(1), hypervisor: 'qemu 7.2.22 kvm', swtpm: '0.7.1', pcrValues: {}, pcrProblem: null, availableMemoryBytes: 5.5 * GIB, vms: [vm, gone], failures: [], findings: [], ledgerDigest: digest(9),
+  hostId: SOURCE, reachable: true, bundleDigest: digest(1), hypervisor: 'qemu 7.2.22 kvm', swtpm: '0.7.1', pcrValues: {}, pcrProblem: null, availableMemoryBytes: 5.5 * GIB, vms: [vm, gone], failures: [], findings: [],
 };
 const round: CopyProgress = { round: 2, sentBytes: 1536, remainingBytes: 4 * 1024 ** 2, totalBytes: GIB, dirtyBytesPerSecond: 2048, elapsedMs: 900, throttlePercent: null };
 
@@ -103,7 +104,7 @@ describe('text for people', () => {
 
 describe('the result of a move', () => {
   const { timings } = evidenceOf();
-  const result: MigrationResult = { migrationId: migrationId(1), vmId: VM, outcome: { kind: 'moved', runsOn: DESTINATION, failures: [] }, evidencePath: '/e/web-1.json', evidenceDigest: digest(1), timings };
+  const result: MigrationResult = { migrationId: migrationId(1), vmId: VM, outcome: { kind: 'moved', runsOn: DESTINATION, failures: [] }, evidencePath: '/e/web-1.json', evidenceDigest: digest(1), notes: [], timings };
 
   it('says where the VM runs and how long it stood still, from the pause to the destination\'s resume', () => {
     expect(renderResult(result)).toBe('VM web-1 moved and runs on host-b\ndowntime 80 ms (source\'s clock to the verdict: 90 ms), total 3000 ms\nevidence /e/web-1.json');
@@ -118,12 +119,19 @@ describe('the result of a move', () => {
     const dead: MigrationResult = { ...back, outcome: { ...back.outcome, runsOn: null } };
     expect(renderResult(dead)).toBe('VM web-1 did not move; it runs nowhere\ntotal 3000 ms\nevidence /e/web-1.json');
     expect(renderResult(refused)).toBe('refused before anything changed; VM web-1 is on host-a\ntotal 3000 ms\nevidence /e/web-1.json');
+    const unknown: MigrationResult = { ...refused, outcome: { ...refused.outcome, runsOn: null } };
+    expect(renderResult(unknown)).toBe('refused before anything changed; no host said where VM web-1 is\ntotal 3000 ms\nevidence /e/web-1.json');
+  });
+
+  it('says which other evidence there is of the same move', () => {
+    const note = failure('EVIDENCE_DIFFERS', { vm: VM, path: '/e/web-1.json', others: '/e/other.json' });
+    expect(renderResult({ ...result, notes: [note] })).toMatch(/evidence \/e\/web-1\.json\nEVIDENCE_DIFFERS: .*: \/e\/other\.json; that of this run is \/e\/web-1\.json\n  → Keep them all/);
   });
 });
 
 describe('following a move', () => {
   const status = (phases: Record<string, number>, changes: Partial<MigrationStatus> = {}): MigrationStatus => ({
-    migrationId: migrationId(1), orderDigest: digest(2), vmId: VM, source: SOURCE, destination: DESTINATION, phase: 'copying', isAbortable: true, limits: DEFAULT_LIMITS, phases, rounds: [], failures: [], awaits: null, isHeld: false, nextAction: null, ...changes,
+    migrationId: migrationId(1), order: samples.evidence.order, vm: vmDocument(), limitsChange: null, vmId: VM, source: SOURCE, destination: DESTINATION, phase: 'copying', isAbortable: true, limits: DEFAULT_LIMITS, phases, rounds: [], failures: [], awaits: null, isHeld: false, nextAction: null, ...changes,
   });
   const view = (s: MigrationStatus, progress: CopyProgress | null = null): MigrationView => ({ status: s, progress, hasEnded: false });
 

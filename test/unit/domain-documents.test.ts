@@ -22,10 +22,10 @@ import { OwnershipRecord } from '../../domain/ownership.js';
 import { HostClass, HostEntry, TrustBundle, hostIn, installBundle } from '../../domain/trust-bundle.js';
 import { VmDocument } from '../../domain/vm.js';
 import { InstalledVm } from '../../host/vm-store.js';
-import { ADA, POLICY_SIGNER, digest, migrationId, samples } from '../support/documents.js';
+import { ADA, PEER_BOOT, POLICY_SIGNER, SIGNED_ORDER, digest, migrationId, samples } from '../support/documents.js';
 
-const settled = { migrationId: migrationId(0), epoch: 3, outcome: 'accepted', manifestDigest: digest(1), reason: 'none' };
-const record = { version: 2, vmId: 'web-1', hostId: 'host-a', generation: 4, settled: [settled] };
+const settled = { migrationId: migrationId(0), epoch: 3, outcome: 'accepted', manifestDigest: digest(1), reason: 'none', peer: 'host-b', authority: SIGNED_ORDER, notAfter: '2030-01-01T00:00:00Z' };
+const record = { version: 3, vmId: 'web-1', hostId: 'host-a', generation: 4, settled: [settled] };
 const largestLog = Buffer.alloc(EVENT_LOG_BYTES_MAX).toString('base64');
 const bootEvent = samples.hostClass.referenceSets[0]?.events?.[0] ?? {};
 const moving = { epoch: 3, migrationId: migrationId(1), peer: 'host-b' };
@@ -58,10 +58,10 @@ const DOCUMENTS: Record<string, readonly [z.ZodType, unknown]> = {
   'evidence file': [Evidence, samples.evidence],
   'installed VM': [InstalledVm, samples.installedVm],
   'record of an owner': [OwnershipRecord, { ...record, state: 'owner', epoch: 3 }],
-  'record of an offer': [OwnershipRecord, { ...record, state: 'offering', ...moving }],
-  'record of a relinquished VM': [OwnershipRecord, { ...record, state: 'relinquished', ...moving }],
-  'record of a retired VM': [OwnershipRecord, { ...record, state: 'retired', ...moving }],
-  'record of an incoming VM': [OwnershipRecord, { ...record, state: 'incoming', ...moving, before: { ...moving, epoch: 1 } }],
+  'record of an offer': [OwnershipRecord, { ...record, state: 'offering', ...moving, order: structuredClone(SIGNED_ORDER), peerBoot: PEER_BOOT }],
+  'record of a relinquished VM': [OwnershipRecord, { ...record, state: 'relinquished', ...moving, order: structuredClone(SIGNED_ORDER), peerBoot: PEER_BOOT }],
+  'record of a retired VM': [OwnershipRecord, { ...record, state: 'retired', ...moving, keptUntil: '2030-01-08T00:00:00Z' }],
+  'record of an incoming VM': [OwnershipRecord, { ...record, state: 'incoming', ...moving, order: structuredClone(SIGNED_ORDER), before: { ...moving, epoch: 1 } }],
   'record of nothing': [OwnershipRecord, { ...record, state: 'none', epoch: 0 }],
 };
 
@@ -159,6 +159,13 @@ describe('a value out of its range', () => {
     ['half a byte', Hex, 'abc', false],
     ['base64 that is cut', Base64, 'abc', false],
     ['a relative path', AbsolutePath, 'srv/disk', false],
+    ['a path', AbsolutePath, '/srv/a/.b/..c', true],
+    ['a path up again', AbsolutePath, '/srv/../etc', false],
+    ['a path that ends with going up', AbsolutePath, '/srv/..', false],
+    ['a path with a part that is here', AbsolutePath, '/srv/./a', false],
+    ['a path with an empty part', AbsolutePath, '/srv//a', false],
+    ['a path that ends with a slash', AbsolutePath, '/srv/', false],
+    ['the root of all', AbsolutePath, '/', false],
     ['a path with a comma', AbsolutePath, '/srv/a,b', false],
     ['a path with NUL', AbsolutePath, '/srv/a\0b', false],
     ['a port of 65535', NetworkAddress, { host: '10.0.0.1', port: 65535 }, true],

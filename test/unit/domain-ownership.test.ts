@@ -5,29 +5,38 @@
  */
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { HostId, MigrationId } from '../../domain/ids.js';
-import { Claim, type Verdict } from '../../domain/manifest.js';
+import { Claim, Succession, type Verdict } from '../../domain/manifest.js';
+import type { Fence, Order } from '../../domain/order.js';
 import {
-  type OwnershipEvent, OwnershipRecord, type OwnershipState, applyOwnershipEvent, decisionOn, mayRun, noRecord, ownedEpoch, settlementOf,
+  type OwnershipEvent, OwnershipRecord, type OwnershipState, TOMBSTONES_MAX, applyOwnershipEvent, decisionOn, mayRun, noRecord, ownedEpoch, settlementOf,
 } from '../../domain/ownership.js';
-import { DESTINATION, SOURCE, VM, digest, migrationId, rejectionOf, verdictOf } from '../support/documents.js';
+import { DESTINATION, PEER_BOOT, SIGNED_FENCE, SIGNED_ORDER, SOURCE, VM, digest, fenceOf, migrationId, orderOf, rejectionOf, verdictOf } from '../support/documents.js';
 
 const [m0, m1, m2] = [migrationId(0), migrationId(1), migrationId(2)];
 
 type Settled = OwnershipRecord['settled'][number];
+const isByOperator = (outcome: Settled['outcome']) => outcome === 'accepted' || outcome === 'fenced';
 const settledAs = (id: MigrationId, epoch: number, outcome: Settled['outcome']): Settled => ({
   migrationId: id,
   epoch,
   outcome,
   manifestDigest: outcome === 'accepted' ? digest(1) : null,
   reason: outcome === 'rejected' ? 'a reason' : null,
+  peer: isByOperator(outcome) ? DESTINATION : null,
+  authority: outcome === 'accepted' ? SIGNED_ORDER : outcome === 'fenced' ? SIGNED_FENCE : null,
+  notAfter: isByOperator(outcome) ? null : IN_TIME,
 });
+const NOW = '2029-06-01T00:00:00Z';
+const IN_TIME = '2030-01-01T00:00:00Z';
+const shown = (epoch: number, notAfter = IN_TIME) => ({ epoch, notAfter, now: NOW });
 
 function record(state: object, settled: readonly Settled[] = []): OwnershipRecord {
-  return OwnershipRecord.parse({ version: 2, vmId: VM, hostId: SOURCE, generation: 0, settled, ...state });
+  return OwnershipRecord.parse({ version: 3, vmId: VM, hostId: SOURCE, generation: 0, settled, ...state });
 }
 
 const learn = (verdict: Verdict): OwnershipEvent => ({ type: 'learn-verdict', proven: { verdict, proof: 'quote' } });
 
+const OUTGOING = { migrationId: m1, peer: DESTINATION, order: SIGNED_ORDER, peerBoot: PEER_BOOT };
 const RECORDS = {
   'none': noRecord(VM, SOURCE),
   'none, m1 rejected 2': record({ state: 'none', epoch: 0 }, [settledAs(m1, 2, 'rejected')]),
@@ -36,28 +45,45 @@ const RECORDS = {
   'owner 1, m1 rejected 2': record({ state: 'owner', epoch: 1 }, [settledAs(m1, 2, 'rejected')]),
   'owner 2, m1 accepted 2': record({ state: 'owner', epoch: 2 }, [settledAs(m1, 2, 'accepted')]),
   'owner 3, m1 fenced 3': record({ state: 'owner', epoch: 3 }, [settledAs(m1, 3, 'fenced')]),
-  'offering 1 m1': record({ state: 'offering', epoch: 1, migrationId: m1, peer: DESTINATION }),
-  'relinquished 1 m1': record({ state: 'relinquished', epoch: 1, migrationId: m1, peer: DESTINATION }),
-  'retired 1 m0': record({ state: 'retired', epoch: 1, migrationId: m0, peer: DESTINATION }),
-  'incoming 2 m1': record({ state: 'incoming', epoch: 2, migrationId: m1, peer: DESTINATION, before: null }),
-  'incoming 3 m1 after retired 1 m0': record({ state: 'incoming', epoch: 3, migrationId: m1, peer: DESTINATION, before: { epoch: 1, migrationId: m0, peer: DESTINATION } }),
+  'offering 1 m1': record({ state: 'offering', epoch: 1, ...OUTGOING }),
+  'relinquished 1 m1': record({ state: 'relinquished', epoch: 1, ...OUTGOING }),
+  'retired 1 m0': record({ state: 'retired', epoch: 1, migrationId: m0, peer: DESTINATION, keptUntil: null }),
+  'incoming 2 m1': record({ state: 'incoming', epoch: 2, migrationId: m1, peer: DESTINATION, order: SIGNED_ORDER, before: null }),
+  'incoming 3 m1 after retired 1 m0': record({ state: 'incoming', epoch: 3, migrationId: m1, peer: DESTINATION, order: SIGNED_ORDER, before: { epoch: 1, migrationId: m0, peer: DESTINATION } }),
 } as const;
 type RecordName = keyof typeof RECORDS;
 
 const third = 'host-c' as HostId;
-const claimed = (epoch: number, other: Partial<Record<'hostId' | 'vmId', string>> = {}): OwnershipEvent => ({
-  type: 'learn-claim',
-  proven: { proof: 'quote', claim: Claim.parse({ protocol: 'korora/1', purpose: 'claim', vmId: VM, hostId: third, epoch, migrationId: m2, ...other }) },
+const KEPT = '2029-06-08T00:00:00Z';
+/** By whoever took the VM back by a fence of this host, on the move that brought it here. */
+const claimedByFence = (id: MigrationId, epoch: number, { by = DESTINATION, ...other }: { by?: HostId } & Partial<Record<keyof Fence, unknown>> = {}): OwnershipEvent => ({
+  type: 'learn-claim', keptUntil: KEPT, proven: { proof: 'quote', claim: claimOf(by, id, epoch), authority: fenceOf({ migrationId: id, host: SOURCE, ...other }) },
 });
+/** By whoever this host gave the VM to, by an order. */
+const claimedByOrder = (id: MigrationId, epoch: number, { by = DESTINATION, ...other }: { by?: HostId } & Partial<Record<keyof Order, unknown>> = {}): OwnershipEvent => ({
+  type: 'learn-claim', keptUntil: KEPT, proven: { proof: 'quote', claim: claimOf(by, id, epoch), authority: orderOf({ migrationId: id, epoch: epoch - 1, destination: by, ...other }) },
+});
+const claimOf = (hostId: HostId, id: MigrationId, epoch: number) => Claim.parse({ protocol: 'korora/1', purpose: 'claim', vmId: VM, hostId, epoch, migrationId: id });
+const succeeded = (owned: number, other: Partial<Record<keyof Succession, unknown>> = {}): OwnershipEvent => ({
+  type: 'learn-succession', keptUntil: KEPT, proven: { proof: 'quote', succession: Succession.parse({ protocol: 'korora/1', purpose: 'succession', vmId: VM, hostId: DESTINATION, migrationId: m1, ownedEpoch: owned, ...other }) },
+});
+const offerOf = (id: MigrationId, epoch: number, destination: HostId = DESTINATION) => ({ type: 'offer', migrationId: id, destination, epoch, order: SIGNED_ORDER, peerBoot: PEER_BOOT }) as const;
+const expectOf = (id: MigrationId, epoch: number, source: HostId = DESTINATION) => ({ type: 'expect', migrationId: id, source, epoch, order: SIGNED_ORDER }) as const;
+const rejectOf = (id: MigrationId, epoch: number) => ({ type: 'reject', migrationId: id, epoch, reason: 'a reason', shown: shown(epoch) }) as const;
+const MANY_IDS = (n: number) => `00000000-0000-4000-8000-${String(n + 1000).padStart(12, '0')}` as MigrationId;
 const EVENTS = {
   'create': { type: 'create' },
-  'offer m1': { type: 'offer', migrationId: m1, destination: DESTINATION, epoch: 2 },
-  'offer m1 elsewhere': { type: 'offer', migrationId: m1, destination: third, epoch: 2 },
-  'offer m2': { type: 'offer', migrationId: m2, destination: DESTINATION, epoch: 2 },
-  'offer m2 3': { type: 'offer', migrationId: m2, destination: DESTINATION, epoch: 3 },
-  'offer m2 4': { type: 'offer', migrationId: m2, destination: DESTINATION, epoch: 4 },
-  'withdraw m1': { type: 'withdraw', migrationId: m1 },
-  'withdraw m2': { type: 'withdraw', migrationId: m2 },
+  'offer m1': offerOf(m1, 2),
+  'offer m1 elsewhere': offerOf(m1, 2, third),
+  'offer m2': offerOf(m2, 2),
+  'offer m2 3': offerOf(m2, 3),
+  'offer m2 4': offerOf(m2, 4),
+  'withdraw m1': { type: 'withdraw', migrationId: m1, shown: shown(2) },
+  'withdraw m2': { type: 'withdraw', migrationId: m2, shown: shown(2) },
+  'withdraw m2 4': { type: 'withdraw', migrationId: m2, shown: shown(4) },
+  'withdraw m1 unshown': { type: 'withdraw', migrationId: m1, shown: null },
+  'reject m1 2 unshown': { ...rejectOf(m1, 2), shown: null },
+  'reject m1 2 shown for 3': { ...rejectOf(m1, 2), shown: shown(3) },
   'relinquish m1': { type: 'relinquish', migrationId: m1 },
   'relinquish m2': { type: 'relinquish', migrationId: m2 },
   'learn m0 accepted 2': learn(verdictOf({ migrationId: m0 })),
@@ -70,43 +96,64 @@ const EVENTS = {
   'learn m1 rejected elsewhere': learn(rejectionOf({ destination: third })),
   'learn m1 rejected of another VM': learn(rejectionOf({ vmId: 'web-2' })),
   'learn m2 rejected 2': learn(rejectionOf({ migrationId: m2 })),
-  'claim 2': claimed(2),
-  'claim 2 of its peer': claimed(2, { hostId: DESTINATION }),
-  'claim 3': claimed(3),
-  'claim 4': claimed(4),
-  'claim 4 of its own': claimed(4, { hostId: SOURCE }),
-  'claim 4 of another VM': claimed(4, { vmId: 'web-2' }),
-  'fence m1': { type: 'fence', migrationId: m1, destination: DESTINATION, reason: 'burnt' },
-  'fence m1 elsewhere': { type: 'fence', migrationId: m1, destination: third, reason: 'burnt' },
-  'fence m2': { type: 'fence', migrationId: m2, destination: DESTINATION, reason: 'burnt' },
-  'expect m1 1': { type: 'expect', migrationId: m1, source: DESTINATION, epoch: 1 },
-  'expect m1 2': { type: 'expect', migrationId: m1, source: DESTINATION, epoch: 2 },
-  'expect m1 2 from elsewhere': { type: 'expect', migrationId: m1, source: third, epoch: 2 },
-  'expect m1 3': { type: 'expect', migrationId: m1, source: DESTINATION, epoch: 3 },
-  'expect m2 2': { type: 'expect', migrationId: m2, source: DESTINATION, epoch: 2 },
+  'succession 1': succeeded(1),
+  'succession 2': succeeded(2),
+  'succession 4': succeeded(4),
+  'succession 2 elsewhere': succeeded(2, { hostId: third }),
+  'succession 2 of m2': succeeded(2, { migrationId: m2 }),
+  'succession 2 of another VM': succeeded(2, { vmId: 'web-2' }),
+  'claim 3 by fence of m1': claimedByFence(m1, 3),
+  'claim 4 by fence of m1': claimedByFence(m1, 4),
+  'claim 3 by fence of m2': claimedByFence(m2, 3),
+  'claim 3 by fence of m1, elsewhere': claimedByFence(m1, 3, { by: third }),
+  'claim 3 by fence of another host': claimedByFence(m1, 3, { host: third }),
+  'claim 3 by fence of another VM': claimedByFence(m1, 3, { vmId: 'web-2' }),
+  'claim 3 by fence of m1, its own': claimedByFence(m1, 3, { by: SOURCE }),
+  'claim 2 by order m1': claimedByOrder(m1, 2),
+  'claim 2 by order m2': claimedByOrder(m2, 2),
+  'claim 4 by order m2': claimedByOrder(m2, 4),
+  'claim 2 by order m1, elsewhere': claimedByOrder(m1, 2, { by: third, destination: DESTINATION }),
+  'claim 2 by order m1 of another source': claimedByOrder(m1, 2, { source: third }),
+  'fence m1': { type: 'fence', migrationId: m1, destination: DESTINATION, reason: 'burnt', fence: SIGNED_FENCE },
+  'fence m1 elsewhere': { type: 'fence', migrationId: m1, destination: third, reason: 'burnt', fence: SIGNED_FENCE },
+  'fence m2': { type: 'fence', migrationId: m2, destination: DESTINATION, reason: 'burnt', fence: SIGNED_FENCE },
+  'expect m1 1': expectOf(m1, 1),
+  'expect m1 2': expectOf(m1, 2),
+  'expect m1 2 from elsewhere': expectOf(m1, 2, third),
+  'expect m1 3': expectOf(m1, 3),
+  'expect m2 2': expectOf(m2, 2),
   'accept m1 2': { type: 'accept', migrationId: m1, epoch: 2, manifestDigest: digest(1) },
   'accept m1 2, another image': { type: 'accept', migrationId: m1, epoch: 2, manifestDigest: digest(2) },
   'accept m1 3': { type: 'accept', migrationId: m1, epoch: 3, manifestDigest: digest(1) },
   'accept m2 2': { type: 'accept', migrationId: m2, epoch: 2, manifestDigest: digest(1) },
-  'reject m1 1': { type: 'reject', migrationId: m1, epoch: 1, reason: 'a reason' },
-  'reject m1 2': { type: 'reject', migrationId: m1, epoch: 2, reason: 'a reason' },
-  'reject m1 3': { type: 'reject', migrationId: m1, epoch: 3, reason: 'a reason' },
-  'reject m2 2': { type: 'reject', migrationId: m2, epoch: 2, reason: 'a reason' },
-  'reject m2 4': { type: 'reject', migrationId: m2, epoch: 4, reason: 'a reason' },
+  'reject m1 1': rejectOf(m1, 1),
+  'reject m1 2': rejectOf(m1, 2),
+  'reject m1 3': rejectOf(m1, 3),
+  'reject m2 2': rejectOf(m2, 2),
+  'reject m2 4': rejectOf(m2, 4),
 } as const satisfies Record<string, OwnershipEvent>;
 type EventName = keyof typeof EVENTS;
 
 /**
  * What each state makes of each event; an event that is not listed is refused. `same`: accepted,
- * and nothing changes. `reject` of what never arrived only adds its tombstone, in any state.
+ * and nothing changes. `reject` and `withdraw` of what never arrived only add its tombstone, in any state, and where a signed order shows it.
  */
 const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
   'none': {
-    'claim 2': 'same',
-    'claim 2 of its peer': 'same',
-    'claim 3': 'same',
-    'claim 4': 'same',
     'create': 'owner 1',
+    'withdraw m1': 'none, m1 withdrawn 2',
+    'withdraw m2': 'none, m2 withdrawn 2',
+    'withdraw m2 4': 'none, m2 withdrawn 4',
+    'claim 3 by fence of m1': 'same',
+    'claim 4 by fence of m1': 'same',
+    'claim 3 by fence of m2': 'same',
+    'claim 3 by fence of m1, elsewhere': 'same',
+    'claim 3 by fence of another host': 'same',
+    'claim 2 by order m1': 'same',
+    'claim 2 by order m2': 'same',
+    'claim 4 by order m2': 'same',
+    'claim 2 by order m1, elsewhere': 'same',
+    'claim 2 by order m1 of another source': 'same',
     'expect m1 1': 'incoming 1 m1',
     'expect m1 2': 'incoming 2 m1',
     'expect m1 2 from elsewhere': 'incoming 2 m1 from host-c',
@@ -119,108 +166,135 @@ const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
     'reject m2 4': 'none, m2 rejected 4',
   },
   'none, m1 rejected 2': {
-    'claim 2': 'same',
-    'claim 2 of its peer': 'same',
-    'claim 3': 'same',
-    'claim 4': 'same',
+    'create': 'owner 1, m1 rejected 2',
+    'withdraw m1': 'same',
+    'withdraw m2': 'none, m1 rejected 2, m2 withdrawn 2',
+    'withdraw m2 4': 'none, m1 rejected 2, m2 withdrawn 4',
+    'withdraw m1 unshown': 'same',
+    'reject m1 2 unshown': 'same',
+    'reject m1 2 shown for 3': 'same',
+    'claim 3 by fence of m1': 'same',
+    'claim 4 by fence of m1': 'same',
+    'claim 3 by fence of m2': 'same',
+    'claim 3 by fence of m1, elsewhere': 'same',
+    'claim 3 by fence of another host': 'same',
+    'claim 2 by order m1': 'same',
+    'claim 2 by order m2': 'same',
+    'claim 4 by order m2': 'same',
+    'claim 2 by order m1, elsewhere': 'same',
+    'claim 2 by order m1 of another source': 'same',
     'expect m2 2': 'incoming 2 m2, m1 rejected 2',
-    'reject m1 1': 'none, m1 rejected 1',
+    'reject m1 1': 'same',
     'reject m1 2': 'same',
-    'reject m1 3': 'none, m1 rejected 3',
+    'reject m1 3': 'same',
     'reject m2 2': 'none, m1 rejected 2, m2 rejected 2',
     'reject m2 4': 'none, m1 rejected 2, m2 rejected 4',
   },
   'owner 1': {
-    'claim 2': 'retired 1 m2 to host-c',
-    'claim 2 of its peer': 'retired 1 m2',
-    'claim 3': 'retired 1 m2 to host-c',
-    'claim 4': 'retired 1 m2 to host-c',
     'offer m1': 'offering 1 m1',
     'offer m1 elsewhere': 'offering 1 m1 to host-c',
     'offer m2': 'offering 1 m2',
     'withdraw m1': 'owner 1, m1 withdrawn 2',
     'withdraw m2': 'owner 1, m2 withdrawn 2',
+    'withdraw m2 4': 'owner 1, m2 withdrawn 4',
     'reject m1 2': 'owner 1, m1 rejected 2',
     'reject m1 3': 'owner 1, m1 rejected 3',
     'reject m2 2': 'owner 1, m2 rejected 2',
     'reject m2 4': 'owner 1, m2 rejected 4',
   },
   'owner 1, m1 withdrawn 2': {
-    'claim 2': 'retired 1 m2 to host-c, m1 withdrawn 2',
-    'claim 2 of its peer': 'retired 1 m2, m1 withdrawn 2',
-    'claim 3': 'retired 1 m2 to host-c, m1 withdrawn 2',
-    'claim 4': 'retired 1 m2 to host-c, m1 withdrawn 2',
     'offer m2': 'offering 1 m2, m1 withdrawn 2',
     'withdraw m1': 'same',
     'withdraw m2': 'owner 1, m1 withdrawn 2, m2 withdrawn 2',
+    'withdraw m2 4': 'owner 1, m1 withdrawn 2, m2 withdrawn 4',
+    'withdraw m1 unshown': 'same',
+    'reject m1 2 unshown': 'same',
+    'reject m1 2 shown for 3': 'same',
+    'reject m1 1': 'same',
     'reject m1 2': 'same',
-    'reject m1 3': 'owner 1, m1 rejected 3',
+    'reject m1 3': 'same',
     'reject m2 2': 'owner 1, m1 withdrawn 2, m2 rejected 2',
     'reject m2 4': 'owner 1, m1 withdrawn 2, m2 rejected 4',
   },
   'owner 1, m1 rejected 2': {
-    'claim 2': 'retired 1 m2 to host-c, m1 rejected 2',
-    'claim 2 of its peer': 'retired 1 m2, m1 rejected 2',
-    'claim 3': 'retired 1 m2 to host-c, m1 rejected 2',
-    'claim 4': 'retired 1 m2 to host-c, m1 rejected 2',
     'offer m2': 'offering 1 m2, m1 rejected 2',
     'withdraw m1': 'same',
     'withdraw m2': 'owner 1, m1 rejected 2, m2 withdrawn 2',
+    'withdraw m2 4': 'owner 1, m1 rejected 2, m2 withdrawn 4',
+    'withdraw m1 unshown': 'same',
+    'reject m1 2 unshown': 'same',
+    'reject m1 2 shown for 3': 'same',
     'learn m1 rejected 2': 'same',
     'learn m1 rejected 1': 'same',
     'learn m1 rejected elsewhere': 'same',
+    'reject m1 1': 'same',
     'reject m1 2': 'same',
-    'reject m1 3': 'owner 1, m1 rejected 3',
+    'reject m1 3': 'same',
     'reject m2 2': 'owner 1, m1 rejected 2, m2 rejected 2',
     'reject m2 4': 'owner 1, m1 rejected 2, m2 rejected 4',
   },
   'owner 2, m1 accepted 2': {
-    'claim 3': 'retired 2 m2 to host-c, m1 accepted 2',
-    'claim 4': 'retired 2 m2 to host-c, m1 accepted 2',
     'offer m2 3': 'offering 2 m2, m1 accepted 2',
-    'withdraw m2': 'owner 2, m1 accepted 2, m2 withdrawn 3',
+    'withdraw m2': 'same',
+    'withdraw m2 4': 'owner 2, m1 accepted 2, m2 withdrawn 4',
+    'claim 3 by fence of m1': 'retired 2 m1, m1 accepted 2',
     'accept m1 2': 'same',
     'accept m1 3': 'same',
     'reject m2 4': 'owner 2, m1 accepted 2, m2 rejected 4',
   },
   'owner 3, m1 fenced 3': {
-    'claim 4': 'retired 3 m2 to host-c, m1 fenced 3',
     'offer m2 4': 'offering 3 m2, m1 fenced 3',
     'withdraw m1': 'same',
-    'withdraw m2': 'owner 3, m1 fenced 3, m2 withdrawn 4',
+    'withdraw m2': 'same',
+    'withdraw m2 4': 'owner 3, m1 fenced 3, m2 withdrawn 4',
+    'withdraw m1 unshown': 'same',
+    'reject m1 2 unshown': 'same',
+    'reject m1 2 shown for 3': 'same',
     'fence m1': 'same',
     'fence m1 elsewhere': 'same',
+    'reject m1 1': 'same',
+    'reject m1 2': 'same',
     'reject m1 3': 'same',
     'reject m2 4': 'owner 3, m1 fenced 3, m2 rejected 4',
   },
   'offering 1 m1': {
-    'claim 2': 'retired 1 m2 to host-c',
-    'claim 2 of its peer': 'retired 1 m2',
-    'claim 3': 'retired 1 m2 to host-c',
-    'claim 4': 'retired 1 m2 to host-c',
     'offer m1': 'same',
     'withdraw m1': 'owner 1, m1 withdrawn 2',
+    'withdraw m2': 'offering 1 m1, m2 withdrawn 2',
+    'withdraw m2 4': 'offering 1 m1, m2 withdrawn 4',
+    'withdraw m1 unshown': 'owner 1, m1 withdrawn 2',
     'relinquish m1': 'relinquished 1 m1',
     'reject m2 2': 'offering 1 m1, m2 rejected 2',
     'reject m2 4': 'offering 1 m1, m2 rejected 4',
   },
   'relinquished 1 m1': {
-    'claim 2 of its peer': 'retired 1 m1',
-    'claim 3': 'retired 1 m1',
-    'claim 4': 'retired 1 m1',
+    'withdraw m2': 'relinquished 1 m1, m2 withdrawn 2',
+    'withdraw m2 4': 'relinquished 1 m1, m2 withdrawn 4',
     'relinquish m1': 'same',
     'learn m1 accepted 2': 'retired 1 m1',
     'learn m1 rejected 2': 'owner 1, m1 rejected 2',
+    'succession 2': 'retired 1 m1',
+    'succession 4': 'retired 1 m1',
+    'claim 2 by order m1': 'retired 1 m1',
     'fence m1': 'owner 3, m1 fenced 3',
     'reject m2 2': 'relinquished 1 m1, m2 rejected 2',
     'reject m2 4': 'relinquished 1 m1, m2 rejected 4',
   },
   'retired 1 m0': {
-    'claim 2': 'same',
-    'claim 2 of its peer': 'same',
-    'claim 3': 'same',
-    'claim 4': 'same',
+    'withdraw m1': 'retired 1 m0, m1 withdrawn 2',
+    'withdraw m2': 'retired 1 m0, m2 withdrawn 2',
+    'withdraw m2 4': 'retired 1 m0, m2 withdrawn 4',
     'learn m0 accepted 2': 'same',
+    'claim 3 by fence of m1': 'same',
+    'claim 4 by fence of m1': 'same',
+    'claim 3 by fence of m2': 'same',
+    'claim 3 by fence of m1, elsewhere': 'same',
+    'claim 3 by fence of another host': 'same',
+    'claim 2 by order m1': 'same',
+    'claim 2 by order m2': 'same',
+    'claim 4 by order m2': 'same',
+    'claim 2 by order m1, elsewhere': 'same',
+    'claim 2 by order m1 of another source': 'same',
     'expect m1 2': 'incoming 2 m1 after retired 1 m0',
     'expect m1 2 from elsewhere': 'incoming 2 m1 from host-c after retired 1 m0',
     'expect m1 3': 'incoming 3 m1 after retired 1 m0',
@@ -231,8 +305,12 @@ const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
     'reject m2 4': 'retired 1 m0, m2 rejected 4',
   },
   'incoming 2 m1': {
-    'claim 3': 'none, m1 rejected 2',
-    'claim 4': 'none, m1 rejected 2',
+    'withdraw m2': 'incoming 2 m1, m2 withdrawn 2',
+    'withdraw m2 4': 'incoming 2 m1, m2 withdrawn 4',
+    'reject m1 2 unshown': 'none, m1 rejected 2',
+    'reject m1 2 shown for 3': 'none, m1 rejected 2',
+    'claim 3 by fence of m1': 'none, m1 rejected 2',
+    'claim 4 by fence of m1': 'none, m1 rejected 2',
     'expect m1 2': 'same',
     'accept m1 2': 'owner 2, m1 accepted 2',
     'accept m1 2, another image': 'owner 2, m1 accepted 2',
@@ -241,7 +319,9 @@ const TABLE: Record<RecordName, Partial<Record<EventName, string>>> = {
     'reject m2 4': 'incoming 2 m1, m2 rejected 4',
   },
   'incoming 3 m1 after retired 1 m0': {
-    'claim 4': 'retired 1 m0, m1 rejected 3',
+    'withdraw m2': 'incoming 3 m1 after retired 1 m0, m2 withdrawn 2',
+    'withdraw m2 4': 'incoming 3 m1 after retired 1 m0, m2 withdrawn 4',
+    'claim 4 by fence of m1': 'retired 1 m0, m1 rejected 3',
     'expect m1 3': 'same',
     'accept m1 3': 'owner 3, m1 accepted 3',
     'reject m1 3': 'retired 1 m0, m1 rejected 3',
@@ -264,19 +344,59 @@ describe('what a record makes of an event', () => {
   it('has every state in its rows and every kind of event in its columns', () => {
     expect(new Set(Object.values(RECORDS).map((r) => r.state))).toEqual(new Set<OwnershipState>(['none', 'owner', 'offering', 'relinquished', 'retired', 'incoming']));
     expect(new Set(Object.values(EVENTS).map((e) => e.type))).toEqual(
-      new Set<OwnershipEvent['type']>(['create', 'offer', 'withdraw', 'relinquish', 'learn-verdict', 'learn-claim', 'fence', 'expect', 'accept', 'reject']),
+      new Set<OwnershipEvent['type']>(['create', 'offer', 'withdraw', 'relinquish', 'learn-verdict', 'learn-succession', 'learn-claim', 'fence', 'expect', 'accept', 'reject']),
     );
+  });
+
+  it('that may be an old one gives way to the order by which the VM went, and nothing else does', () => {
+    const inDoubt = (name: RecordName, event: OwnershipEvent) => {
+      const next = applyOwnershipEvent(RECORDS[name], event, true);
+      return next.ok ? textOf(next.record) : 'refused';
+    };
+    for (const claim of [claimedByOrder(m2, 2), claimedByOrder(m2, 4)]) {
+      expect([inDoubt('owner 1', claim), inDoubt('offering 1 m1', claim)]).toEqual(['retired 1 m2', 'retired 1 m2']);
+    }
+    // It settled that move otherwise; it names another source; another host claims it; it is of an earlier epoch.
+    expect(inDoubt('owner 1, m1 withdrawn 2', claimedByOrder(m1, 2))).toBe('refused');
+    expect(inDoubt('owner 1', claimedByOrder(m2, 2, { source: third }))).toBe('refused');
+    expect(inDoubt('owner 1', claimedByOrder(m2, 2, { by: third, destination: DESTINATION }))).toBe('refused');
+    expect(inDoubt('owner 3, m1 fenced 3', claimedByOrder(m2, 3))).toBe('refused');
+    expect(inDoubt('incoming 2 m1', claimedByOrder(m2, 3))).toBe('refused');
+  });
+
+  it('keeps what it gave up to another host’s word until its time is over, and nothing of what a verdict ended', () => {
+    const keptOf = (before: OwnershipRecord, event: OwnershipEvent) => (applied(before, event) as { keptUntil?: string | null }).keptUntil;
+    expect(keptOf(RECORDS['owner 2, m1 accepted 2'], EVENTS['claim 3 by fence of m1'])).toBe(KEPT);
+    expect(keptOf(RECORDS['relinquished 1 m1'], EVENTS['succession 2'])).toBe(KEPT);
+    expect(keptOf(RECORDS['relinquished 1 m1'], EVENTS['learn m1 accepted 2'])).toBe(null);
+  });
+
+  it('forgets tombstones of moves that it never took up when their orders have ended, and takes no more than it can keep', () => {
+    const withTombstones = (count: number, notAfter: string) =>
+      Array.from({ length: count }, (_, n) => n).reduce<OwnershipRecord>((r, n) => ({ ...r, settled: [...r.settled, { ...settledAs(MANY_IDS(n), 2, 'withdrawn'), notAfter }] }), RECORDS['owner 1']);
+    const full = withTombstones(TOMBSTONES_MAX, IN_TIME);
+    expect(applyOwnershipEvent(full, EVENTS['withdraw m2']).ok).toBe(false);
+    expect(applied(withTombstones(TOMBSTONES_MAX, '2029-05-31T00:00:00Z'), EVENTS['withdraw m2']).settled.map(({ migrationId: id }) => id)).toEqual([m2]);
+    // What it did take up it settles all the same.
+    const offering = applied(full, EVENTS['offer m1']);
+    expect(applied(offering, EVENTS['withdraw m1']).settled).toHaveLength(TOMBSTONES_MAX + 1);
+  });
+
+  it('keeps by what it came to own earlier epochs, for hosts that have to be shown', () => {
+    const later = [offerOf(m2, 3), EVENTS['relinquish m2'], learn(verdictOf({ migrationId: m2, epoch: 3 })), expectOf(m0, 4), { type: 'accept', migrationId: m0, epoch: 4, manifestDigest: digest(4) }] as const satisfies readonly OwnershipEvent[];
+    const record = (later as readonly OwnershipEvent[]).reduce(applied, RECORDS['owner 2, m1 accepted 2']);
+    expect(record.settled.map(({ migrationId: id, authority }) => [id, authority])).toEqual([[m1, SIGNED_ORDER], [m0, SIGNED_ORDER]]);
   });
 
   it('a tombstone outlives an incoming move of a later epoch that comes to nothing', () => {
     const rejected = (['expect m1 2', 'reject m1 2', 'expect m2 2'] as const).reduce<OwnershipRecord>((r, name) => applied(r, EVENTS[name]), RECORDS['none']);
-    const later = applied(applied(applied(rejected, EVENTS['reject m2 2']), { type: 'expect', migrationId: m0, source: DESTINATION, epoch: 3 }), { type: 'reject', migrationId: m0, epoch: 3, reason: 'a reason' });
+    const later = applied(applied(applied(rejected, EVENTS['reject m2 2']), expectOf(m0, 3)), rejectOf(m0, 3));
     expect(decisionOn(later, m1, 2)).toBe('rejected');
     expect(applyOwnershipEvent(later, EVENTS['expect m1 2']).ok).toBe(false);
   });
 
   it('a host that gave the VM away does not take it by the same move', () => {
-    expect(applyOwnershipEvent(RECORDS['retired 1 m0'], { type: 'expect', migrationId: m0, source: DESTINATION, epoch: 2 }).ok).toBe(false);
+    expect(applyOwnershipEvent(RECORDS['retired 1 m0'], expectOf(m0, 2)).ok).toBe(false);
   });
 
   it('a late offer of a decided move is refused by its epoch', () => {
@@ -359,7 +479,8 @@ describe('any record that events can lead to', () => {
   });
 
   it('keeps a tombstone while it may be asked for: until the record has a later epoch', () => {
-    expect(breaches((before, _, after) => before.settled.some((s) => !settlementOf(after, s.migrationId) && s.epoch >= after.epoch))).toEqual([]);
+    const isNeeded = (s: Settled) => s.notAfter === null || Date.parse(s.notAfter) >= Date.parse(NOW);
+    expect(breaches((before, _, after) => before.settled.some((s) => isNeeded(s) && !settlementOf(after, s.migrationId) && s.epoch >= after.epoch))).toEqual([]);
   });
 
   it('never takes back that it accepted, and never accepts what it settled otherwise', () => {
@@ -401,14 +522,10 @@ describe('decisionOn', () => {
     expect(decisionOn(RECORDS[name], id, epoch)).toBe(expected);
   });
 
-  it('says accepted of a move whose epoch is superseded, even where its tombstone is gone', () => {
-    const back = [EVENTS['offer m2 3'], EVENTS['relinquish m2'], learn(verdictOf({ migrationId: m2, epoch: 3 })),
-      { type: 'expect', migrationId: m0, source: DESTINATION, epoch: 4 }, { type: 'accept', migrationId: m0, epoch: 4, manifestDigest: digest(4) },
-    ] as const satisfies readonly OwnershipEvent[];
-    const later = back.reduce(applied, RECORDS['owner 2, m1 accepted 2']);
-    expect(textOf(later)).toBe('owner 4, m0 accepted 4');
-    expect(settlementOf(later, m1)).toBeUndefined();
-    expect(decisionOn(later, m1, 2)).toBe('accepted');
+  it('says of a move that it no longer knows that its epoch is superseded, and never that it was accepted', () => {
+    expect(decisionOn(RECORDS['owner 2, m1 accepted 2'], m2, 2)).toBe('superseded');
+    expect(decisionOn(RECORDS['owner 3, m1 fenced 3'], m2, 3)).toBe('superseded');
+    expect(decisionOn(RECORDS['retired 1 m0'], m2, 1)).toBe('superseded');
   });
 
   it('does not take a move that only waits for one that was owned', () => {
@@ -417,9 +534,9 @@ describe('decisionOn', () => {
     expect(decisionOn(RECORDS['incoming 3 m1 after retired 1 m0'], m2, 2)).toBe('undecided');
   });
 
-  it('goes on saying rejected after the VM was offered to another move of the same epoch', () => {
+  it('goes on saying rejected after the VM was offered to another move, whatever epoch it is asked for', () => {
     const later = ([EVENTS['reject m1 3'], EVENTS['offer m2'], EVENTS['relinquish m2']] as const).reduce<OwnershipRecord>(applied, RECORDS['owner 1']);
-    expect([decisionOn(later, m1, 3), decisionOn(later, m1, 2)]).toEqual(['rejected', 'undecided']);
+    expect([decisionOn(later, m1, 3), decisionOn(later, m1, 2)]).toEqual(['rejected', 'rejected']);
   });
 });
 

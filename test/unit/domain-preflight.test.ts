@@ -93,9 +93,9 @@ describe('a move', () => {
     ['from a host without swtpm', { source: { swtpmVersion: null } }, ['SWTPM_UNSUPPORTED: host-a has swtpm none, at least 0.7 is needed']],
     ['between hosts whose swtpm is too old', { source: { swtpmVersion: '0.6.3' }, destination: { swtpmVersion: '0.6.3' } }, ['host-a', 'host-b'].map((host) => `SWTPM_UNSUPPORTED: ${host} has swtpm 0.6.3, at least 0.7 is needed`)],
     ['to a host whose swtpm is older than the source\'s', { source: { swtpmVersion: '0.8.0' } }, ['SWTPM_OLDER: host-b has swtpm 0.7.1, older than 0.8.0 on host-a']],
-    ['to a host with leftovers', { destination: { leftovers: ['/run/korora/web-1', 'an ownership record that says incoming'] } }, [
-      'LEFTOVER_FOUND: host-b has a leftover of an earlier attempt for VM web-1: /run/korora/web-1',
-      'LEFTOVER_FOUND: host-b has a leftover of an earlier attempt for VM web-1: an ownership record that says incoming',
+    ['to a host with leftovers', { destination: { leftovers: ['/run/korora/web-1', '/var/lib/korora/vms/web-1/vtpm'] } }, [
+      'LEFTOVER_FOUND: host-b has a leftover of an earlier attempt for VM web-1, which no record of host-b owns: /run/korora/web-1',
+      'LEFTOVER_FOUND: host-b has a leftover of an earlier attempt for VM web-1, which no record of host-b owns: /var/lib/korora/vms/web-1/vtpm',
     ]],
     ['to a host without a boot file', { destination: { missingBootFiles: [vm.boot.kernel] } }, ['BOOT_FILE_NOT_VISIBLE: host-b does not see the boot file /srv/boot/vmlinuz']],
     ['that the source itself refuses', { source: { failures: [failure('BUNDLE_EXPIRED', { host: SOURCE, expiresAt: 'then' })] } }, ['BUNDLE_EXPIRED: the trust bundle of host-a expired at then']],

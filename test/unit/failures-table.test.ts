@@ -3,6 +3,7 @@
  * docs/failure-codes.md. A change of a code, a message, a remedy or of whether trying again
  * helps shows in that file; users and their scripts rely on it.
  */
+import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { FAILURES, FAILURE_CODES, type FailureCode, KororaError, failure, isFailureCode, refuse } from '../../domain/failures.js';
 import { FAILURE_GROUPS } from '../support/failure-groups.js';
@@ -49,6 +50,25 @@ describe('the table of failures', () => {
     expect(FAILURE_CODES.filter((code) => !/^[A-Z]+(?:_[A-Z]+)*$/.test(code))).toEqual([]);
     const shared = FAILURE_CODES.filter((code) => FAILURE_CODES.some((other) => other !== code && FAILURES[other].message === FAILURES[code].message));
     expect(shared).toEqual(['HYPERVISOR_COMMAND_FAILED', 'TPM_COMMAND_FAILED', 'HOST_COMMAND_FAILED'].sort((a, b) => FAILURE_CODES.indexOf(a as FailureCode) - FAILURE_CODES.indexOf(b as FailureCode)));
+  });
+});
+
+/** What an operator could lose a VM by, if it were told of the wrong thing. */
+const TAKES_AWAY = /\b(?:remov|delet|eras|destroy|discard|wip(?:e|ing)|cleans?(?:ing)? up|clears?(?:ing)? (?:up|out)|purg|kill|throw|takes? away|end (?:it|that)|rm\b)/i;
+
+describe('advice to take something away', () => {
+  it('is given of what no record owns, and says by what that is seen', () => {
+    expect(FAILURE_CODES.filter((code) => TAKES_AWAY.test(FAILURES[code].remedy))).toEqual(['LEFTOVER_FOUND', 'STRANGER_FOUND']);
+    expect(FAILURES.LEFTOVER_FOUND.message).toContain('which no record of {host} owns');
+    expect(FAILURES.LEFTOVER_FOUND.remedy).toMatch(/only while `korora vm show \{vm\}` says that another host owns the VM and \{host\} does not\.$/);
+    expect(FAILURES.STRANGER_FOUND.remedy).toContain('no copy that `korora vm list` counts');
+  });
+
+  it('is given by no other text than these lines of the documents', async () => {
+    const runbook = await readFile(new URL('../../docs/runbook.md', import.meta.url), 'utf8');
+    const lines = runbook.split('\n').filter((line) => TAKES_AWAY.test(line));
+    expect(lines[0]).toContain('never start, continue or kill');
+    expect(lines.map((line) => /^.*?`([^`]+)`|/.exec(line)?.[1])).toEqual(['ownership.json', 'traces of a VM without an ownership record', 'STRANGER_FOUND']);
   });
 });
 

@@ -1,5 +1,5 @@
 /** host/local.ts on real files, processes and sockets. */
-import { chmod, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, link, mkdtemp, open, readFile, readdir, realpath, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
@@ -30,6 +30,20 @@ describe('commands', () => {
       secretInputs: [Buffer.from('three'), Buffer.from('four')],
     });
     expect(stdout.toString()).toBe('in[v]three/four');
+  });
+
+  it('gives a command nothing of its own environment but what programs need to be found and to speak', async () => {
+    const secrets = { TEMPORAL_API_KEY: 'secret', TEMPORAL_TLS_CLIENT_KEY_DATA: 'secret', TEMPORAL_GRPC_META_AUTHORIZATION: 'secret', KORORA_PAYLOAD_KEY: '/secret', AWS_SECRET_ACCESS_KEY: 'secret', LD_PRELOAD: '', lc_all: 'secret' };
+    for (const [name, value] of Object.entries({ ...secrets, LC_ALL: 'C', TMPDIR: '/tmp' })) vi.stubEnv(name, value);
+    try {
+      const given = (await host.run('cat', ['/proc/self/environ'], { environment: { V: 'v' } })).stdout.toString().split('\0').filter((entry) => entry !== '');
+      const names = given.map((entry) => entry.slice(0, entry.indexOf('=')));
+      expect(names).toEqual(expect.arrayContaining(['PATH', 'LC_ALL', 'TMPDIR', 'V']));
+      expect(names.filter((name) => !['PATH', 'TMPDIR', 'TZ', 'V'].includes(name) && !/^(?:LANG|LC_)/.test(name))).toEqual([]);
+      expect(given.join()).not.toContain('secret');
+    } finally {
+      vi.unstubAllEnvs();
+    }
   });
 
   it('survives a command that reads neither its input nor its secrets', async () => {
@@ -113,6 +127,55 @@ describe('files', () => {
     await host.remove(path);
   });
 
+  it('knows where a path leads, how many names a file has, and who else may write', async () => {
+    const folder = join(await realpath(dir), 'links');
+    await host.ensureDirectory(folder);
+    const path = (name: string) => join(folder, name);
+    await writeFile(path('file'), 'x', { mode: 0o600 });
+    await link(path('file'), path('second'));
+    await symlink('second', path('to-second'));
+    await symlink('to-itself', path('to-itself'));
+    expect((await host.stat(path('file')))?.links).toBe(2);
+    expect(await host.resolve(path('to-second'))).toBe(path('second'));
+    expect(await host.resolve(`${folder}/../links/file`)).toBe(path('file'));
+    for (const nowhere of ['to-itself', 'nothing', 'file/below', 'n'.repeat(300)]) expect(await host.resolve(path(nowhere))).toBeNull();
+    const isOpen = async (mode: number) => {
+      await chmod(folder, mode);
+      return (await host.stat(folder))?.isOpenToOthers;
+    };
+    expect([await isOpen(0o755), await isOpen(0o757), await isOpen(0o1777), await isOpen(0o770), await isOpen(0o700)]).toEqual([false, true, true, false, false]);
+  });
+
+  it.skipIf(process.getuid?.() !== 0)('counts a folder of another user, and what another group may write, as open to others', async () => {
+    const folder = join(dir, 'of-others');
+    await host.ensureDirectory(folder);
+    const isOpen = async (uid: number, gid: number, mode: number) => {
+      await chown(folder, uid, gid);
+      await chmod(folder, mode);
+      return (await host.stat(folder))?.isOpenToOthers;
+    };
+    expect([await isOpen(0, 4242, 0o750), await isOpen(0, 4242, 0o770), await isOpen(4242, 0, 0o700)]).toEqual([false, true, true]);
+  });
+
+  it('keeps the end of a file that a process goes on to append to', async () => {
+    const [path, aside] = [join(dir, 'said'), join(dir, 'said.1')];
+    const limits = { atMostBytes: 100, keepBytes: 10, aside };
+    await host.keepEnd(path, limits);
+    expect(await host.stat(path)).toBeNull();
+    const speaker = await open(path, 'a');
+    await speaker.write(Buffer.alloc(100, 'a'));
+    await host.keepEnd(path, limits);
+    expect([(await host.stat(path))?.sizeBytes, await host.stat(aside)]).toEqual([100, null]);
+    await speaker.write('bc');
+    await host.keepEnd(path, limits);
+    await speaker.write('d');
+    await speaker.close();
+    expect([await readFile(path, 'utf8'), await readFile(aside, 'utf8')]).toEqual(['d', 'aaaaaaaabc']);
+    expect(await modeOf(aside)).toBe(0o600);
+    expect(await host.readStart(aside, 3)).toEqual(Buffer.from('aaa'));
+    expect(await host.readStart(aside, 99)).toEqual(Buffer.from('aaaaaaaabc'));
+  });
+
   it('lists, describes and removes', async () => {
     const folder = join(dir, 'folder');
     await host.ensureDirectory(folder);
@@ -121,7 +184,7 @@ describe('files', () => {
     expect(await host.list(folder)).toEqual(['a', 'b']);
     const real = await stat(join(folder, 'b'), { bigint: true });
     expect(await host.stat(join(folder, 'b'))).toEqual({
-      kind: 'file', sizeBytes: 5, inode: String(real.ino), birthTimeNs: String(real.birthtimeNs),
+      kind: 'file', sizeBytes: 5, inode: String(real.ino), birthTimeNs: String(real.birthtimeNs), links: 1, isOpenToOthers: false,
     });
     expect((await host.stat(folder))?.kind).toBe('directory');
     expect((await host.stat('/dev/null'))?.kind).toBe('other');

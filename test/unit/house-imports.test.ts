@@ -145,6 +145,14 @@ describe('the linter', () => {
     expect(await told(file(room), code)).toEqual([]);
   });
 
+  it.each(['cli', 'cli/commands', 'client', 'workers', 'activities', 'temporal', 'channel', 'tpm', 'host', 'hypervisor', 'hypervisor/qemu'])('keeps %s from writing to a terminal by itself', async (room) => {
+    for (const code of ["process.stdout.write('x');", "process.stderr.write('x');", 'export const { stdout } = process;', "import { stdout } from 'node:process'; stdout.write('x');", "import { log } from 'node:console'; log('x');"]) {
+      expect([code, await told(file(room), code)]).toEqual([code, [expect.stringContaining('cli/terminal.ts or workers/log.ts')]]);
+    }
+    const [result] = await eslint.lintText("console.log('x');\n", { filePath: join(root, file(room)) });
+    expect(result?.messages.map(({ ruleId }) => ruleId)).toEqual(['no-console']);
+  });
+
   it('has no default exports and no enums, anywhere', async () => {
     for (const room of ['domain', 'workflows', 'activities', 'workers', 'hypervisor', 'tpm', 'channel', 'host', 'temporal', 'client', 'cli', 'test/unit']) {
       expect((await told(file(room), 'export default 1;')).length).toBe(1);

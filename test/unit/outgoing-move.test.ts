@@ -14,8 +14,9 @@ import { Epoch } from '../../domain/ids.js';
 import type { OwnershipEvent } from '../../domain/ownership.js';
 import { type CopyLimits, type CopyProgress, plannedPauseMs } from '../../domain/progress.js';
 import { settleable } from '../../domain/settleable.js';
+import { SecretKey } from '../../domain/secret-key.js';
 import type { PauseFacts } from '../../hypervisor/port.js';
-import { digest, manifestOf, orderOf, samples, verdictOf, vmDocument } from '../support/documents.js';
+import { PEER_BOOT, digest, manifestOf, orderOf, samples, verdictOf, vmDocument } from '../support/documents.js';
 
 function newMove(limits: Partial<CopyLimits> = {}, requiresApproval = false, vmStatus = 'running') {
   const order = orderOf({ limits: { ...samples.order.limits, ...limits }, requiresApproval });
@@ -66,17 +67,18 @@ function newMove(limits: Partial<CopyLimits> = {}, requiresApproval = false, vmS
     },
     vms: { runDirOf: () => '/run/of/the/test' },
   } as unknown as HostServices;
-  const bringBack = async () => {
-    done.push('bring back');
+  const withdrawOffer = async () => {
+    done.push('bring back, withdraw');
     return 'runs' as const;
   };
   const session = { order, isHeld: order.requiresApproval, identity: { spkiSha256: digest(1), certificate: '', privateKey: '' } } as unknown as Session;
-  const move = createOutgoingMove(services, { bringBack }, {
+  const move = createOutgoingMove(services, { withdrawOffer }, {
     session,
     vm: vmDocument(),
     address: { host: '127.0.0.1', port: 1 },
     peer: { evidence: samples.destinationEvidence } as unknown as AppraisedPeer,
-    secrets: { sessionKey: Buffer.alloc(32), vtpmMigrationKey: Buffer.alloc(32), epoch: Epoch.parse(2), previousVerdict: null, vtpmIdentity: manifestOf().vtpmIdentity, disks: [] },
+    peerBoot: PEER_BOOT,
+    secrets: { sessionKey: SecretKey.of(Buffer.alloc(32, 1)), vtpmMigrationKey: SecretKey.of(Buffer.alloc(32, 2)), epoch: Epoch.parse(2), previousVerdict: null, vtpmIdentity: manifestOf().vtpmIdentity, disks: [] },
   });
   const turn = () => new Promise(setImmediate);
   return { move, order, session, done, turn, imageOpens, pauses, relinquishes, sent, breaks, inRound: (round: number, throttlePercent: number | null = null) => (progress = { ...progress, round, throttlePercent }) };
@@ -132,7 +134,7 @@ describe('an outgoing move', () => {
     }
     await expect(handover).rejects.toMatchObject({ code: 'COPY_STALLED' });
     await expect(move.paused).rejects.toMatchObject({ code: 'COPY_STALLED' });
-    expect(done.slice(2)).toEqual(['throttle 30', 'throttle 60', 'abort channel: COPY_STALLED', 'close image', 'bring back', 'withdraw']);
+    expect(done.slice(2)).toEqual(['throttle 30', 'throttle 60', 'abort channel: COPY_STALLED', 'close image', 'bring back, withdraw']);
   });
 
   it('does not count the rounds in which it was held, and opens held where the order asks for approval', async () => {
@@ -191,7 +193,7 @@ describe('an outgoing move', () => {
       breaks.reject(new Error('the channel ends after it was aborted'));
       await turn();
       await move.ended;
-      expect(done).toEqual(['offer', 'open image, pause limit 10', 'abort channel: ABORTED', 'close image', 'bring back', 'withdraw']);
+      expect(done).toEqual(['offer', 'open image, pause limit 10', 'abort channel: ABORTED', 'close image', 'bring back, withdraw']);
       expect(surprises).toEqual([]);
     } finally {
       process.off('unhandledRejection', note);

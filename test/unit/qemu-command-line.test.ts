@@ -35,7 +35,7 @@ const GOLDEN = `
 -blockdev driver=raw,node-name=disk-root,file=file-root,cache.direct=on,cache.no-flush=off
 -device virtio-blk-pci,id=dev-root,drive=disk-root,bus=pcie.0,addr=0x4,disable-legacy=on,write-cache=on
 -blockdev driver=file,node-name=file-data,filename=/shared/data.qcow2,locking=on,aio=threads,cache.direct=off,cache.no-flush=off,auto-read-only=off
--blockdev driver=qcow2,node-name=disk-data,file=file-data,cache.direct=off,cache.no-flush=off
+-blockdev {"driver":"qcow2","node-name":"disk-data","file":"file-data","backing":null,"cache":{"direct":false,"no-flush":false}}
 -device virtio-blk-pci,id=dev-data,drive=disk-data,bus=pcie.0,addr=0x5,disable-legacy=on,write-cache=on
 -netdev tap,id=net-lan,ifname=${tapName(HOST, vm.vmId, 0)},script=no,downscript=no,vhost=off
 -device virtio-net-pci,id=nic-lan,netdev=net-lan,mac=52:54:00:00:00:01,bus=pcie.0,addr=0x14,disable-legacy=on,host_ufo=off,guest_ufo=off,romfile=

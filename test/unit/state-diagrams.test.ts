@@ -11,10 +11,11 @@ describe('the ownership states', () => {
   const edges = ownershipEdges();
   const between = (from: string, to: string) => edges.filter((edge) => edge.from === from && edge.to === to).map(({ event }) => event).sort();
 
-  it('leave relinquished by a proven verdict, a proven claim or a fence, and by nothing else', () => {
+  it('leave relinquished by a proven verdict, claim or succession, or by a fence, and by nothing else', () => {
     expect([...new Set(edges.filter(({ from, to }) => from === 'relinquished' && to !== from).map(({ event, to }) => `${event} → ${to}`))].sort()).toEqual([
       'fence → owner',
       'learn-claim → retired',
+      'learn-succession → retired',
       'learn-verdict accepted → retired',
       'learn-verdict rejected → owner',
     ]);

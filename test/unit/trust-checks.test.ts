@@ -30,7 +30,7 @@ describe('korora trust lint', () => {
   const tidy = (draft: Draft) => {
     draft.classes.rack.pcrs = [0, 2, 4, 7];
     for (const set of draft.classes.rack.referenceSets) Object.assign(set.pcrValues, { '2': digest(0x12) });
-    const everywhere = { vms: ['*'], sources: ['*'], destinations: ['*'] };
+    const everywhere = { vms: ['*'], sources: ['*'], destinations: ['*'], disks: ['/srv/shared/*'], bootFiles: ['/srv/boot/*'], bridges: ['br*'] };
     draft.operators = [
       { ...operator('ada', 2), scopes: [{ ...everywhere, actions: ['start', 'migrate'] }] },
       { ...operator('grace', 3), scopes: [{ ...everywhere, actions: ['approve', 'fence', 'reinstate'] }] },
@@ -60,9 +60,12 @@ describe('korora trust lint', () => {
     ['with a key that may do nothing', (d) => { d.operators.push(operator('bob', 4)); }, ['error operators.bob: no scope: this key may do nothing']],
     ['with a scope of no host', (d) => { Object.assign(d.operators[0]?.scopes[0] ?? {}, { destinations: ['host-a', 'host-z'] }); }, ['error operators.ada: a scope names host-z, and there is no such host']],
     ['with a key that may do everything', (d) => { Object.assign(d.operators[0]?.scopes[0] ?? {}, { actions: [...ACTIONS] }); }, ['warning operators.ada: this key alone may do everything, on every host']],
+    ['with a key that opens any disk', (d) => { Object.assign(d.operators[0]?.scopes[0] ?? {}, { disks: ['/srv/shared/*', '*'] }); }, ['warning operators.ada: a scope lets VMs open any of these that a host has: disks']],
+    ['with keys that open anything, and may not start a VM', (d) => { Object.assign(d.operators[1]?.scopes[0] ?? {}, { disks: ['*'], bootFiles: ['*'], bridges: ['*'] }); }, []],
     ['in which nobody may fence', (d) => { Object.assign(d.operators[1]?.scopes[0] ?? {}, { actions: ['approve', 'reinstate'] }); }, ['warning operators: no active operator may fence']],
     ['in which a revoked key alone may fence', (d) => { d.operators.push({ ...operator('bob', 4), status: 'revoked', scopes: d.operators[1]?.scopes ?? [] }); Object.assign(d.operators[1] ?? {}, { scopes: [{ ...d.operators[1]?.scopes[0], actions: ['approve', 'reinstate'] }] }); }, ['warning operators: no active operator may fence']],
     ['that wants another approver, and has none', (d) => { Object.assign(d.operators[1]?.scopes[0] ?? {}, { actions: ['fence', 'reinstate'] }); }, ['error parameters.approverMustDiffer: an approver must be another than who ordered, and no active operator may approve']],
+    ['that wants two to fence, and has one', (d) => { d.parameters.wordsOfTwo = ['fence']; }, ['error parameters.wordsOfTwo: two operators must sign to fence, and grace alone may']],
     ['whose one approver orders too', (d) => { Object.assign(d.operators[1]?.scopes[0] ?? {}, { actions: ['approve', 'fence', 'reinstate', 'migrate'] }); }, ['warning parameters.approverMustDiffer: only grace may approve, and not what grace ordered']],
   ])('tells of a bundle %s', (_, change, findings) => {
     expect(told(change)).toEqual(findings);
@@ -75,6 +78,9 @@ describe('korora trust diff', () => {
   it('tells of no change where only the order of lists is another', () => {
     const after = bundleWith((draft) => { draft.hosts.reverse(); draft.operators.reverse(); draft.classes.rack.pcrs.reverse(); draft.classes.rack.referenceSets.reverse(); });
     expect(diffBundles(before, after)).toEqual([]);
+    const wanting = (wordsOfTwo: string[]) => bundleWith((draft) => { draft.parameters.wordsOfTwo = wordsOfTwo; });
+    expect(diffBundles(wanting(['fence', 'reinstate']), wanting(['reinstate', 'fence']))).toEqual([]);
+    expect(diffBundles(before, wanting(['fence']))).toEqual([{ at: 'parameters.wordsOfTwo', before: [], after: ['fence'] }]);
   });
 
   it('names every member that changed, by what it is of', () => {

@@ -7,20 +7,20 @@ import { digestOf } from '../../domain/canonical.js';
 import { parseDocument } from '../../domain/documents.js';
 import type { Envelope } from '../../domain/envelope.js';
 import { Evidence } from '../../domain/evidence.js';
-import { type KororaError, refuse } from '../../domain/failures.js';
+import { type KororaError, failure, refuse } from '../../domain/failures.js';
 import { type Verdict, type VerdictStatement, verdictOf } from '../../domain/manifest.js';
 import type { Order } from '../../domain/order.js';
 import { settleable } from '../../domain/settleable.js';
 import type { VmDocument } from '../../domain/vm.js';
 import type { SourceSettlement } from '../../activities/settle.js';
-import type { HoldRequest } from '../../activities/copy.js';
+import type { HostInput } from '../../activities/inputs.js';
 import { toTemporal } from '../../temporal/failures.js';
 import { type Fault, type Planned, type Point, type Pulse, meet, startPulse } from './faults.js';
 import { documentsOf } from './made-up-documents.js';
 import type { Activities, ActivityName, Call, Place } from './stage.js';
 
 /** Of no move, and so never asked of these hosts. */
-type Elsewhere = 'reinstateRecords' | 'showState' | 'startVm' | 'stateClaim' | 'surveyHost' | 'yieldToClaim';
+type Elsewhere = 'reinstateRecords' | 'showState' | 'showSurvey' | 'startVm' | 'stateClaim' | 'surveyHost' | 'yieldToClaim';
 type OfMove = Pick<Activities, Exclude<ActivityName, Elsewhere>>;
 type HostsAnswers = { readonly [A in keyof OfMove]: (argument: Parameters<OfMove[A]>[0], call: Call, pulse: Pulse) => Awaited<ReturnType<OfMove[A]>> | ReturnType<OfMove[A]> };
 
@@ -30,7 +30,7 @@ export class MadeUpHosts {
   /** What must never be, in words. */
   readonly violations: string[] = [];
   readonly recorded: Evidence[] = [];
-  readonly holds: HoldRequest[] = [];
+  readonly holds: HostInput<'holdCopy'>[] = [];
   readonly changes: Envelope[] = [];
   readonly fences: Envelope[] = [];
   /** Every try, for a test that waits in vain. */
@@ -162,8 +162,11 @@ export class MadeUpHosts {
       if (role !== on) this.violations.push(`the ${on} was asked as ${role}`);
     };
     return {
-      inspectSource: () => documents.sourceFacts(vm),
-      inspectDestination: () => documents.destinationFacts(vm),
+      inspectSource: () => ({ ...documents.sourceFacts(vm), ownership: { state: this.source, epoch: order.epoch } }),
+      inspectDestination: () => {
+        const held = this.destination === 'owner' ? [failure('VM_HELD', { host: order.destination, vm: order.vmId, state: 'owner' })] : [];
+        return { ...documents.destinationFacts(vm), failures: held };
+      },
       openSession: ({ role }, { on }) => (inRole(role, on), documents.offer(role)),
       quoteHost: ({ role }, { on }) => (inRole(role, on), documents.evidence(role)),
       appraisePeer: ({ role }, { on }) => (inRole(role, on), { referenceSet: `seen by the ${role}` }),
@@ -209,9 +212,12 @@ export class MadeUpHosts {
       settleSource: () => {
         this.isGivenUp = true;
         this.change();
-        return { state: ({ owner: 'runs', relinquished: 'needs-verdict', retired: 'retired' } as const)[this.source], epoch };
+        return { state: ({ owner: 'runs', relinquished: 'needs-verdict', retired: 'retired' } as const)[this.source], epoch, manifest: this.source === 'relinquished' ? documents.manifest : null };
       },
-      resolveSource: ({ statement }) => ({ state: this.learn(statement), epoch }),
+      resolveSource: ({ statement }) => {
+        if ('succession' in statement) throw refuse('OWNERSHIP_REFUSED', { host: order.source, event: 'learn-succession', vm: order.vmId, state: this.source });
+        return { state: this.learn(statement), epoch };
+      },
       fenceDestination: ({ fence }) => {
         if (!this.fences.some((said) => digestOf(said) === digestOf(fence))) this.violations.push('the source was told a fence that nobody said');
         if (this.source !== 'relinquished') throw refuse('OWNERSHIP_REFUSED', { host: order.source, event: 'fence', vm: order.vmId, state: this.source });
@@ -226,8 +232,10 @@ export class MadeUpHosts {
       closeSession: () => undefined,
       recordEvidence: ({ evidence }) => {
         const parsed = parseDocument(Evidence, evidence, 'EVIDENCE_INVALID');
+        const pathOf = (recorded: Evidence) => `${digestOf(recorded)}.json`;
+        const differsFrom = this.recorded.map(pathOf).filter((path) => path !== pathOf(parsed));
         this.recorded.push(parsed);
-        return { path: 'evidence.json', digest: digestOf(parsed) };
+        return { path: pathOf(parsed), digest: digestOf(parsed), differsFrom };
       },
       holdCopy: (request) => {
         if (this.source !== 'owner' || this.isGivenUp) throw refuse('NOT_COPYING', { vm: order.vmId, phase: 'stopped' });

@@ -94,6 +94,7 @@ export function problemsOf({ hosts, order }: Move, { result, codes }: Ended): st
   else {
     if (digestOf(evidence.outcome) !== digestOf(result.outcome)) problems.push('the evidence says another outcome than the result');
     if (evidence.outcome.failures.map(({ code }) => code).join() !== codes.join()) problems.push('the evidence says other failures than the workflow');
+    if (evidence.verdict?.verdict.verdict === 'accepted' && !evidence.manifest) problems.push('the evidence has an accepted verdict without the manifest');
   }
   if ((result.outcome.kind === 'moved') !== (hosts.destination === 'owner')) problems.push(`it says ${result.outcome.kind}, and the destination is ${hosts.destination}`);
   if (result.outcome.runsOn === order.source && hosts.source !== 'owner') problems.push(`it says that the VM runs on the source, which is ${hosts.source}`);

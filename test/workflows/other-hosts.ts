@@ -72,7 +72,7 @@ function failuresIn(error: unknown): readonly Failure[] {
 
 export const surveyOf = (hostId: HostId, vms: readonly VmSurvey[]): HostSurvey => ({
   ...{ hostId, reachable: true, bundleDigest: null, hypervisor: 'none', swtpm: 'none', pcrValues: {}, pcrProblem: null },
-  ...{ availableMemoryBytes: 0, vms, failures: [], findings: [], ledgerDigest: null },
+  ...{ availableMemoryBytes: 0, vms, failures: [], findings: [] },
 });
 
 export function vmOn(hostId: HostId, record: Pick<VmSurvey, 'ownership' | 'epoch' | 'mayRun'> & Partial<VmSurvey>): VmSurvey {

@@ -4,7 +4,7 @@ import { digestOf } from '../../domain/canonical.js';
 import { signEnvelope } from '../../domain/envelope.js';
 import { type Failure, KororaError, failure } from '../../domain/failures.js';
 import { type HostId, MigrationId, VmId } from '../../domain/ids.js';
-import { ADA, fenceOf, reinstatementOf, samples, startOrderOf, vmDocument } from '../support/documents.js';
+import { ADA, SIGNED_ORDER, fenceOf, reinstatementOf, samples, startOrderOf, vmDocument } from '../support/documents.js';
 import { asking, silence, surveyOf, vmOn } from './other-hosts.js';
 import { openStage } from './stage.js';
 
@@ -39,6 +39,23 @@ describe.concurrent('surveyHosts', () => {
   it('says of a silent host that it is unreachable', async () => {
     const survey = { surveyHost: (host: HostId) => (host === there ? silence : surveyOf(host, [])) };
     expect(await run('surveyHosts', args, survey)).toMatchObject({ said: [surveyOf(here, []), { hostId: there, reachable: false }] });
+  });
+});
+
+describe.concurrent('showSurvey', () => {
+  const question = { nonce: samples.sessionOffer.nonce, pcrs: [0, 4], vmId };
+  const args = { hostId: here, ...question };
+
+  it('says what the host shows', async () => {
+    expect(await run('showSurvey', args, { showSurvey: (host, asked) => ({ host, asked }) })).toEqual({ said: { host: here, asked: question }, asked: [`${here}: showSurvey`] });
+  });
+
+  it('fails where the host refuses', async () => {
+    expect(await run('showSurvey', args, { showSurvey: () => refuses() })).toMatchObject({ failures: [refusal] });
+  });
+
+  it('says that a silent host is unreachable', async () => {
+    expect(await run('showSurvey', args, { showSurvey: () => silence })).toMatchObject({ failures: [unreachable(here)] });
   });
 });
 
@@ -117,7 +134,7 @@ describe.concurrent('reconcileVm', () => {
   const migrationId = MigrationId.parse(samples.order.migrationId);
   const older = vmOn(here, { ownership: 'owner', epoch: 1, mayRun: true });
   const newer = vmOn(there, { ownership: 'owner', epoch: 2, mayRun: true });
-  const stuck = vmOn(here, { ownership: 'relinquished', epoch: 1, mayRun: false, move: { migrationId, peer: there } });
+  const stuck = vmOn(here, { ownership: 'relinquished', epoch: 1, mayRun: false, move: { migrationId, peer: there, order: SIGNED_ORDER } });
   const records = (ofHere: typeof older, ofThere: typeof older | null) => ({ surveyHost: (host: HostId) => surveyOf(host, host === here ? [ofHere] : ofThere ? [ofThere] : []) });
   const statement = { claim: 'made up' };
   const fenceThere = () => signEnvelope(fenceOf({ vmId, migrationId, host: there }), ADA);
@@ -149,7 +166,22 @@ describe.concurrent('reconcileVm', () => {
     const script = { ...records(stuck, null), settleDestination: (_: HostId, asked: unknown) => (heard.push(asked), { ...verdict, isAbsent: false }), resolveSource: (_: HostId, told: unknown) => (heard.push(told), { state: 'runs', epoch: 2 }) };
     const ended = await run('reconcileVm', { ...args, isTended: false }, script);
     expect(ended.asked).toEqual([...surveys, `${there}: settleDestination`, `${here}: resolveSource`, ...surveys]);
-    expect(heard).toMatchObject([{ move: { vmId, migrationId }, epoch: 2 }, { statement: verdict }]);
+    expect(heard).toMatchObject([{ order: SIGNED_ORDER }, { statement: verdict }]);
+  });
+
+  it('ends it as well by the word of a destination that owned a later epoch since', async () => {
+    const succession = { succession: { made: 'up' }, quote: samples.verdictStatement.quote };
+    const told: unknown[] = [];
+    const script = { ...records(stuck, null), settleDestination: () => succession, resolveSource: (_: HostId, heard: unknown) => (told.push(heard), { state: 'retired', epoch: 2 }) };
+    await run('reconcileVm', { ...args, isTended: false }, script);
+    expect(told).toEqual([{ statement: succession }]);
+  });
+
+  it('leaves the older record as it is where the host of the later epoch cannot show how it came to it, or refuses to say', async () => {
+    for (const stateClaim of [() => null, () => refuses()]) {
+      const ended = await run('reconcileVm', args, { ...records(older, newer), stateClaim });
+      expect(ended).toEqual({ said: { yielded: [], owner: there, silent: [] }, asked: [...surveys, `${there}: stateClaim`] });
+    }
   });
 
   it('leaves a move to the workflow that tends it', async () => {

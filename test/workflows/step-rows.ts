@@ -37,7 +37,7 @@ const refused: Undos = { outcome: 'refused', undos: SESSIONS };
 
 /** A move that breaks in this step. Nothing takes back a move behind the point of no return. */
 export const BREAKS_IN: { readonly [S in StepName]: Undos } = {
-  preflight: { outcome: 'refused', undos: [] },
+  preflight: refused,
   openSessions: refused,
   quote: refused,
   appraise: refused,

@@ -2,6 +2,8 @@
  * What a move makes of each thing that people may tell it, in each phase in which it can be told. An update or a phase that is added
  * without its row is a type error.
  */
+import { openSigned } from '../../domain/authority.js';
+import { digestOf } from '../../domain/canonical.js';
 import { type Envelope, signEnvelope } from '../../domain/envelope.js';
 import type { FailureCode } from '../../domain/failures.js';
 import type { Phase } from '../../domain/steps.js';
@@ -79,7 +81,7 @@ export function limitsChangeFor({ order: { migrationId, vmId } }: Move, changes:
 }
 
 export async function approvalFor({ order: { migrationId, vmId }, status }: Move, changes: Parameters<typeof approvalOf>[0] = {}): Promise<Envelope> {
-  const { orderDigest } = await status();
+  const orderDigest = digestOf(openSigned('korora/order', (await status()).order).document);
   return signEnvelope(approvalOf({ migrationId, vmId, orderDigest, ...changes }), GRACE);
 }
 

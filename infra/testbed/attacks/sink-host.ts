@@ -7,11 +7,12 @@ import { createHash } from 'node:crypto';
 import { Readable, Writable } from 'node:stream';
 import { type Context, asyncLocalStorage } from '@temporalio/activity';
 import type { HostServices } from '../../../activities/services.js';
-import { type IncomingMove, type MoveSecrets, type Session, createSessions } from '../../../activities/session.js';
+import { type IncomingMove, type MoveSecrets, type Session, type SessionKey, createSessions } from '../../../activities/session.js';
 import { createSettlement } from '../../../activities/settle.js';
 import { createVerification } from '../../../activities/verify.js';
 import type { ChannelTerms, StreamSummary } from '../../../channel/port.js';
 import { createChannels } from '../../../channel/relay.js';
+import { SECRET_KEY_BYTES, SecretKey } from '../../../domain/secret-key.js';
 import { digestOf } from '../../../domain/canonical.js';
 import { type Signer, signEnvelope } from '../../../domain/envelope.js';
 import { KororaError, problemOf, refuse } from '../../../domain/failures.js';
@@ -78,7 +79,7 @@ export async function openSinkHost({ installed, operator, folder, image }: SinkH
   const counter = { read: async () => count, raise: async () => ++count };
   const ownership = createOwnershipStore(access, { hostId: destination, vmsDir: `${folder}/vms`, ledgerFile: `${folder}/ledger.json`, counter });
   await ownership.begin();
-  const sessions = createSessions();
+  const sessions = createSessions(destination);
   const channels = createChannels();
   const hasRun = new Set<VmId>();
   const services = {
@@ -102,15 +103,16 @@ export async function openSinkHost({ installed, operator, folder, image }: SinkH
       limits: DEFAULT_LIMITS, requiresApproval: false, by: operator.name, notAfter: new Date(Date.now() + 3_600_000).toISOString(),
     });
     const signed = await signEnvelope(order, operator.signer);
-    const secrets: MoveSecrets = { sessionKey: Buffer.alloc(32, moves), vtpmMigrationKey: Buffer.alloc(32), epoch: Epoch.parse(2), vtpmIdentity: VTPM, disks: [], previousVerdict: null };
+    const secrets: MoveSecrets = { sessionKey: SecretKey.of(Buffer.alloc(SECRET_KEY_BYTES, 1 + (moves % 255))), vtpmMigrationKey: SecretKey.of(Buffer.alloc(SECRET_KEY_BYTES, 1)), epoch: Epoch.parse(2), vtpmIdentity: VTPM, disks: [], previousVerdict: null };
     const [ofSource, ofDestination] = [await channels.createIdentity(), await channels.createIdentity()];
     const common = { migrationId: order.migrationId, sessionKey: secrets.sessionKey, silenceLimitMs: SILENCE_LIMIT_MS };
     const sourceTerms: ChannelTerms = { ...common, identity: ofSource, peerSpkiSha256: ofDestination.spkiSha256 };
     const listener = await channels.listen(ANY_PORT, { ...common, identity: ofDestination, peerSpkiSha256: ofSource.spkiSha256 });
-    await ownership.apply(vmId, { type: 'expect', migrationId: order.migrationId, source: order.source, epoch: secrets.epoch });
+    await ownership.apply(vmId, { type: 'expect', migrationId: order.migrationId, source: order.source, epoch: secrets.epoch, order: signed });
     const sink = sinkOf(() => hasRun.add(vmId));
-    const incoming: IncomingMove = { image: sink.image, listener, giveUp: new AbortController(), verification: null };
-    sessions.add({ order, orderDigest: digestOf(order), role: 'destination', secrets, incoming } as unknown as Session);
+    const incoming: IncomingMove = { image: sink.image, listener, giveUp: new AbortController(), isConnected: false, verification: null };
+    const key: SessionKey = { migrationId: order.migrationId, orderDigest: digestOf(order), role: 'destination' };
+    await sessions.open(key, async () => ({ ...key, order, signed, secrets, incoming }) as unknown as Session);
 
     const wire = attack.wire ? await openWire(listener.address) : null;
     if (attack.wire) void wire?.attackNext(attack.wire);
@@ -123,7 +125,7 @@ export async function openSinkHost({ installed, operator, folder, image }: SinkH
     if (sent.length > 0) incoming.giveUp.abort(refuse('ABORTED', { reason: 'the source failed' }));
     const { statement: { verdict } } = await verifying;
     await wire?.close();
-    sessions.remove(order.migrationId);
+    await sessions.close(order.migrationId, refuse('ABORTED', { reason: 'the move has ended' }));
     const record = await ownership.read(vmId);
     const isAccepted = verdict.verdict === 'accepted' || record.state === 'owner' || settlementOf(record, order.migrationId)?.outcome !== 'rejected';
     const said = [...codesInReason(verdict.reason), ...listener.refusedPeers, ...sent].filter((code) => code !== 'ABORTED');

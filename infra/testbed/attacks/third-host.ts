@@ -35,6 +35,7 @@ export async function addThirdHost(testbed: Testbed, vmId: VmId, policyKey: Publ
   const configFile = join(folder, 'host.json');
   const document = {
     kind: 'korora/host', version: 1, hostId, access: 'local', hypervisor: 'qemu', stateDir: 'state', runDir: join(testbed.root, 'run', hostId), trustBundle: '../trust.json', tcti,
+    storage: testbed.hosts['host-a'].config.storage,
     channel: { listen, advertise: await reach(listen) },
   };
   await writeFile(configFile, JSON.stringify(document));

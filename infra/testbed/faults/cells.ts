@@ -196,6 +196,7 @@ const WRITES = {
   'learn-accepted': row('source', null, MOVED, MOVED),
   'learn-rejected': row('source', 'destination-dies-undecided', RESUMED, RESUMED),
   fence: row('source', 'destination-fenced', RESUMED, RESUMED),
+  'learn-succession': never('source', 'a source learns it where its workflow was gone for so long that the VM has moved on'),
   'learn-claim': never('destination', 'a host that was fenced learns it after the move, from `vm reconcile` or `vm start`'),
   expect: row('destination', null, RESUMED, RESUMED),
   accept: row('destination', null, RESUMED, MOVED),

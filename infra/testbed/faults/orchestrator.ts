@@ -21,7 +21,7 @@ export interface Death {
 const POINTS_OF_A_MOVE = 54;
 const DELAY_MS = 100;
 /** Not of a move: how the harness itself asks hosts. */
-const NOT_OF_A_MOVE = ['surveyHost', 'startVm'];
+const NOT_OF_A_MOVE = ['surveyHost', 'showSurvey', 'startVm'];
 
 /** The same for the same seed. */
 export function deaths(count: number, seed: number): readonly Death[] {

@@ -1,6 +1,7 @@
-/** Workflows that ask hosts something and end: a VM is started, hosts are asked what they are and for a quote. */
-import type { quoteHost, surveyHosts } from '../../../workflows/index.js';
+/** Workflows that ask hosts something and end: a VM is started, hosts are asked what they are, for a quote, and for what somebody would sign by. */
+import type { quoteHost, showSurvey, surveyHosts } from '../../../workflows/index.js';
 import { questionsOf } from '../../../client/verify/state.js';
+import { surveyQuestionOf } from '../../../client/verify/survey.js';
 import { CONTROL_QUEUE } from '../../../domain/steps.js';
 import { VM, startGuest } from '../scenarios.js';
 import type { Stage } from '../stage.js';
@@ -26,4 +27,6 @@ export async function shortWorkflows(testbed: Testbed, stage: Stage, take: Take)
   if (!question) throw new Error('the bundle has no host');
   await workflow.execute<typeof quoteHost>('quoteHost', { taskQueue: CONTROL_QUEUE, workflowId: 'quote', args: [question] });
   await take('quote', 'quote');
+  await workflow.execute<typeof showSurvey>('showSurvey', { taskQueue: CONTROL_QUEUE, workflowId: 'shown', args: [surveyQuestionOf(bundle, question.hostId, null)] });
+  await take('shown', 'shown');
 }

@@ -6,7 +6,7 @@ import type { HostActivities } from '../../../activities/index.js';
 import { openSigned } from '../../../domain/authority.js';
 import type { Envelope } from '../../../domain/envelope.js';
 import type { HostSurvey, VmSurvey } from '../../../domain/status.js';
-import type { VerdictStatement } from '../../../domain/manifest.js';
+import type { SuccessionStatement, VerdictStatement } from '../../../domain/manifest.js';
 import type { VmDocument } from '../../../domain/vm.js';
 
 /** Asks one host; rejects where it refuses, and where it does not answer in the end. */
@@ -31,15 +31,16 @@ export async function moveVm(ask: Ask, cancelAll: CancelAll, signed: Envelope, v
   const { document: order } = openSigned('korora/order', signed);
   const { source, destination } = order;
   const move = { vmId: order.vmId, migrationId: order.migrationId };
-  let statement: VerdictStatement | null = null;
+  const ending = { order: signed, reason: 'it failed' };
+  let statement: VerdictStatement | SuccessionStatement | null = null;
   const undo: (() => Promise<boolean>)[] = [];
   let accepted: VerdictStatement | null = null;
 
   try {
+    undo.unshift(closeSessions);
     const request = { order: signed, vm };
     const facts = await Promise.all([ask(source, 'inspectSource', request), ask(destination, 'inspectDestination', request)]);
     if (facts.some(({ failures }) => failures.length > 0)) throw new Error('refused');
-    undo.unshift(closeSessions);
     const [ofSource, ofDestination] = await Promise.all([ask(source, 'openSession', { order: signed, role: 'source' }), ask(destination, 'openSession', { order: signed, role: 'destination' })]);
     const [sourceEvidence, destinationEvidence] = await Promise.all([
       ask(source, 'quoteHost', { order: signed, role: 'source', peer: ofDestination }),
@@ -71,32 +72,34 @@ export async function moveVm(ask: Ask, cancelAll: CancelAll, signed: Envelope, v
     await said;
     for (const one of await Promise.allSettled(started)) if (one.status === 'rejected' && one.reason instanceof Terminated) throw one.reason;
     if (verification.status === 'fulfilled') statement = verification.value.statement;
-    if (statement?.verdict.verdict !== 'accepted') throw new Error('not accepted');
-    accepted = statement;
+    if (verification.status !== 'fulfilled' || verification.value.statement.verdict.verdict !== 'accepted') throw new Error('not accepted');
+    accepted = verification.value.statement;
   }
 
   async function settleMove(): Promise<boolean> {
-    const settled = await insist(() => ask(source, 'settleSource', { move, reason: 'it failed' }));
+    const settled = await insist(() => ask(source, 'settleSource', ending));
     if (!settled) return false;
     if (settled.state === 'runs' || settled.state === 'absent') return true;
-    const known: VerdictStatement | null = statement ?? (await insist(() => ask(destination, 'settleDestination', { move, epoch: settled.epoch, reason: 'it failed' })));
-    if (!known) return false;
-    statement = { verdict: known.verdict, quote: known.quote };
-    if (statement.verdict.verdict === 'accepted') {
-      accepted = statement;
-      return true;
+    if (!statement) {
+      const answer = await insist(() => ask(destination, 'settleDestination', ending));
+      if (!answer) return false;
+      statement = statementIn(answer);
     }
     const proven = statement;
+    if ('verdict' in proven && proven.verdict.verdict === 'accepted') {
+      accepted = proven;
+      return true;
+    }
     return (await insist(() => ask(source, 'resolveSource', { statement: proven }))) !== null;
   }
 
   async function settlePrepared(): Promise<boolean> {
     if (accepted) return true;
-    return (await insist(() => ask(destination, 'settleDestination', { move, epoch: order.epoch + 1, reason: 'it failed' }))) !== null;
+    return (await insist(() => ask(destination, 'settleDestination', ending))) !== null;
   }
 
   async function closeSessions(): Promise<boolean> {
-    const closed = await Promise.allSettled([ask(source, 'closeSession', { move }), ask(destination, 'closeSession', { move })]);
+    const closed = await Promise.allSettled([ask(source, 'closeSession', ending), ask(destination, 'closeSession', ending)]);
     for (const one of closed) if (one.status === 'rejected' && one.reason instanceof Terminated) throw one.reason;
     return true;
   }
@@ -132,22 +135,31 @@ export function recordsOf(vmId: string, surveys: readonly HostSurvey[]): readonl
   return surveys.flatMap((survey) => (survey.reachable ? survey.vms : [])).filter((vm) => vm.vmId === vmId);
 }
 
+function statementIn(answer: Awaited<ReturnType<HostActivities['settleDestination']>>): VerdictStatement | SuccessionStatement {
+  return 'verdict' in answer ? { verdict: answer.verdict, quote: answer.quote } : { succession: answer.succession, quote: answer.quote };
+}
+
 /** As `korora vm reconcile`: `fenceFor` gives an operator's word that the peer of a move is off, where it is. */
 export async function reconcile(ask: Ask, vmId: string, hosts: readonly string[], fenceFor: (migrationId: string, host: string) => Promise<Envelope>): Promise<void> {
-  for (const { hostId, epoch, move, ownership } of recordsOf(vmId, await surveyAll(ask, hosts))) {
-    if (ownership !== 'relinquished' || !move) continue;
-    const named = { vmId: vmId as VerdictStatement['verdict']['vmId'], migrationId: move.migrationId };
+  for (const { hostId, move, ownership } of recordsOf(vmId, await surveyAll(ask, hosts))) {
+    if (ownership !== 'relinquished' || !move?.order) continue;
     if (!hosts.includes(move.peer)) {
       await ask(hostId, 'fenceDestination', { fence: await fenceFor(move.migrationId, move.peer) });
       continue;
     }
-    const { verdict, quote } = await ask(move.peer, 'settleDestination', { move: named, epoch: epoch + 1, reason: 'nobody tended it' });
-    await ask(hostId, 'resolveSource', { statement: { verdict, quote } });
+    const answer = await ask(move.peer, 'settleDestination', { order: move.order, reason: 'nobody tended it' });
+    await ask(hostId, 'resolveSource', { statement: statementIn(answer) });
   }
   const records = recordsOf(vmId, await surveyAll(ask, hosts));
   const [owner] = records.filter(({ mayRun }) => mayRun).sort((a, b) => b.epoch - a.epoch);
   if (!owner) return;
   const outranked = records.filter((vm) => vm.epoch < owner.epoch && ['owner', 'offering', 'relinquished', 'incoming'].includes(vm.ownership));
-  const claim = outranked.length > 0 ? await ask(owner.hostId, 'stateClaim', { vmId: owner.vmId }) : null;
-  if (claim) for (const { hostId } of outranked) await ask(hostId, 'yieldToClaim', { statement: claim });
+  for (const { hostId, epoch } of outranked) {
+    for (const later of records.filter((one) => one.hostId !== hostId && one.epoch > epoch).sort((a, b) => b.epoch - a.epoch)) {
+      const claim = await ask(later.hostId, 'stateClaim', { vmId: later.vmId, against: hostId }).catch(() => null);
+      if (!claim) continue;
+      await ask(hostId, 'yieldToClaim', { statement: claim });
+      break;
+    }
+  }
 }

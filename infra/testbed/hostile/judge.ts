@@ -109,7 +109,7 @@ export class Judge {
     if (missing.length > 0) this.tell('attested-first', `${source} sends an image that ${missing.join(' and ')} did not appraise the peer of`);
   }
 
-  usesKey(where: string, key: Buffer): void {
+  usesKey(where: string, key: Uint8Array): void {
     if (key.every((byte) => byte === 0)) this.tell('keys-of-their-own', `${where}: ${key.length} bytes, all zero`);
   }
 

@@ -53,6 +53,7 @@ export function createMemoryAccess(hostId: HostId, disk: Disk, { turns, life, wa
   return {
     run: none('run'),
     readFile: (path) => inTurn(`reads ${path}`, () => disk.files.get(path) ?? null),
+    readStart: (path, bytes) => inTurn(`reads ${path}`, () => disk.files.get(path)?.subarray(0, bytes) ?? Buffer.alloc(0)),
     writeFileDurably: (path, content) =>
       inTurn(`writes ${path}`, () => {
         const bytes = Buffer.from(content);
@@ -60,11 +61,13 @@ export function createMemoryAccess(hostId: HostId, disk: Disk, { turns, life, wa
         disk.files.set(path, bytes);
         watcher.written(path, bytes);
       }),
+    keepEnd: async () => undefined,
     makePrivate: async () => undefined,
     ensureDirectory: (path) => inTurn(`makes ${path}`, () => disk.addFolder(path)),
     remove: (path) => inTurn(`removes ${path}`, () => watcher.removed(disk.remove(path))),
     list: (path) => inTurn(`lists ${path}`, () => disk.names(path)),
     stat: (path) => inTurn(`looks at ${path}`, () => factsOf(disk, path)),
+    resolve: (path) => inTurn(`looks where ${path} leads`, () => (factsOf(disk, path) ? path : null)),
     connectUnixSocket: none('connect'),
     listenUnixSocket: none('listen'),
     commandLineOf: async () => null,
@@ -76,7 +79,7 @@ export function createMemoryAccess(hostId: HostId, disk: Disk, { turns, life, wa
 
 function factsOf(disk: Disk, path: string): FileFacts | null {
   const content = disk.files.get(path);
-  const facts = { inode: String(Number.parseInt(createHash('sha256').update(path).digest('hex').slice(0, 12), 16)), birthTimeNs: '1' };
+  const facts = { inode: String(Number.parseInt(createHash('sha256').update(path).digest('hex').slice(0, 12), 16)), birthTimeNs: '1', links: 1, isOpenToOthers: false };
   if (content) return { kind: 'file', sizeBytes: content.length, ...facts };
   return disk.folders.has(path) ? { kind: 'directory', sizeBytes: 0, ...facts } : null;
 }

@@ -3,6 +3,8 @@
  * was asked at least once, so that the attacker has an honest argument of each.
  */
 import { openSigned } from '../../../domain/authority.js';
+import { HostId } from '../../../domain/ids.js';
+import { ledgerDigestOf } from '../../../domain/survey.js';
 import type { HostName } from './people.js';
 import { HOSTS, vmOf } from './people.js';
 import { Driver, withoutClocks } from './driver.js';
@@ -68,12 +70,14 @@ async function live(world: World, driver: Driver): Promise<void> {
   await ask('host-b', 'fenceDestination', { fence });
   await world.startWorker('host-c');
   await reconcile(ask, 'old', HOSTS, async () => fence);
-  const claim = await ask('host-b', 'stateClaim', { vmId: order.vmId });
+  const claim = await ask('host-b', 'stateClaim', { vmId: order.vmId, against: HostId.parse('host-c') });
   if (claim) await ask('host-c', 'yieldToClaim', { statement: claim });
   await ask('host-a', 'showState', { nonce: '5a'.repeat(32), pcrs: [0, 4, 7] });
   const surveys = await surveyAll(ask, HOSTS);
-  const ledgerDigest = surveys[0]?.ledgerDigest;
-  if (ledgerDigest) await ask('host-a', 'reinstateRecords', { reinstatement: await people.reinstate('host-a', ledgerDigest) });
+  const question = { nonce: '5b'.repeat(32), pcrs: [0, 4, 7] };
+  await ask('host-a', 'showSurvey', { ...question, vmId: order.vmId });
+  const { survey: { ledger } } = await ask('host-a', 'showSurvey', { ...question, vmId: null });
+  if (ledger) await ask('host-a', 'reinstateRecords', { reinstatement: await people.reinstate('host-a', ledgerDigestOf(HostId.parse('host-a'), ledger)) });
   mustBe('web is on', recordsOf('web', surveys).find(({ mayRun }) => mayRun)?.hostId as string, 'host-a');
   mustBe('old is on', recordsOf('old', surveys).find(({ mayRun }) => mayRun)?.hostId as string, 'host-b');
 }

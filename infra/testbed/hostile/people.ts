@@ -15,6 +15,7 @@ export const OPERATOR = 'ada';
 export const FOREVER = '2100-01-01T00:00:00Z';
 export const PCRS = [0, 4, 7] as const;
 export const GOOD_PCRS = { '0': '10'.repeat(32), '4': '14'.repeat(32), '7': '17'.repeat(32) } as const;
+const EVERYTHING = { disks: ['*'], bootFiles: ['*'], bridges: ['*'] };
 const SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex');
 
 function signerOf(n: number): Signer {
@@ -51,10 +52,10 @@ export function bundleOf(aks: Readonly<Record<HostName, SoftwareKey>>, serial: n
     })),
     classes: { rack: { pcrs: [...PCRS], firmwareVersions: null, referenceSets: [{ id: 'good', status: 'active', pcrValues: GOOD_PCRS, events: null }] } },
     operators: [
-      { name: OPERATOR, publicKey: ADA.publicKey, status: 'active', scopes: [{ actions: ['start', 'migrate', 'fence', 'reinstate'], vms: ['*'], sources: ['*'], destinations: ['*'] }] },
-      { name: 'grace', publicKey: GRACE.publicKey, status: 'active', scopes: [{ actions: ['approve'], vms: ['*'], sources: ['*'], destinations: ['*'] }] },
+      { name: OPERATOR, publicKey: ADA.publicKey, status: 'active', scopes: [{ actions: ['start', 'migrate', 'fence', 'reinstate'], vms: ['*'], sources: ['*'], destinations: ['*'], ...EVERYTHING }] },
+      { name: 'grace', publicKey: GRACE.publicKey, status: 'active', scopes: [{ actions: ['approve'], vms: ['*'], sources: ['*'], destinations: ['*'], ...EVERYTHING }] },
     ],
-    parameters: { nonceLifetimeMs: 600_000, approverMustDiffer: true },
+    parameters: { nonceLifetimeMs: 600_000, approverMustDiffer: true, yieldedKeptMs: 86_400_000, wordsOfTwo: [] },
   });
 }
 

@@ -4,6 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import { Incoming } from '../../../channel/incoming.js';
 import { openSigned } from '../../../domain/authority.js';
 import { MigrationId } from '../../../domain/ids.js';
+import type { SecretKey } from '../../../domain/secret-key.js';
 import { randomFrom } from '../random.js';
 import { type Act, attackOf } from './attacker.js';
 import { Driver, withoutClocks } from './driver.js';
@@ -140,7 +141,7 @@ function turn(world: World, how: number): void {
 function meet(world: World, socket: TLSSocket, session: { readonly order: { readonly migrationId: MigrationId; readonly vmId: string }; readonly identity: never; readonly secrets: unknown } | null | { readonly order: { readonly migrationId: MigrationId; readonly vmId: string } }): void {
   if (!session) return void socket.destroy();
   const { migrationId, vmId } = session.order;
-  const terms = { migrationId, identity: { spkiSha256: '', certificate: '', privateKey: '' }, peerSpkiSha256: '', sessionKey: Buffer.alloc(32) };
+  const terms = { migrationId, identity: { spkiSha256: '', certificate: '', privateKey: '' }, peerSpkiSha256: '', sessionKey: ZEROS };
   const channel: Incoming = new Incoming(socket, terms, () => undefined);
   const sink = new Writable({
     write(_piece, _encoding, done) {
@@ -150,6 +151,9 @@ function meet(world: World, socket: TLSSocket, session: { readonly order: { read
   });
   channel.confirmed.then(() => channel.receiveImage(sink)).catch(() => undefined);
 }
+
+/** What a key that was destroyed once was. */
+const ZEROS = { use: <T>(work: (bytes: Uint8Array) => T): T => work(new Uint8Array(32)) } as SecretKey;
 
 const MUST_NOT: readonly string[] = ['INTERNAL'];
 

@@ -81,7 +81,7 @@ export async function newPast(): Promise<Past> {
   const bundleFile = Buffer.from(JSON.stringify(await sign(bundle, POLICY_SIGNER)));
   const disks = ofEach((host) => {
     const signers = Buffer.from(JSON.stringify({ version: 1, publicKeys: [POLICY_SIGNER.publicKey] }));
-    return new Disk(new Map([[`/etc/${host}/bundle.json`, bundleFile], [`/var/${host}/trust/signers.json`, signers], ['/srv/vmlinuz', Buffer.alloc(1)], ['/srv/initrd.img', Buffer.alloc(1)]]));
+    return new Disk(new Map([[`/etc/${host}/bundle.json`, bundleFile], [`/var/${host}/trust/signers.json`, signers], ['/srv/vmlinuz', Buffer.alloc(1)], ['/srv/initrd.img', Buffer.alloc(1)]]), new Set(['/srv']));
   });
   const ledger = (counter: number) => Buffer.from(JSON.stringify({ version: 1, counter, generations: {}, intent: null, doubt: null }));
   for (const host of HOSTS) disks[host].files.set(`/var/${host}/ledger.json`, ledger(1));
@@ -221,11 +221,12 @@ export class World {
       channels: this.#channels(host, life),
       ownership: createOwnershipStore(access, { hostId, vmsDir, ledgerFile: `${stateDir}/ledger.json`, counter: tpm.ownershipCounter }),
       vms: createVmStore(access, { vmsDir, runDir }),
-      sessions: createSessions(),
+      sessions: createSessions(name),
       findings: [],
       installedBundle: createTrust(access, { hostId, stateDir, trustBundle: `/etc/${name}/bundle.json` } as never, tpm.newestBundle).installedBundle,
       eventLog: async () => null,
       channelListen: { host: name, port: 0 },
+      storage: { disks: ['/srv'], boot: ['/srv'], reserved: [stateDir, runDir, `/etc/${name}`] },
     };
   }
 
@@ -242,13 +243,13 @@ export class World {
       },
       listen: async (address, terms) => {
         await turns.take(`${name} listens`, life);
-        judge.usesKey(`${name} listens with`, terms.sessionKey);
+        terms.sessionKey.use((key) => judge.usesKey(`${name} listens with`, key));
         network.from(name, life);
         return real.listen(address, terms);
       },
       connect: async (address, terms, signal) => {
         await turns.take(`${name} connects`, life);
-        judge.usesKey(`${name} connects with`, terms.sessionKey);
+        terms.sessionKey.use((key) => judge.usesKey(`${name} connects with`, key));
         network.from(name, life);
         const channel = await real.connect(address, terms, signal);
         return {

@@ -114,7 +114,10 @@ describe('a move that was ordered with approval', () => {
     expect((await failedMove(testbed.client.approve(vmId, { reason: '' }))).codes).toEqual(['ORDER_INVALID']);
     expect((await testbed.client.status(vmId)).awaits).toBe('approval');
 
-    expect(await korora('approve', vmId, '--reason', 'the window is open')).toContain('approved');
+    // Nobody is asked here, and so nobody signs.
+    await expect(korora('approve', vmId, '--reason', 'the window is open')).rejects.toThrow('CONFIRMATION_MISSING');
+    expect((await testbed.client.status(vmId)).awaits).toBe('approval');
+    expect(await korora('approve', vmId, '--reason', 'the window is open', '--yes')).toContain('approved');
     const { approval } = await evidenceOf(await endsMoved(vmId, runId, atA, 'host-b'));
     if (!approval) throw new Error('no approval');
     expect(openSigned('korora/approval', approval.envelope).document).toMatchObject({ vmId, by: 'operator', reason: 'the window is open' });

@@ -1,0 +1,41 @@
+/** Shows what is to be signed, and asks. What somebody wrote himself, in full, as an order or a start, is shown and not asked for. */
+import { createInterface } from 'node:readline/promises';
+import type { Confirm, Shown } from '../client/index.js';
+import { refuse } from '../domain/failures.js';
+import { renderShown } from './shown.js';
+
+const WRITTEN_IN_FULL: readonly Shown['kind'][] = ['korora/order', 'korora/start'];
+
+export interface Asked {
+  /** What is shown goes here: stdout is the command's result. */
+  write(text: string): void;
+  /** Null where nobody can be asked. */
+  readonly ask: ((question: string) => Promise<string>) | null;
+}
+
+/** CONFIRMATION_MISSING. */
+export function confirmBy({ write, ask }: Asked, isYes: boolean): Confirm {
+  return async (shown) => {
+    write(`${renderShown(shown)}\n`);
+    if (isYes || WRITTEN_IN_FULL.includes(shown.kind)) return true;
+    if (!ask) throw refuse('CONFIRMATION_MISSING', { kind: shown.kind });
+    return ['y', 'yes'].includes((await ask('Sign it? [y/N] ')).trim().toLowerCase());
+  };
+}
+
+export function terminal(): Asked {
+  const { stdin: input, stderr: output } = process;
+  return {
+    write: (text) => void output.write(text),
+    ask: input.isTTY
+      ? async (question) => {
+          const lines = createInterface({ input, output });
+          try {
+            return await lines.question(question);
+          } finally {
+            lines.close();
+          }
+        }
+      : null,
+  };
+}
