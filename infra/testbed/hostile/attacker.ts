@@ -2,7 +2,7 @@
  * Whoever owns Temporal, as numbers: each act is a handful of them, so that the same ones do the same again, and smaller ones do something simpler. He asks any activity
  * of any host: what was asked before, made to fit another move, with members changed; and where a host is in his hands, its TPM signs what he likes.
  */
-import { digestOf } from '../../../domain/canonical.js';
+import { canonicalJson, digestOf } from '../../../domain/canonical.js';
 import type { KnownMove, Loot } from './loot.js';
 import { HOSTS, type HostName, PCRS } from './people.js';
 import type { MemoryTpm } from './memory-tpm.js';
@@ -38,6 +38,10 @@ export interface Attack {
 }
 
 const RECENT = 12;
+/** What an order may be made to say. */
+const OTHER_WORDS: readonly object[] = [
+  { migrationId: '99999999-9999-4999-8999-999999999999' }, { vmId: 'new', migrationId: '88888888-8888-4888-8888-888888888888', epoch: 1 }, { epoch: 1000 }, { destination: 'host-c' }, { source: 'host-c' }, { vmId: 'db' }, { notAfter: '2099-01-01T00:00:00Z' }, { requiresApproval: false },
+];
 const RUBBISH: readonly unknown[] = [
   null, 2.5, -1, 0, 1, 2, '', [], {}, true, 'x', 9_007_199_254_740_992, 1e308, 'x'.repeat(70_000), '\u0000\u001b[2J', '../../etc', ['__proto__'], JSON.parse('{"__proto__":{"state":"owner"}}'), JSON.parse(`${'['.repeat(500)}${']'.repeat(500)}`),
 ];
@@ -87,7 +91,7 @@ function edited(argument: unknown, { at, how, value }: Edit, loot: Loot): unknow
   const place = pick(places, at);
   if (!place) return argument;
   const { holder, name } = place;
-  switch (how % 4) {
+  switch (how % 5) {
     case 0:
       Object.assign(holder, { [name]: copyOf(pick(RUBBISH, value)) });
       return argument;
@@ -98,9 +102,24 @@ function edited(argument: unknown, { at, how, value }: Edit, loot: Loot): unknow
     case 2:
       Object.assign(holder, { [name]: copyOf(pick(loot.valuesOf(name), value) ?? null) });
       return argument;
+    case 4:
+      return rewritten(argument, value);
     default:
       Object.assign(holder, { [name]: copyOf(pick(loot.valuesOf(pick(loot.names, at * 31 + value) ?? ''), value) ?? null) });
       return argument;
+  }
+}
+
+/** What operators signed says something else, under the signatures that it had. */
+function rewritten(value: unknown, how: number): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  if (!('payload' in value) || typeof value.payload !== 'string') return mapMembers(value, (member) => rewritten(member, how));
+  try {
+    const document = JSON.parse(Buffer.from(value.payload, 'base64').toString()) as Record<string, unknown>;
+    Object.assign(document, pick(OTHER_WORDS, how));
+    return { ...value, payload: Buffer.from(canonicalJson(document)).toString('base64') };
+  } catch {
+    return value; // no document
   }
 }
 
@@ -113,6 +132,7 @@ function forged(value: unknown, tpm: MemoryTpm, how: number): unknown {
   const [name, member] = said;
   const document: Record<string, unknown> = { ...(member as object) };
   for (const field of ['hostId', 'destination']) if (field in document) document[field] = tpm.hostId;
+  if (document['purpose'] === 'succession') document['ownedEpoch'] = 1000;
   if (document['purpose'] === 'claim' && how % 3 === 0) document['epoch'] = 1000;
   if (document['verdict'] !== undefined && how % 2 === 0) Object.assign(document, document['verdict'] === 'accepted' ? { verdict: 'rejected', manifestDigest: null, reason: 'no' } : { verdict: 'accepted', manifestDigest: 'ab'.repeat(32), reason: null });
   const pcrs = how % 2 === 0 ? PCRS : [23];

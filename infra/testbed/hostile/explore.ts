@@ -21,7 +21,7 @@ export interface Exploring {
 }
 
 const small = (max: number) => fc.nat({ max });
-const edit = fc.record({ at: small(40), how: small(3), value: small(30) });
+const edit = fc.record({ at: small(40), how: small(4), value: small(30) });
 const act = fc.record({
   wait: fc.oneof({ arbitrary: small(3), weight: 3 }, { arbitrary: small(60), weight: 2 }, { arbitrary: small(400), weight: 1 }),
   kind: fc.constantFrom(1, 1, 0),
@@ -39,7 +39,7 @@ export const planOf: fc.Arbitrary<Plan> = fc.record({
   shuffle: small(1),
   honest: small(4),
   terminate: fc.oneof({ arbitrary: fc.constant(0), weight: 3 }, { arbitrary: small(22), weight: 1 }),
-  turned: small(2),
+  turned: small(3),
   turnedAt: small(500),
   isRestarted: fc.boolean(),
 });

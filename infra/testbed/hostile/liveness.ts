@@ -10,17 +10,21 @@ const ALWAYS: readonly string[] = ['web'];
 
 export async function checkTheWayBack(world: World, driver: Driver, vms: readonly string[], past: Past, isRestarted: boolean): Promise<void> {
   const { judge, people } = world;
+  let mayRestart = true;
   const good = HOSTS.filter((host) => !world.hosts[host].isBad);
   const { ask, cancelAll } = driver.person();
-  if (isRestarted) await attempt('the workers start', async () => void (await Promise.all(good.map((host) => world.startWorker(host)))));
+  if (isRestarted) await attempt('the workers start', startWorkers);
   for (const vmId of vms) {
     if (!existsOn(vmId) || (!ALWAYS.includes(vmId) && isAsItWas(vmId))) continue;
     const secret = secretOf(vmId);
     const isStill = await attempt(`what is known of ${vmId} is brought together`, () => reconcile(ask, vmId, good, async (migrationId, host) => people.fence(orderOf(migrationId), host)));
     if (!isStill || isLost(vmId)) continue;
     const isThere = await attempt(`${vmId} is started`, async () => {
-      const [owner] = recordsOf(vmId, await surveyAll(ask, good)).filter(({ mayRun }) => mayRun);
-      if (!owner && recordsOf(vmId, await surveyAll(ask, good)).some(({ ownership }) => ownership !== 'none')) throw new Error(`nobody owns it: ${describe(vmId)}`);
+      const surveys = await surveyAll(ask, good);
+      const [owner] = recordsOf(vmId, surveys).filter(({ mayRun }) => mayRun);
+      if (!owner && recordsOf(vmId, surveys).some(({ ownership }) => ownership !== 'none')) throw new Error(`nobody owns it: ${describe(vmId)}`);
+      const unread = surveys.flatMap(({ failures }) => failures).find(({ code, message }) => code.startsWith('RECORD') && message.includes(vmId));
+      if (!owner && unread) throw new Error(`it may be anybody's: ${unread.message}`);
       const host = owner?.hostId ?? 'host-a';
       await ask(host, 'startVm', { start: await people.start(vmId, host, owner ? owner.epoch : null), vm: vmOf(vmId) });
       if (!world.hosts[host as (typeof HOSTS)[number]].machine.runs(vmId)) throw new Error(`it does not run: ${describe(vmId)}`);
@@ -48,9 +52,20 @@ export async function checkTheWayBack(world: World, driver: Driver, vms: readonl
       await driver.until(work());
       return true;
     } catch (error) {
-      judge.tell('way-back', `${what}: ${error instanceof Error ? error.message : String(error)}`);
+      const problem = error instanceof Error ? error.message : String(error);
+      if (mayRestart) {
+        mayRestart = false;
+        await driver.until(startWorkers());
+        return attempt(what, work);
+      }
+      judge.tell('way-back', `${what}: ${problem}`);
       return false;
     }
+  }
+
+  /** What nobody tends a worker settles that starts. */
+  async function startWorkers(): Promise<void> {
+    await Promise.all(good.map((host) => world.startWorker(host)));
   }
 
   /** Nothing was written of it, and it runs where it ran. */
@@ -70,7 +85,8 @@ export async function checkTheWayBack(world: World, driver: Driver, vms: readonl
   /** It was given, in order, to a host that turned bad. */
   function isLost(vmId: string): boolean {
     const record = judge.recordOf('host-c', vmId);
-    return world.hosts['host-c'].isBad && record !== null && record.state === 'owner' && good.every((host) => ['none', 'retired', undefined].includes(judge.recordOf(host, vmId)?.state));
+    const isItsOwn = record?.state === 'owner' || world.hosts['host-c'].seemsGood;
+    return world.hosts['host-c'].isBad && record !== null && isItsOwn && good.every((host) => ['none', 'retired', undefined].includes(judge.recordOf(host, vmId)?.state));
   }
 
   function orderOf(migrationId: string) {

@@ -36,7 +36,7 @@ export class Disk {
 
 /** Called right after the files have changed. */
 export interface DiskWatcher {
-  written(path: string, content: Buffer): void;
+  written(path: string, content: Buffer, before: Buffer | null): void;
   /** `isGone`: the names of all files that went. */
   removed(files: readonly string[]): void;
 }
@@ -58,8 +58,9 @@ export function createMemoryAccess(hostId: HostId, disk: Disk, { turns, life, wa
       inTurn(`writes ${path}`, () => {
         const bytes = Buffer.from(content);
         disk.addFolder(parentOf(path));
+        const before = disk.files.get(path) ?? null;
         disk.files.set(path, bytes);
-        watcher.written(path, bytes);
+        watcher.written(path, bytes, before);
       }),
     keepEnd: async () => undefined,
     makePrivate: async () => undefined,

@@ -60,6 +60,8 @@ async function live(world: World, driver: Driver): Promise<void> {
     await ask('host-b', 'tuneCopy', { move: { vmId: order.vmId, migrationId: order.migrationId }, change: await people.limit(order) }).catch(() => undefined);
     await ask('host-b', 'holdCopy', { move: { vmId: order.vmId, migrationId: order.migrationId }, isHeld: false, approval: await people.approve(order) });
   }), 'moved');
+  const refused = { order: await people.order('db', 1, 'host-b', 'host-a'), reason: 'its operator thought better of it' };
+  await Promise.all([ask('host-b', 'closeSession', refused), ask('host-a', 'closeSession', refused)]);
   // Its destination goes silent once the source has stopped, and is fenced.
   await start('old', 'host-b');
   const signed = await people.order('old', 1, 'host-b', 'host-c');

@@ -5,6 +5,7 @@ import { type Envelope, PublicKey, type SignedKind, type Signer, signEnvelope } 
 import { HostId, MigrationId, VmId } from '../../../domain/ids.js';
 import { DEFAULT_LIMITS } from '../../../domain/progress.js';
 import { type Approval, type Fence, type LimitsChange, Order, type Reinstatement, type StartOrder } from '../../../domain/order.js';
+import type { Settlement } from '../../../domain/ownership.js';
 import { TrustBundle } from '../../../domain/trust-bundle.js';
 import { VmDocument } from '../../../domain/vm.js';
 import type { SoftwareKey } from '../software-ak.js';
@@ -70,6 +71,8 @@ export function vmOf(name: string): VmDocument {
 export class People {
   readonly orders = new Map<string, Order>();
   readonly fences: Fence[] = [];
+  /** What hosts decided of moves, by move and host. */
+  readonly decided = new Map<string, Settlement['outcome']>();
   #moves = 0;
 
   constructor(public bundleDigest: string) {}
@@ -78,6 +81,7 @@ export class People {
     const copy = new People(this.bundleDigest);
     for (const [id, order] of this.orders) copy.orders.set(id, order);
     copy.fences.push(...this.fences);
+    for (const [what, outcome] of this.decided) copy.decided.set(what, outcome);
     copy.#moves = this.#moves;
     return copy;
   }

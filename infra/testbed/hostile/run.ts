@@ -28,7 +28,7 @@ export interface Plan {
   readonly honest: number;
   /** Their workflow is terminated after so many questions; 0: never. */
   readonly terminate: number;
-  /** host-c: 0 stays honest; 1 is changed after so many turns; 2 is revoked, and changed. */
+  /** host-c: 0 stays honest; 1 is changed after so many turns; 2 is revoked, and changed; 3 is in other hands, and looks as before. */
   readonly turned: number;
   readonly turnedAt: number;
   /** Whether workers are started anew before the way back. */
@@ -131,8 +131,11 @@ function turn(world: World, how: number): void {
   const known = [...world.people.orders.keys()].flatMap((id) => sessions?.find(MigrationId.parse(id)) ?? []);
   const session = known.at(-1) ?? null;
   world.endWorker('host-c');
-  host.tpm.state.pcrs = { '0': 'ee'.repeat(32), '4': 'ee'.repeat(32), '7': 'ee'.repeat(32) };
-  host.tpm.state.resetCount += 1;
+  host.seemsGood = how === 3;
+  if (!host.seemsGood) {
+    host.tpm.state.pcrs = { '0': 'ee'.repeat(32), '4': 'ee'.repeat(32), '7': 'ee'.repeat(32) };
+    host.tpm.state.resetCount += 1;
+  }
   if (how === 2) void world.installBundle('revoked', 2);
   world.network.takeOver('host-c', () => session && { key: session.identity.privateKey }, (socket) => meet(world, socket, session));
 }

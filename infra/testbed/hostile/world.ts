@@ -9,14 +9,15 @@ import { CancelledFailure, defaultPayloadConverter } from '@temporalio/common';
 import { type HostActivities, createHostActivities } from '../../../activities/index.js';
 import { createReconciliation } from '../../../activities/reconcile.js';
 import type { HostServices } from '../../../activities/services.js';
-import { createSessions } from '../../../activities/session.js';
+import { type SessionKey, createSessions } from '../../../activities/session.js';
 import { createSettlement } from '../../../activities/settle.js';
 import { createIdentity } from '../../../channel/identity.js';
 import type { ChannelIdentity, Channels } from '../../../channel/port.js';
 import { createChannels } from '../../../channel/relay.js';
 import { digestOf } from '../../../domain/canonical.js';
-import type { Envelope } from '../../../domain/envelope.js';
+import { type Envelope, readEnvelope } from '../../../domain/envelope.js';
 import { HostId } from '../../../domain/ids.js';
+import { Order } from '../../../domain/order.js';
 import { createOwnershipStore } from '../../../host/ownership-store.js';
 import { createVmStore } from '../../../host/vm-store.js';
 import { createEvidenceVerifier } from '../../../tpm/evidence-verifier.js';
@@ -32,7 +33,12 @@ import { type Life, Turns } from './turns.js';
 
 export type Arguments = readonly unknown[];
 /** What stands around the parts of a host before its activities are made of them. */
-export type Planted = (services: HostServices) => HostServices;
+export interface Planted {
+  readonly services?: (services: HostServices) => HostServices;
+  readonly activities?: (activities: HostActivities, services: HostServices) => HostActivities;
+  /** Of what has no place among the parts; returns what takes it out again. */
+  readonly plant?: () => () => void;
+}
 
 /** What of a world another one may begin with. */
 export interface Past {
@@ -48,6 +54,7 @@ interface Host {
   readonly machine: Machine;
   readonly tpm: MemoryTpm;
   isBad: boolean;
+  seemsGood: boolean;
   life: Life;
   services: HostServices | null;
   activities: HostActivities | null;
@@ -102,7 +109,7 @@ export class World {
   readonly #planted: Planted;
   #identity = 0;
 
-  constructor({ past, turns, watched, planted = (services) => services }: WorldOptions) {
+  constructor({ past, turns, watched, planted = {} }: WorldOptions) {
     this.turns = turns;
     this.network = new Network(turns);
     standInForTls(this.network);
@@ -111,7 +118,7 @@ export class World {
     this.hosts = Object.fromEntries(
       HOSTS.map((name): [HostName, Host] => {
         const disk = past.disks[name].copy();
-        const host: Host = { name, disk, machine: past.machines[name].copyTo(disk), tpm: new MemoryTpm(HostId.parse(name), { ...past.tpms[name] }), isBad: false, life: { isOver: true }, services: null, activities: null };
+        const host: Host = { name, disk, machine: past.machines[name].copyTo(disk), tpm: new MemoryTpm(HostId.parse(name), { ...past.tpms[name] }), isBad: false, seemsGood: false, life: { isOver: true }, services: null, activities: null };
         return [name, host];
       }),
     ) as Record<HostName, Host>;
@@ -130,11 +137,13 @@ export class World {
     const host = this.hosts[name];
     this.endWorker(name);
     host.life = { isOver: false };
-    const services = this.#planted(this.#services(host, host.life));
+    const built = this.#services(host, host.life);
+    const services = this.#planted.services?.(built) ?? built;
     await services.installedBundle();
     const findings = await createReconciliation(services, createSettlement(services)).reconcile();
     host.services = { ...services, findings };
-    host.activities = createHostActivities(host.services);
+    const activities = createHostActivities(host.services);
+    host.activities = this.#planted.activities?.(activities, host.services) ?? activities;
   }
 
   endWorker(name: HostName): void {
@@ -157,10 +166,18 @@ export class World {
     cancelled.catch(() => undefined);
     const context = new activity.Context({ activityType: activityName, heartbeatTimeoutMs: 1000 } as activity.Info, cancelled, controller.signal, () => undefined, undefined as never, undefined as never, undefined as never, details as never);
     const run = (this.hosts[name].activities as Record<string, (...args: Arguments) => Promise<unknown>> | null)?.[activityName];
+    const order = activityName === 'openSession' ? this.#orderIn(args[0]) : null;
+    const isRefused = order !== null && this.judge.isOver(name, order.migrationId) && !this.hosts[name].services?.sessions.isUnderWay(order);
     const answer = run
       ? activity.asyncLocalStorage.run(context, () => run(...args.map(throughTemporal))).then(throughTemporal)
       : new Promise<never>(() => undefined); // nobody takes it from the queue
-    answer.catch(() => undefined);
+    answer.then(
+      (said) => {
+        this.judge.answered(name, said);
+        if (isRefused) this.judge.tell('refused-is-refused', `${name} opens a session of ${order?.migrationId}, which it settled`);
+      },
+      () => undefined,
+    );
     return {
       answer,
       cancel() {
@@ -168,6 +185,12 @@ export class World {
         controller.abort(new CancelledFailure('NOT_FOUND'));
       },
     };
+  }
+
+  #orderIn(argument: unknown): SessionKey | null {
+    const { order, role } = (argument ?? {}) as { readonly order?: unknown; readonly role?: SessionKey['role'] };
+    const opened = readEnvelope(Order, 'korora/order', order);
+    return 'document' in opened && role ? { migrationId: opened.document.migrationId, orderDigest: digestOf(opened.document), role } : null;
   }
 
   async installBundle(statusOfC: 'active' | 'revoked', serial: number): Promise<Envelope> {
@@ -184,7 +207,7 @@ export class World {
     const { turns, judge } = this;
     const hostId = HostId.parse(name);
     const access = createMemoryAccess(hostId, disk, {
-      turns, life, watcher: { written: (path, content) => judge.written(name, path, content), removed: (files) => judge.removed(name, files) },
+      turns, life, watcher: { written: (path, content, before) => judge.written(name, path, content, before), removed: (files) => judge.removed(name, files) },
     });
     const tpm = module.port(turns, life);
     const parts = { turns, life, power: { isOver: false }, watcher: { ran: (vmId: string) => judge.ran(name, vmId) } };
