@@ -18,6 +18,8 @@ export interface Exploring {
   readonly watched?: readonly InvariantName[];
   readonly planted?: Planted;
   readonly beginning?: Beginning;
+  /** Whether what breaks is made small; true where it is not said. */
+  readonly isShrunk?: boolean;
 }
 
 const small = (max: number) => fc.nat({ max });
@@ -44,19 +46,21 @@ export const planOf: fc.Arbitrary<Plan> = fc.record({
   isRestarted: fc.boolean(),
 });
 
-export async function explore({ tries, seed, watched = Object.keys(INVARIANTS) as InvariantName[], planted, beginning }: Exploring): Promise<Found> {
+export async function explore({ tries, seed, watched = Object.keys(INVARIANTS) as InvariantName[], planted, beginning, isShrunk = true }: Exploring): Promise<Found> {
   const from = beginning ?? (await liveThePast());
   const surprises: unknown[] = [];
   const note = (error: unknown) => void surprises.push(error);
   process.on('unhandledRejection', note);
+  const takeOut = planted?.plant?.();
   try {
     const property = fc.asyncProperty(planOf, async (drawn) => (await runOnce(drawn, from, watched, planted)).breaches.length === 0);
-    const checked = await fc.check(property, { numRuns: tries, seed });
+    const checked = await fc.check(property, { numRuns: tries, seed, endOnFailure: !isShrunk });
     const [smallest] = checked.counterexample ?? [];
     if (!checked.failed || !smallest) return { tried: checked.numRuns, seed, broken: null };
     const { breaches, attacks } = await runOnce(smallest, from, watched, planted);
     return { tried: checked.numRuns, seed, broken: { plan: smallest, breaches, attacks, shrinks: checked.numShrinks } };
   } finally {
+    takeOut?.();
     process.off('unhandledRejection', note);
   }
 }

@@ -63,7 +63,7 @@ export class Judge {
   ) {}
 
   tell(invariant: InvariantName, what: string): void {
-    if (this.watched.includes(invariant)) this.breaches.push({ invariant, what, at: this.now() });
+    if (this.watched.includes(invariant) && !this.breaches.some((one) => one.invariant === invariant && one.what === what)) this.breaches.push({ invariant, what, at: this.now() });
   }
 
   /** Null where none stands on disk, or it cannot be read. */

@@ -2,7 +2,7 @@
 import type { Driver } from './driver.js';
 import { moveVm, recordsOf, reconcile, surveyAll } from './honest.js';
 import { readVtpm, stateFileIn } from './memory-machine.js';
-import { HOSTS, vmOf } from './people.js';
+import { HOSTS, type HostName, vmOf } from './people.js';
 import type { Past, World } from './world.js';
 
 /** The others are left alone where the attacker did not touch them: a move takes time. */
@@ -17,7 +17,7 @@ export async function checkTheWayBack(world: World, driver: Driver, vms: readonl
   for (const vmId of vms) {
     if (!existsOn(vmId) || (!ALWAYS.includes(vmId) && isAsItWas(vmId))) continue;
     const secret = secretOf(vmId);
-    const isStill = await attempt(`what is known of ${vmId} is brought together`, () => reconcile(ask, vmId, good, async (migrationId, host) => people.fence(orderOf(migrationId), host)));
+    const isStill = await attempt(`what is known of ${vmId} is brought together`, () => reconcile(ask, vmId, good, async (migrationId, host) => fenceOff(migrationId, host)));
     if (!isStill || isLost(vmId)) continue;
     const isThere = await attempt(`${vmId} is started`, async () => {
       const surveys = await surveyAll(ask, good);
@@ -87,6 +87,12 @@ export async function checkTheWayBack(world: World, driver: Driver, vms: readonl
     const record = judge.recordOf('host-c', vmId);
     const isItsOwn = record?.state === 'owner' || world.hosts['host-c'].seemsGood;
     return world.hosts['host-c'].isBad && record !== null && isItsOwn && good.every((host) => ['none', 'retired', undefined].includes(judge.recordOf(host, vmId)?.state));
+  }
+
+  /** Its power is cut before anybody says so. */
+  async function fenceOff(migrationId: string, host: string) {
+    world.hosts[host as HostName].machine.turnOff();
+    return people.fence(orderOf(migrationId), host);
   }
 
   function orderOf(migrationId: string) {

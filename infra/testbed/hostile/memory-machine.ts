@@ -100,6 +100,10 @@ export class Machine {
     }
   }
 
+  turnOff(): void {
+    for (const runDir of [...this.guests.keys()]) this.#destroy(runDir);
+  }
+
   #destroy(runDir: string): void {
     const guest = this.guests.get(runDir);
     if (!guest) return;

@@ -29,7 +29,8 @@ import { Machine } from './memory-machine.js';
 import { Network, standInForTls } from './memory-tls.js';
 import { MemoryTpm, type TpmState } from './memory-tpm.js';
 import { GOOD_PCRS, HOSTS, type HostName, POLICY_SIGNER, People, bundleOf, sign } from './people.js';
-import { type Life, Turns } from './turns.js';
+import type { Turns } from './turns.js';
+import { type Life } from './turns.js';
 
 export type Arguments = readonly unknown[];
 /** What stands around the parts of a host before its activities are made of them. */
