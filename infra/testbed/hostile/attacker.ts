@@ -3,7 +3,7 @@
  * of any host: what was asked before, made to fit another move, with members changed; and where a host is in his hands, its TPM signs what he likes.
  */
 import { canonicalJson, digestOf } from '../../../domain/canonical.js';
-import type { KnownMove, Loot } from './loot.js';
+import type { Heard, KnownMove, Loot } from './loot.js';
 import { HOSTS, type HostName, PCRS } from './people.js';
 import type { MemoryTpm } from './memory-tpm.js';
 
@@ -17,7 +17,7 @@ export interface Edit {
 export interface Act {
   /** Turns to wait since the act before. */
   readonly wait: number;
-  /** 0: something asked lately, again. 1: any activity. */
+  /** 0: something asked lately, again. 1: any activity. 2: one that takes what a host signed. */
   readonly kind: number;
   readonly activity: number;
   /** Which of the known arguments; 0 is the newest. */
@@ -38,6 +38,7 @@ export interface Attack {
 }
 
 const RECENT = 12;
+const TAKE_STATEMENTS = ['resolveSource', 'yieldToClaim', 'giveReceipt'];
 /** What an order may be made to say. */
 const OTHER_WORDS: readonly object[] = [
   { migrationId: '99999999-9999-4999-8999-999999999999' }, { vmId: 'new', migrationId: '88888888-8888-4888-8888-888888888888', epoch: 1 }, { epoch: 1000 }, { destination: 'host-c' }, { source: 'host-c' }, { vmId: 'db' }, { notAfter: '2099-01-01T00:00:00Z' }, { requiresApproval: false },
@@ -47,7 +48,7 @@ const RUBBISH: readonly unknown[] = [
 ];
 
 export function attackOf(act: Act, loot: Loot, activityNames: readonly string[], badTpm: MemoryTpm | null): Attack {
-  const base = act.kind === 0 ? pick(loot.heard.slice(-RECENT).reverse(), act.base) : pick(loot.heard.filter(({ activity }) => activity === pick(activityNames, act.activity)).reverse(), act.base);
+  const base = pick(heardBy(act, loot, activityNames), act.base);
   if (!base) throw new Error('nothing was ever asked');
   const move = act.move === 0 ? null : (pick([...loot.moves].reverse(), act.move - 1) ?? null);
   let argument = copyOf(base.argument);
@@ -56,6 +57,13 @@ export function attackOf(act: Act, loot: Loot, activityNames: readonly string[],
   if (act.forge > 0 && badTpm) argument = forged(argument, badTpm, act.forge);
   const host = act.host === 0 ? (move ? hostFor(base, move, loot) : (base.host as HostName)) : (pick(HOSTS, act.host - 1) ?? 'host-a');
   return { host, activity: base.activity, argument };
+}
+
+/** Newest first. */
+function heardBy({ kind, activity }: Act, { heard }: Loot, activityNames: readonly string[]): readonly Heard[] {
+  if (kind === 0) return heard.slice(-RECENT).reverse();
+  const names = kind === 1 ? activityNames : TAKE_STATEMENTS;
+  return heard.filter((one) => one.activity === pick(names, activity)).reverse();
 }
 
 /** The host that has the part in this move that the one that was asked had in its own. */
@@ -133,7 +141,7 @@ function forged(value: unknown, tpm: MemoryTpm, how: number): unknown {
   const document: Record<string, unknown> = { ...(member as object) };
   for (const field of ['hostId', 'destination']) if (field in document) document[field] = tpm.hostId;
   if (document['purpose'] === 'succession') document['ownedEpoch'] = 1000;
-  if (document['purpose'] === 'claim' && how % 3 === 0) document['epoch'] = 1000;
+  if (document['purpose'] === 'claim' && how < 5) document['epoch'] = 1000;
   if (document['verdict'] !== undefined && how % 2 === 0) Object.assign(document, document['verdict'] === 'accepted' ? { verdict: 'rejected', manifestDigest: null, reason: 'no' } : { verdict: 'accepted', manifestDigest: 'ab'.repeat(32), reason: null });
   const pcrs = how % 2 === 0 ? PCRS : [23];
   try {

@@ -26,7 +26,7 @@ const small = (max: number) => fc.nat({ max });
 const edit = fc.record({ at: small(40), how: small(4), value: small(30) });
 const act = fc.record({
   wait: fc.oneof({ arbitrary: small(3), weight: 3 }, { arbitrary: small(60), weight: 2 }, { arbitrary: small(400), weight: 1 }),
-  kind: fc.constantFrom(1, 1, 0),
+  kind: fc.constantFrom(1, 1, 1, 0, 0, 2),
   activity: small(60),
   base: fc.oneof({ arbitrary: fc.constant(0), weight: 3 }, { arbitrary: small(12), weight: 2 }),
   host: fc.oneof({ arbitrary: fc.constant(0), weight: 3 }, { arbitrary: small(3), weight: 1 }),
@@ -42,7 +42,7 @@ export const planOf: fc.Arbitrary<Plan> = fc.record({
   honest: small(4),
   terminate: fc.oneof({ arbitrary: fc.constant(0), weight: 3 }, { arbitrary: small(22), weight: 1 }),
   turned: small(3),
-  turnedAt: small(500),
+  turnedAt: fc.oneof(fc.constant(0), small(500)),
   isRestarted: fc.boolean(),
 });
 

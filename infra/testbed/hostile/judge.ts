@@ -54,6 +54,8 @@ export class Judge {
   readonly over = new Set<string>();
   /** Of hosts that appraised their peer, by move and host. */
   readonly #appraised = new Set<string>();
+  /** Hosts that a VM was handed over to, whether or not they took it. */
+  readonly handedTo = new Set<string>();
   now = () => 0;
 
   constructor(
@@ -156,6 +158,7 @@ export class Judge {
       if (now?.outcome !== one.outcome || now.epoch !== one.epoch) this.tell('settled-for-good', `${host} had ${one.outcome} ${one.migrationId} of ${before.vmId}, and now ${now?.outcome ?? 'knows nothing of it'}`);
     }
     const { vmId } = before;
+    if (after.state === 'relinquished') this.handedTo.add(after.peer);
     const isToBad = before.state === 'relinquished' && this.hosts[before.peer]?.seemsGood;
     if (isToBad) return;
     if ((mayRun(before) || before.state === 'relinquished') && after.state === 'retired') {

@@ -4,9 +4,10 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { HostActivities } from '../../../activities/index.js';
+import { admitToSettle } from '../../../activities/admission.js';
 import { HOST_INPUTS } from '../../../activities/inputs.js';
 import type { HostServices } from '../../../activities/services.js';
-import type { Session, Sessions } from '../../../activities/session.js';
+import type { Sessions } from '../../../activities/session.js';
 import { createStatements } from '../../../activities/statements.js';
 import { z } from 'zod';
 import { digestOf } from '../../../domain/canonical.js';
@@ -30,10 +31,10 @@ const ALL = Object.keys(INVARIANTS) as InvariantName[];
 type Activity = keyof HostActivities;
 
 /** Which activity goes on. */
-const activity = new AsyncLocalStorage<{ readonly name: Activity; readonly remembered: Map<string, Session | undefined> }>();
+const activity = new AsyncLocalStorage<Activity>();
 
 const named = (activities: HostActivities): HostActivities =>
-  Object.fromEntries(Object.entries(activities).map(([name, run]) => [name, (input: never) => activity.run({ name: name as Activity, remembered: new Map() }, () => (run as (input: never) => Promise<unknown>)(input))])) as HostActivities;
+  Object.fromEntries(Object.entries(activities).map(([name, run]) => [name, (input: never) => activity.run(name as Activity, () => (run as (input: never) => Promise<unknown>)(input))])) as HostActivities;
 
 const anythingGoes: Planted = {
   plant() {
@@ -142,21 +143,23 @@ const bareEpochs: Planted = {
   },
 };
 
-/** What was looked up is believed until the end of the step. */
+/** What was looked up is believed at the withdrawal still. */
 const twoSteps: Planted = {
-  services({ sessions, ...services }) {
-    const find: Sessions['find'] = (migrationId) => {
-      const step = activity.getStore();
-      if (step?.name !== 'settleSource') return sessions.find(migrationId);
-      if (!step.remembered.has(migrationId)) {
-        const session = sessions.find(migrationId);
-        step.remembered.set(migrationId, session && { ...session });
-      }
-      return step.remembered.get(migrationId);
+  activities(activities, { hostId, sessions, ownership, hypervisor, vms, ...services }) {
+    return {
+      ...activities,
+      async settleSource(input) {
+        const { order: envelope } = HOST_INPUTS.settleSource.parse(input);
+        const { order, role, shown } = await admitToSettle({ hostId, sessions, ownership, hypervisor, vms, ...services }, envelope);
+        const { vmId, migrationId } = order;
+        const record = await ownership.read(vmId);
+        if (role !== 'source' || record.state !== 'owner' || sessions.find(migrationId)?.outgoing) return activities.settleSource(input);
+        const isThere = (await hypervisor.status(vmId, vms.runDirOf(vmId))) !== 'absent';
+        await ownership.apply(vmId, { type: 'withdraw', migrationId, shown });
+        return { state: isThere ? 'runs' : 'absent', epoch: record.epoch + 1 };
+      },
     };
-    return { ...services, sessions: { ...sessions, find } };
   },
-  activities: named,
 };
 
 /** Whoever asks has a move settled, and the newest word counts. */
@@ -219,7 +222,7 @@ const goodAgain: Planted = {
         ...ownership,
         async read(vmId) {
           const record = await ownership.read(vmId);
-          return activity.getStore()?.name === 'openSession' ? { ...record, settled: [] } : record;
+          return activity.getStore() === 'openSession' ? { ...record, settled: [] } : record;
         },
       },
     };

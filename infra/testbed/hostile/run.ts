@@ -30,6 +30,7 @@ export interface Plan {
   readonly terminate: number;
   /** host-c: 0 stays honest; 1 is changed after so many turns; 2 is revoked, and changed; 3 is in other hands, and looks as before. */
   readonly turned: number;
+  /** 0: once a VM is handed over to it. */
   readonly turnedAt: number;
   /** Whether workers are started anew before the way back. */
   readonly isRestarted: boolean;
@@ -43,6 +44,7 @@ export interface RunResult {
 
 /** The share of turns that is delayed, and by how many others at most. */
 const [DELAYED, LONGEST_DELAY] = [0.08, 60];
+const OF_THE_END: readonly InvariantName[] = ['way-back', 'doors-shut'];
 const VMS = ['web', 'db', 'old', 'new'] as const;
 
 export async function runOnce(plan: Plan, beginning: Beginning, watched: readonly InvariantName[], planted?: Planted): Promise<RunResult> {
@@ -63,7 +65,7 @@ export async function runOnce(plan: Plan, beginning: Beginning, watched: readonl
     const attack = () => {
       world.judge.lookAtVms(VMS);
       if (!isOn) return;
-      if (plan.turned > 0 && turns.given >= plan.turnedAt && !world.hosts['host-c'].isBad) turn(world, plan.turned);
+      if (plan.turned > 0 && (plan.turnedAt === 0 ? world.judge.handedTo.has('host-c') : turns.given >= plan.turnedAt) && !world.hosts['host-c'].isBad) turn(world, plan.turned);
       for (let [act] = acts; act && turns.given >= nextAt + act.wait; [act] = acts) {
         acts.shift();
         nextAt = turns.given;
@@ -96,7 +98,7 @@ export async function runOnce(plan: Plan, beginning: Beginning, watched: readonl
       for (const call of calls) call.cancel();
       await driver.untilQuiet();
       isOn = false;
-      if (world.judge.breaches.length === 0) await checkTheWayBack(world, driver, VMS, beginning.past, plan.isRestarted);
+      if (world.judge.breaches.length === 0 && OF_THE_END.some((one) => watched.includes(one))) await checkTheWayBack(world, driver, VMS, beginning.past, plan.isRestarted);
       return result();
     } finally {
       for (const host of HOSTS) world.endWorker(host);
