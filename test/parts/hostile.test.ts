@@ -1,4 +1,5 @@
 /** A short run of the hostile control plane (`npm run attack -- --only hostile` runs it by the thousands), and that it finds what it is there to find. */
+import type * as Noble from '@noble/curves/ed25519.js';
 import { expect, it, vi } from 'vitest';
 import { Driver, withoutClocks } from '../../infra/testbed/hostile/driver.js';
 import { explore } from '../../infra/testbed/hostile/explore.js';
@@ -11,7 +12,7 @@ import { randomFrom } from '../../infra/testbed/random.js';
 
 // As hooks.ts does for the program: a signature is checked once a process.
 vi.mock('@noble/curves/ed25519.js', async (importReal) => {
-  const real = await importReal<typeof import('@noble/curves/ed25519.js')>();
+  const real = await importReal<typeof Noble>();
   const { remembering } = await import('../../infra/testbed/hostile/remembered.js');
   return { ...real, ed25519: remembering(real.ed25519) };
 });

@@ -30,7 +30,7 @@ const act = fc.record({
   activity: small(60),
   base: fc.oneof({ arbitrary: fc.constant(0), weight: 3 }, { arbitrary: small(12), weight: 2 }),
   host: fc.oneof({ arbitrary: fc.constant(0), weight: 3 }, { arbitrary: small(3), weight: 1 }),
-  move: fc.oneof({ arbitrary: fc.constant(1), weight: 3 }, { arbitrary: small(6), weight: 1 }),
+  move: fc.oneof({ arbitrary: fc.constant(0), weight: 2 }, { arbitrary: fc.constant(1), weight: 2 }, { arbitrary: small(6), weight: 1 }),
   edits: fc.oneof({ arbitrary: fc.constant([]), weight: 3 }, { arbitrary: fc.array(edit, { maxLength: 3 }), weight: 2 }),
   forge: fc.oneof({ arbitrary: fc.constant(0), weight: 1 }, { arbitrary: small(6), weight: 1 }),
 });
