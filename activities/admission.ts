@@ -12,6 +12,7 @@ import { type OwnershipRecord, type ShownOrder, settlementOf } from '../domain/o
 import type { InstalledBundle } from '../domain/trust-bundle.js';
 import type { HostServices } from './services.js';
 import type { SessionKey } from './session.js';
+import { timeAt } from './time.js';
 
 export interface AdmittedOrder extends SessionKey {
   readonly order: Order;
@@ -26,7 +27,7 @@ export async function admit(services: HostServices, envelope: Envelope, role: Ro
   const key: SessionKey = { migrationId: order.migrationId, orderDigest: digestOf(order), role };
   // An order that was taken up in time may take as long as its session.
   const isUnderWay = services.sessions.isUnderWay(key);
-  const [first, ...rest] = admissionFailures(services.hostId, order, installed, role, new Date()).filter((f) => !(isUnderWay && f.code === 'ORDER_EXPIRED'));
+  const [first, ...rest] = admissionFailures(services.hostId, order, installed, role, timeAt(services)).filter((f) => !(isUnderWay && f.code === 'ORDER_EXPIRED'));
   if (first) throw new KororaError([first, ...rest]);
   return { ...key, order, signed, installed };
 }
@@ -48,7 +49,7 @@ export function admissionFailures(hostId: HostId, order: Order, installed: Insta
 /** The other documents: a start, and what is said of a move under way, whose `order` then says between which hosts. As `admit`. */
 export async function admitWord<K extends Exclude<OperatorKind, 'korora/order'>>(services: HostServices, kind: K, envelope: Envelope, order: Order | null): Promise<Authorized<K>['document']> {
   const { document } = await openHere(services, kind, envelope, order);
-  const [first, ...rest] = timeFailures(services.hostId, document, await services.installedBundle(), new Date());
+  const [first, ...rest] = timeFailures(services.hostId, document, await services.installedBundle(), timeAt(services));
   if (first) throw new KororaError([first, ...rest]);
   return document;
 }
@@ -80,14 +81,14 @@ export async function admitToSettle(services: HostServices, envelope: Envelope):
   const { document: order } = signed instanceof KororaError ? openSigned('korora/order', envelope) : signed;
   const role = order.source === hostId ? 'source' : 'destination';
   if (order[role] !== hostId) throw refuse('ORDER_INVALID', { problem: `it does not name ${hostId}` });
-  if (!(signed instanceof KororaError)) return settling({ order, role });
+  if (!(signed instanceof KororaError)) return settling(services, { order, role });
   if (!knows(services, await services.ownership.read(order.vmId), order, envelope)) throw signed;
   return { order, role, shown: null };
 }
 
 /** Of an order that was admitted. */
-export function settling({ order, role }: Pick<AdmittedOrder, 'order' | 'role'>): OrderToSettle {
-  return { order, role, shown: { epoch: order.epoch + 1, notAfter: order.notAfter, now: new Date().toISOString() } };
+export function settling(services: HostServices, { order, role }: Pick<AdmittedOrder, 'order' | 'role'>): OrderToSettle {
+  return { order, role, shown: { epoch: order.epoch + 1, notAfter: order.notAfter, now: timeAt(services).toISOString() } };
 }
 
 function knows({ sessions }: HostServices, record: OwnershipRecord, { migrationId }: Order, { payload }: Envelope): boolean {
@@ -97,7 +98,7 @@ function knows({ sessions }: HostServices, record: OwnershipRecord, { migrationI
 
 function timeFailures(host: HostId, { notAfter }: { readonly notAfter: string }, { bundle: { expiresAt } }: InstalledBundle, now: Date): Failure[] {
   return [
-    ...(now > new Date(notAfter) ? [failure('ORDER_EXPIRED', { notAfter })] : []),
+    ...(now > new Date(notAfter) ? [failure('ORDER_EXPIRED', { host, notAfter, now: now.toISOString() })] : []),
     ...(now > new Date(expiresAt) ? [failure('BUNDLE_EXPIRED', { host, expiresAt })] : []),
   ];
 }

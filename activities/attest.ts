@@ -18,6 +18,7 @@ import type { HostServices } from './services.js';
 import type { HostInput } from './inputs.js';
 import type { Session } from './session.js';
 import type { Settlement } from './settle.js';
+import { timeAt } from './time.js';
 
 export function createAttestation(services: HostServices, { settleHere }: Pick<Settlement, 'settleHere'>, { gatherAhead }: { readonly gatherAhead: (session: Session) => void }) {
   const { hostId, tpm, channels, sessions, ownership } = services;
@@ -34,7 +35,7 @@ export function createAttestation(services: HostServices, { settleHere }: Pick<S
         orderDigest,
         role,
         identity: await channels.createIdentity(),
-        nonce: { value: randomBytes(32).toString('hex'), issuedAtMs: Date.now() },
+        nonce: { value: randomBytes(32).toString('hex'), issuedAtMs: services.clock.now() },
         wrappingKey: null,
         appraised: null,
         isNonceUsed: false,
@@ -59,7 +60,7 @@ export function createAttestation(services: HostServices, { settleHere }: Pick<S
     if (settled) throw refuse('ORDER_SETTLED', { host: hostId, move: migrationId, vm: vmId, outcome: settled.outcome });
     const isFromHere = role === 'source' ? epoch === record.epoch : epoch >= ownedEpoch(record);
     if (!isFromHere) throw refuse('ORDER_STALE', { ordered: epoch, vm: vmId, host: hostId, actual: record.epoch });
-    const count = record.settled.filter(({ notAfter }) => notAfter !== null && Date.parse(notAfter) >= Date.now()).length;
+    const count = record.settled.filter(({ notAfter }) => notAfter !== null && Date.parse(notAfter) >= timeAt(services).getTime()).length;
     if (count >= TOMBSTONES_MAX) throw refuse('ORDERS_TOO_MANY', { host: hostId, vm: vmId, count });
   }
 
@@ -88,7 +89,7 @@ export function createAttestation(services: HostServices, { settleHere }: Pick<S
       if (!result.ok) {
         const refusal = new KororaError(result.failures);
         // Whoever was appraised before goes on: other evidence is no reason to end that move.
-        if (!session.appraised) await settleHere(settling(admitted), refusal.message);
+        if (!session.appraised) await settleHere(settling(services, admitted), refusal.message);
         throw refusal;
       }
       session.appraised = { evidence, peer: result.peer };
@@ -115,7 +116,7 @@ export function createAttestation(services: HostServices, { settleHere }: Pick<S
       migrationId: session.order.migrationId,
       orderDigest: session.orderDigest,
       verifierNonce: session.nonce.value,
-      isNonceFresh: !session.isNonceUsed && Date.now() - session.nonce.issuedAtMs <= bundle.parameters.nonceLifetimeMs,
+      isNonceFresh: !session.isNonceUsed && services.clock.now() - session.nonce.issuedAtMs <= bundle.parameters.nonceLifetimeMs,
     });
   }
 

@@ -11,6 +11,7 @@ import type { HostInput } from './inputs.js';
 import { networkFacts } from './networks.js';
 import { resourceFailures } from './resources.js';
 import type { HostServices } from './services.js';
+import { timeAt } from './time.js';
 
 export function createPreflight(services: HostServices) {
   const { hostId, access, hypervisor, ownership, vms, vtpms } = services;
@@ -68,7 +69,7 @@ export function createPreflight(services: HostServices) {
     };
     const [admission, tpm] = await Promise.all([
       reasons(async () => {
-        const failures = admissionFailures(hostId, order, await services.installedBundle(), role, new Date());
+        const failures = admissionFailures(hostId, order, await services.installedBundle(), role, timeAt(services));
         return failures.length > 0 ? failures : resourceFailures(services, order, vm);
       }),
       reasons(async () => {

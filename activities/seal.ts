@@ -61,7 +61,7 @@ export function createSealing(services: HostServices, { settleHere }: Pick<Settl
       if (!wrappingKey) throw refuse('SESSION_LOST', { host: hostId });
       const plain = await wrappingKey.unwrap(wrapped, contextOf(session, wrappingKey.evidence.name)).catch(async (error: unknown) => {
         // A TPM that refuses will not say otherwise: the order is not good for another try.
-        if (error instanceof KororaError && error.code === 'UNSEAL_REFUSED') await settleHere(settling(admitted), error.message);
+        if (error instanceof KororaError && error.code === 'UNSEAL_REFUSED') await settleHere(settling(services, admitted), error.message);
         throw error;
       });
       const secrets = decode(plain, hostId);

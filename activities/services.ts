@@ -11,6 +11,11 @@ import type { Hypervisor } from '../hypervisor/port.js';
 import type { EvidenceVerifier, HostTpm, VtpmManager } from '../tpm/port.js';
 import type { Sessions } from './session.js';
 
+/** What time it is at the least, ms since the epoch. Source: workers/clock.ts. */
+export interface Clock {
+  now(): number;
+}
+
 export interface HostServices {
   readonly hostId: HostId;
   readonly access: HostAccess;
@@ -24,6 +29,7 @@ export interface HostServices {
   readonly sessions: Sessions;
   /** What the worker found when it started. */
   readonly findings: readonly Finding[];
+  readonly clock: Clock;
   /** The bundle that is installed on this host now. BUNDLE_INVALID. */
   readonly installedBundle: () => Promise<InstalledBundle>;
   /** The boot event log as the firmware wrote it; null where the host has none. HOST_COMMAND_FAILED. */

@@ -38,7 +38,7 @@ type Apply = (event: OwnershipEvent) => Promise<OwnershipRecord>;
 export type Settlement = ReturnType<typeof createSettlement>;
 
 export function createSettlement(services: HostServices) {
-  const { hostId, vtpms, hypervisor, sessions, ownership, vms, installedBundle } = services;
+  const { hostId, vtpms, hypervisor, sessions, ownership, vms, installedBundle, clock } = services;
   const statements = createStatements(services);
 
   /** The durable decision: rejects unless this migration was accepted here, or its epoch was owned. `shown` as of the event that rejects. */
@@ -72,7 +72,7 @@ export function createSettlement(services: HostServices) {
       if (record.state !== 'none' && record.state !== 'retired') return;
       await hypervisor.ensureDestroyed(vmId, vms.runDirOf(vmId));
       await vtpms.ensureStopped(vms.runDirOf(vmId));
-      if (!isKept(record)) await vms.erase(vmId);
+      if (!isKept(record, clock.now())) await vms.erase(vmId);
     });
   }
 
@@ -227,14 +227,14 @@ export function createSettlement(services: HostServices) {
   /** Until when this host keeps what it gives up now to another host's word. */
   async function keptUntil(): Promise<string> {
     const { bundle } = await installedBundle();
-    return new Date(Date.now() + bundle.parameters.yieldedKeptMs).toISOString();
+    return new Date(clock.now() + bundle.parameters.yieldedKeptMs).toISOString();
   }
 
   return { decide, sign, settle, carryOut, discard, bringBack, withdrawOffer, withdrawOrRelinquish, keptUntil, settleHere, settleDestination, settleSource, resolveSource };
 }
 
-function isKept(record: OwnershipRecord): boolean {
-  return record.state === 'retired' && record.keptUntil !== null && Date.now() < Date.parse(record.keptUntil);
+function isKept(record: OwnershipRecord, nowMs: number): boolean {
+  return record.state === 'retired' && record.keptUntil !== null && nowMs < Date.parse(record.keptUntil);
 }
 
 function subjectOf(statement: VerdictStatement | SuccessionStatement): { readonly vmId: VmId; readonly migrationId: MigrationId; readonly signer: HostId } {

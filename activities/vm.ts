@@ -4,7 +4,7 @@ import { matchingSet, pcrDifferences } from '../domain/appraisal.js';
 import type { PcrValues } from '../domain/attestation.js';
 import { digestOf } from '../domain/canonical.js';
 import { type Failure, KororaError, failure, refuse } from '../domain/failures.js';
-import type { VmId } from '../domain/ids.js';
+import type { HostId, VmId } from '../domain/ids.js';
 import type { StartOrder } from '../domain/order.js';
 import { type OwnershipEvent, type OwnershipRecord, mayRun } from '../domain/ownership.js';
 import { hypervisorRules, networkRules } from '../domain/preflight.js';
@@ -14,6 +14,7 @@ import { shownEventLog } from './event-log.js';
 import type { HostInput } from './inputs.js';
 import { networkFacts } from './networks.js';
 import { resourceFailures } from './resources.js';
+import { timeAt } from './time.js';
 import { type VtpmKeys, destroyKeys, sealKeys, withKeyBytes } from './vtpm-keys.js';
 import type { HostSurvey, VmSurvey } from '../domain/status.js';
 import { classOf, hostIn } from '../domain/trust-bundle.js';
@@ -55,7 +56,7 @@ export function createVmActivities(services: HostServices) {
     const installed = known ?? (await install(vm));
     if (record.state === 'none') await apply({ type: 'create' });
     if (isAbsent) await boot(installed);
-    const stillGood = installed.started.filter(({ notAfter }) => Date.now() <= Date.parse(notAfter));
+    const stillGood = installed.started.filter(({ notAfter }) => timeAt(services).getTime() <= Date.parse(notAfter));
     await vms.write(vmId, { ...installed, started: [...stillGood, { orderDigest, notAfter: start.notAfter }] });
   }
 
@@ -135,8 +136,8 @@ export function createVmActivities(services: HostServices) {
     ]);
     const doubt = await ask(() => ownership.doubt(), null);
     if (doubt !== null) failures.push(failure('RECORDS_IN_DOUBT', { host: hostId, problem: doubt }));
-    const surveyed = await Promise.all(vmIds.map((vmId) => ask(() => surveyVm(vmId), null)));
-    const stale = doubt === null ? surveyed.flatMap((vm) => (vm?.recordProblem ? [failure('RECORD_STALE', { vm: vm.vmId, host: hostId, problem: vm.recordProblem })] : [])) : [];
+    const surveyed = await Promise.all(vmIds.map((vmId) => ask(() => surveyVm(vmId), unreadable(vmId, hostId))));
+    const stale = doubt === null ? surveyed.flatMap((vm) => (vm.recordProblem && vm.ownership !== UNREADABLE ? [failure('RECORD_STALE', { vm: vm.vmId, host: hostId, problem: vm.recordProblem })] : [])) : [];
     const isReference = hostClass && pcrValues && matchingSet(hostClass, pcrValues);
     if (hostClass && pcrValues && !isReference) failures.push(...pcrDifferences(hostId, hostClass, pcrValues, verifier.readEventLog(await shownEventLog(services))));
     return {
@@ -148,11 +149,19 @@ export function createVmActivities(services: HostServices) {
       pcrValues: pcrValues ?? {},
       pcrProblem: hostClass ? (isReference ? null : 'no active reference set matches') : 'no policy',
       availableMemoryBytes: memory,
-      vms: surveyed.filter((vm) => vm !== null),
+      // A host that only remembers of a VM which orders were refused has none of it.
+      vms: surveyed.filter(({ ownership: state, vm, status }) => state !== 'none' || vm !== null || status !== 'absent'),
       failures: [...failures, ...stale],
       findings: services.findings,
     };
   }
 
   return { startVm, surveyHost };
+}
+
+/** It is there, whatever it says: nobody may take it for a VM that this host never had. */
+const UNREADABLE = 'unreadable';
+
+function unreadable(vmId: VmId, hostId: HostId): VmSurvey {
+  return { vmId, hostId, ownership: UNREADABLE, epoch: 0, status: 'unknown', mayRun: false, recordProblem: 'it cannot be read', move: null, vm: null, consolePath: null };
 }

@@ -1,5 +1,4 @@
 /** Shows what is to be signed, and asks. What somebody wrote himself, in full, as an order or a start, is shown and not asked for. */
-import { createInterface } from 'node:readline/promises';
 import type { Confirm, Shown } from '../client/index.js';
 import { refuse } from '../domain/failures.js';
 import { renderShown } from './shown.js';
@@ -20,22 +19,5 @@ export function confirmBy({ write, ask }: Asked, isYes: boolean): Confirm {
     if (isYes || WRITTEN_IN_FULL.includes(shown.kind)) return true;
     if (!ask) throw refuse('CONFIRMATION_MISSING', { kind: shown.kind });
     return ['y', 'yes'].includes((await ask('Sign it? [y/N] ')).trim().toLowerCase());
-  };
-}
-
-export function terminal(): Asked {
-  const { stdin: input, stderr: output } = process;
-  return {
-    write: (text) => void output.write(text),
-    ask: input.isTTY
-      ? async (question) => {
-          const lines = createInterface({ input, output });
-          try {
-            return await lines.question(question);
-          } finally {
-            lines.close();
-          }
-        }
-      : null,
   };
 }

@@ -6,10 +6,10 @@ import { KororaError, problemOf, refuse } from '../domain/failures.js';
 import { type InstalledBundle, installBundle } from '../domain/trust-bundle.js';
 import { type TemporalPlace, connectionOptionsOf, readTemporalPlace, unreachable } from '../temporal/place.js';
 import { visibleValues } from '../domain/visible.js';
-import { confirmBy, terminal } from './confirm.js';
+import { confirmBy } from './confirm.js';
 import { readSigner } from './keys.js';
 import { renderFailures } from './render.js';
-import { complain, say, sayJson } from './terminal.js';
+import { complain, say, sayJson, terminal } from './terminal.js';
 
 export interface GlobalOptions {
   readonly json?: boolean;

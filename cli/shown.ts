@@ -3,6 +3,7 @@ import type { Shown } from '../client/index.js';
 import { digestOf } from '../domain/canonical.js';
 import type { Order } from '../domain/order.js';
 import type { CopyLimits } from '../domain/progress.js';
+import { visibleJson } from '../domain/visible.js';
 import type { VmDocument } from '../domain/vm.js';
 
 type Rows = readonly (readonly [name: string, value: string])[];
@@ -85,9 +86,8 @@ function changed(before: CopyLimits, after: CopyLimits): Rows {
   });
 }
 
-/** JSON, in which no control character and none that turns the direction of text is left as it is. */
 function text(value: unknown): string {
-  return JSON.stringify(value).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`);
+  return visibleJson(value);
 }
 
 function lines(rows: Rows): string[] {

@@ -2,6 +2,7 @@
  * The one way out of the command, to stdout and to stderr: whatever it prints may come from elsewhere, and none of it steers the terminal.
  * The linter keeps every other file of cli/ from writing by itself.
  */
+import { createInterface } from 'node:readline/promises';
 import type { OutputConfiguration } from 'commander';
 import { visibleJson, visibleText } from '../domain/visible.js';
 
@@ -16,6 +17,20 @@ export function sayJson(value: unknown, indent?: number): void {
 
 export function complain(text: string): void {
   process.stderr.write(`${visibleText(text)}\n`);
+}
+
+/** Shows on stderr, since stdout is the command's result; `ask` is null where nobody can be asked. */
+export function terminal(): { write(text: string): void; readonly ask: ((question: string) => Promise<string>) | null } {
+  const { stdin: input, stderr: output } = process;
+  const ask = async (question: string) => {
+    const lines = createInterface({ input, output });
+    try {
+      return await lines.question(visibleText(question));
+    } finally {
+      lines.close();
+    }
+  };
+  return { write: (text) => void output.write(visibleText(text)), ask: input.isTTY ? ask : null };
 }
 
 /** Its errors repeat what was typed, or what another program passed on. */

@@ -23,7 +23,7 @@ export const FAILURES = {
   // Documents
   VM_DOCUMENT_INVALID: row.never('the VM document is not valid: {problem}', 'Correct the named field and start the VM again.'),
   ORDER_INVALID: row.never('the order is not valid: {problem}', 'Correct the named field and order the move again.'),
-  ORDER_EXPIRED: row.never('the order was good until {notAfter}', 'Order the move again; check the clocks of both hosts if the time looks wrong.'),
+  ORDER_EXPIRED: row.never('it was good until {notAfter}, and at {host} it is {now}', 'Sign it again. If the time at {host} is wrong, set its clock, then see "a clock that ran ahead" in the runbook.'),
   BUNDLE_INVALID: row.never('the trust bundle of {host} is not valid: {problem}', 'Correct the bundle and install it on every host.'),
   BUNDLE_OLDER: row.never(
     'the trust bundle of {host} has serial {serial}; {host} has seen serial {newest}',
@@ -145,7 +145,7 @@ export const FAILURES = {
   STORAGE_NOT_SAFE: row.never('others than root and the worker can change the names in {folder} on {host}, where {path} lies', 'Give {folder} to root or to the user of the worker, and let nobody else write there.'),
   DISK_HAS_LINKS: row.never(
     'disk {disk} at {path} has {links} names on {host}: what else opens it cannot be known',
-    'Remove the other hard links. If they are wanted, make a copy of the file for the VM.',
+    'Give the VM a file that has one name: a copy of it, made by whoever may read it.',
   ),
   DISK_HAS_BACKING_FILE: row.never('disk {disk} at {path} on {host} is an image with {what}, which the VM document cannot name', 'Make one image of it: `qemu-img convert -O qcow2`.'),
   DISK_FORMAT_WRONG: row.never('disk {disk} at {path} on {host} is no qcow2 image that can be read: {problem}', 'Correct its format in the VM document, or the image.'),

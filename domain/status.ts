@@ -79,6 +79,7 @@ export interface MigrationResult {
 export interface VmSurvey {
   readonly vmId: VmId;
   readonly hostId: HostId;
+  /** A state of the record; `unreadable` where it, or what is installed, cannot be read. */
   readonly ownership: string;
   readonly epoch: number;
   readonly status: string;

@@ -168,6 +168,7 @@ export function createHostTpm({ access, hostId, tcti, stateDir }: HostTpmOptions
     ensureAttestationKey: () => tools.exclusive(attestationKey),
 
     readPcrs: (pcrs) => tools.exclusive(() => readPcrs(pcrs)),
+    readClock: () => tools.exclusive(() => output('tpm2_readclock', [], clockIn)),
 
     quote: (pcrs, qualifyingData) =>
       tools.exclusive(async () => {
@@ -222,6 +223,13 @@ function selection(pcrs: readonly number[]): string {
 }
 
 /** Values as the tools write them: 32 bytes each, ascending. */
+/** As `tpm2_readclock` prints it: YAML, the clock in ms. */
+function clockIn(stdout: Buffer): number {
+  const [, clock] = /^ {2}clock: (\d{1,16})$/m.exec(stdout.toString()) ?? [];
+  if (clock === undefined) throw new Error('it printed no clock');
+  return Number(clock);
+}
+
 function valuesIn(pcrs: readonly number[], bytes: Buffer): PcrValues {
   const indices = ascending(pcrs);
   if (bytes.length !== indices.length * 32) throw new Error(`${bytes.length} bytes for ${indices.length} PCRs: the TPM has no SHA-256 bank with all of them`);

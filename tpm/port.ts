@@ -17,6 +17,8 @@ export interface HostTpm {
   /** Creates and persists the AK on the first call; the same key ever after. TPM_UNREACHABLE, TPM_COMMAND_FAILED. */
   ensureAttestationKey(): Promise<AttestationKeyPublic>;
   readPcrs(pcrs: readonly number[]): Promise<PcrValues>;
+  /** TPMS_CLOCK_INFO.clock: ms that the TPM was powered, which a reset does not set back (Part 1 §36.3). */
+  readClock(): Promise<number>;
   /** TPM2_Quote (Part 3 §18.4) by the AK. `qualifyingData`: 32 bytes. */
   quote(pcrs: readonly number[], qualifyingData: Buffer): Promise<SignedAttestation & { readonly pcrValues: PcrValues }>;
   /**

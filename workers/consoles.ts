@@ -6,6 +6,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { HostAccess } from '../host/port.js';
 import { MIB } from '../domain/vm.js';
+import { logLine } from './log.js';
 
 /** Of `console.log`, beside what a guest writes between two looks. Its end is kept in `console.log.1`. */
 export const CONSOLE_BYTES = 8 * MIB;
@@ -16,7 +17,7 @@ const EVERY_MS = 2_000;
 export async function shortenConsoles(access: HostAccess, runDir: string): Promise<void> {
   for (const name of await access.list(runDir)) {
     const path = `${runDir}/${name}/console.log`;
-    await access.keepEnd(path, { atMostBytes: CONSOLE_BYTES, keepBytes: KEPT_BYTES, aside: `${path}.1` }).catch((error: unknown) => void process.stderr.write(`${String(error)}\n`));
+    await access.keepEnd(path, { atMostBytes: CONSOLE_BYTES, keepBytes: KEPT_BYTES, aside: `${path}.1` }).catch((error: unknown) => logLine(String(error)));
   }
 }
 

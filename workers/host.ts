@@ -5,6 +5,7 @@ import { createReconciliation } from '../activities/reconcile.js';
 import type { HostServices } from '../activities/services.js';
 import { createSettlement } from '../activities/settle.js';
 import { hostQueue } from '../domain/steps.js';
+import { startClock } from './clock.js';
 import type { HostConfig } from './config.js';
 import { keepConsolesShort } from './consoles.js';
 import { lockHost } from './lock.js';
@@ -17,7 +18,7 @@ import { connectWorker, runWorker } from './temporal.js';
 const HEARTBEAT_THROTTLE = '200 ms';
 
 /** A host before anybody looked at what an earlier worker left. */
-export type HostParts = Omit<HostServices, 'findings'>;
+export type HostParts = Omit<HostServices, 'findings' | 'clock'>;
 
 /** What stands around the parts of a worker: for whoever starts one from a program; no command, file or environment reaches it. */
 export interface HostWrapper {
@@ -38,7 +39,8 @@ export async function runHostWorker(config: HostConfig, wrapper?: HostWrapper): 
     await built.tpm.removeLeftovers();
     await built.installedBundle();
     // With the lock, nobody else drives this host's VMs; before the first step of any move.
-    const services = await reconciled(built);
+    const clock = await startClock({ access: built.access, tpm: built.tpm, file: `${config.stateDir}/clock.json` });
+    const services = await reconciled({ ...built, clock });
     const activities = createHostActivities(services);
     const place = await connectWorker();
     const worker = await Worker.create({
@@ -59,7 +61,7 @@ export async function runHostWorker(config: HostConfig, wrapper?: HostWrapper): 
   }
 }
 
-async function reconciled(built: HostParts): Promise<HostServices> {
+async function reconciled(built: Omit<HostServices, 'findings'>): Promise<HostServices> {
   const services = { ...built, findings: [] };
   const findings = await createReconciliation(services, createSettlement(services)).reconcile();
   for (const { vmId, found, done } of findings) logLine(`reconciled VM ${vmId}: ${found}; ${done}`);

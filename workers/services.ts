@@ -15,7 +15,7 @@ import { createDrivers } from './hypervisors.js';
 import { reservedPlaces } from './reserved.js';
 import { createTrust } from './trust.js';
 
-export function buildHostServices(config: HostConfig): Omit<HostServices, 'findings'> {
+export function buildHostServices(config: HostConfig): Omit<HostServices, 'findings' | 'clock'> {
   const { hostId, runDir } = config;
   const access = createLocalHost(hostId);
   const tpm = createTpm(access, config);

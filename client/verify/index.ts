@@ -18,7 +18,7 @@ import { installBundle } from '../../domain/trust-bundle.js';
 import { createEvidenceVerifier } from '../../tpm/evidence-verifier.js';
 import { type Case, nameOf } from './case.js';
 import { type EvidenceReport, ReportBuilder } from './report.js';
-import { checkAttestation, checkCompleteness, checkReceipt, checkVerdict } from './statements.js';
+import { checkAttestation, checkCompleteness, checkReceipt, checkSuccession, checkVerdict } from './statements.js';
 import { checkWord, isSaidBy, wordsOf } from './words.js';
 
 export { type ChainReport, checkChain } from './chain.js';
@@ -48,6 +48,7 @@ export function verifyEvidence(value: unknown, bundle: unknown, signers: readonl
     for (const role of ROLES) check(`attestation.${role}`, () => checkAttestation(one, role));
     if (evidence.attestation.source ?? evidence.attestation.destination) report.leaves('nonces', 'whether they were fresh: each host checked its own');
     check('verdict', () => checkVerdict(one));
+    check('succession', () => checkSuccession(one));
     for (const role of ROLES) check(`receipts.${role}`, () => checkReceipt(one, role));
     for (const word of wordsOf(evidence)) check(word.field, () => checkWord(one, word));
     checkOutcome(one);
@@ -68,10 +69,10 @@ function checkOrder({ evidence, order, installed, report }: Case, opened: Opened
 }
 
 function checkOutcome({ evidence, order, report }: Case): void {
-  const { outcome, verdict, receipts, timings } = evidence;
+  const { outcome, verdict, succession, receipts, timings } = evidence;
   const isAccepted = verdict?.verdict.verdict === 'accepted';
-  if ((outcome.kind === 'moved') !== isAccepted) report.fails('outcome.kind', `${outcome.kind}, and the destination ${isAccepted ? 'accepted' : 'did not accept'}`);
-  const place = isAccepted ? order.destination : order.source;
+  if ((outcome.kind === 'moved') !== (isAccepted || succession !== null)) report.fails('outcome.kind', `${outcome.kind}, and the destination ${isAccepted ? 'accepted' : 'did not accept'}`);
+  const place = isAccepted || succession ? order.destination : order.source;
   if (outcome.runsOn !== null && outcome.runsOn !== place) report.fails('outcome.runsOn', `${outcome.runsOn} instead of ${place}`);
   if (!verdict) report.tells('outcome', `${outcome.kind}, VM on ${outcome.runsOn ?? 'a host that nobody named'}`);
   else if (!isAccepted || !receipts.destination || outcome.runsOn === null) report.leaves('outcome.runsOn', 'no host signed that the VM runs');

@@ -7,7 +7,7 @@ import { openSigned } from '../../domain/authority.js';
 import { digestOf } from '../../domain/canonical.js';
 import type { Evidence } from '../../domain/evidence.js';
 import { ROLES, type Role } from '../../domain/ids.js';
-import { type HostEntry, classOf, hostIn } from '../../domain/trust-bundle.js';
+import { classOf, hostIn } from '../../domain/trust-bundle.js';
 import { type Case, akOf } from './case.js';
 
 export function checkAttestation({ evidence, order, installed, verifier, report }: Case, role: Role): void {
@@ -73,38 +73,39 @@ export function checkReceipt(one: Case, role: Role): void {
 }
 
 /** What the claimed outcome rests on and nobody signed: that is no lie by itself, and no proof. */
-export function checkCompleteness({ evidence: { outcome, verdict, receipts }, order, report }: Case): void {
+export function checkCompleteness({ evidence: { outcome, verdict, succession, receipts }, order, report }: Case): void {
+  if (succession) return report.lacks('verdict', `${order.destination} owned the VM later, and signed no more of this move`);
   if (outcome.kind !== 'moved') return verdict ? undefined : report.lacks('verdict', 'no host signed how the move ended');
   const unsaid = { source: 'gave the VM up', destination: 'runs the VM' };
   for (const role of ROLES) if (!receipts[role]) report.lacks(`receipts.${role}`, `${order[role]} did not sign that it ${unsaid[role]}`);
 }
 
+/** In the place of a verdict: the destination took the VM, and owned it later; of the move itself nothing more is signed. */
+export function checkSuccession(one: Case): void {
+  const { evidence: { succession: statement, verdict }, order, installed, verifier, report } = one;
+  if (!statement) return;
+  const { succession, quote } = statement;
+  if (verdict) report.fails('succession', 'of a move that has a verdict');
+  const host = hostIn(installed.bundle, order.destination);
+  const isOfTheMove = report.agrees('succession.succession', succession, { vmId: order.vmId, hostId: order.destination, migrationId: order.migrationId });
+  if (succession.ownedEpoch <= order.epoch) return report.fails('succession.succession.ownedEpoch', `${succession.ownedEpoch} is no later epoch than the order’s`);
+  // It holds in any boot: it is said long after the move.
+  const problems = verifier.appraiseStatement({ host, hostClass: classOf(installed.bundle, host), document: succession, quote, boot: null });
+  for (const { code, message } of problems) report.fails('succession', `${code}: ${message}`);
+  if (problems.length === 0 && isOfTheMove) report.proves('succession', `${order.destination} owned epoch ${succession.ownedEpoch}`, akOf(host));
+}
+
 /** Says all that speaks against it, and is false then. */
-function isStatementOf(one: Case, field: string, role: Role, document: object, quote: SignedAttestation): boolean {
-  const { evidence, order, installed, report } = one;
-  const problems = [...stateProblems(one, hostIn(installed.bundle, order[role]), document, quote), ...bootProblems(one, evidence.attestation[role]?.quote ?? null, quote)];
-  for (const problem of problems) report.fails(field, problem);
-  return problems.length === 0;
-}
-
-/** A statement names no PCR values: they are those of an active reference set, or the signer was in no state that the bundle allows. */
-function stateProblems({ installed, verifier }: Case, host: HostEntry, document: object, quote: SignedAttestation): readonly string[] {
-  const hostClass = classOf(installed.bundle, host);
-  const trials = hostClass.referenceSets.map(({ pcrValues }) => verifier.appraiseState({ host, hostClass, quote, pcrValues, eventLog: null, bindingDigest: digestOf(document) }).failures);
-  const [nearest] = [...trials].sort((a, b) => a.length - b.length);
-  if (!nearest) throw new Error(`class ${host.class} has no reference set, which no bundle may be without`);
-  return nearest.map(({ code, message }) => (code === 'PCR_DIGEST_MISMATCH' ? `the PCRs of ${host.hostId} were those of no active reference set` : `${code}: ${message}`));
-}
-
-/** Nobody changed or restarted the host between its attestation and this. */
-function bootProblems({ verifier }: Case, attested: SignedAttestation | null, quote: SignedAttestation): readonly string[] {
-  if (!attested) return ['by a host that attested nothing in this move'];
-  const [then, now] = [verifier.parseQuote(attested, 'the host'), verifier.parseQuote(quote, 'the host')];
-  return [
-    ...(now.pcrDigest === then.pcrDigest ? [] : ['its PCRs are not those that were attested']),
-    ...(now.resetCount === then.resetCount && now.restartCount === then.restartCount ? [] : ['its TPM was restarted since it attested']),
-    ...(BigInt(now.clock) >= BigInt(then.clock) ? [] : ['its TPM made it before it attested']),
-  ];
+function isStatementOf({ evidence, order, installed, verifier, report }: Case, field: string, role: Role, document: object, quote: SignedAttestation): boolean {
+  const host = hostIn(installed.bundle, order[role]);
+  const attested = evidence.attestation[role];
+  if (!attested) report.fails(field, 'by a host that attested nothing in this move');
+  const boot = attested && verifier.parseQuote(attested.quote, host.hostId);
+  const failures = verifier.appraiseStatement({ host, hostClass: classOf(installed.bundle, host), document, quote, boot });
+  for (const { code, message } of failures) report.fails(field, `${code}: ${message}`);
+  const isSameState = !boot || verifier.parseQuote(quote, host.hostId).pcrDigest === boot.pcrDigest;
+  if (!isSameState) report.fails(field, 'its PCRs are not those that were attested');
+  return attested !== null && failures.length === 0 && isSameState;
 }
 
 function wordsIn({ approval, limitsChanges }: Evidence) {

@@ -18,7 +18,7 @@ import { openQmp } from '../../hypervisor/qemu/qmp.js';
 import { endOfMove } from '../../infra/testbed/end-of-move.js';
 import type { GuestConsole } from '../../infra/testbed/guest-console.js';
 import type { Testbed } from '../../infra/testbed/testbed.js';
-import { failedMove, moveTo, openTestbed, startGuest } from './support.js';
+import { failedMove, moveTo, openTestbed, recordAt, startGuest } from './support.js';
 
 const VM = 'sitter';
 let testbed: Testbed;
@@ -34,14 +34,17 @@ afterAll(async () => {
 });
 
 /** The move is refused with exactly these codes; the VM counts on at host-a, which owns it as before; host-b has nothing new. */
-async function refused(codes: readonly FailureCode[], destination = 'host-b', isRunning = true): Promise<void> {
+async function refused(codes: readonly FailureCode[], { destination = 'host-b', isRunning = true, runsOn = 'host-a' }: { destination?: string; isRunning?: boolean; runsOn?: string | null } = {}): Promise<void> {
   const tracesBefore = await tracesOnB();
   const failed = await failedMove(moveTo(testbed, VM, destination));
   expect([...failed.codes].sort()).toEqual([...codes].sort());
   for (const { remedy } of failed.error.failures) expect(remedy.length).toBeGreaterThan(10);
-  if (failed.result) expect(failed.result.outcome).toMatchObject({ kind: 'refused', runsOn: 'host-a' });
+  if (failed.result) expect(failed.result.outcome).toMatchObject({ kind: 'refused', runsOn });
   expect(await tracesOnB()).toEqual(tracesBefore);
-  expect(await ownershipOnA()).toMatchObject({ state: 'owner', epoch: 1, settled: [] });
+  // What is new on both: that the order is used up.
+  const [onA, onB] = [recordAt(testbed, 'host-a', VM), recordAt(testbed, 'host-b', VM)];
+  expect([onA, onB]).toMatchObject([{ state: 'owner', epoch: 1 }, { state: 'none' }]);
+  for (const { outcome, notAfter } of [...onA.settled, ...onB.settled]) expect([['withdrawn', 'rejected'].includes(outcome), notAfter === null]).toEqual([true, false]);
   if (!isRunning) return;
   const before = guest.counts().at(-1) ?? 0;
   await guest.until((c) => (c.counts().at(-1) ?? 0) > before + 5, 'counting on at host-a');
@@ -58,15 +61,15 @@ async function tellSource(command: 'stop' | 'cont'): Promise<void> {
 }
 
 const stateOf = (host: 'host-a' | 'host-b') => join(testbed.root, host, 'state/vms', VM);
-const ownershipOnA = async () => JSON.parse(await readFile(join(stateOf('host-a'), 'ownership.json'), 'utf8')) as unknown;
-const tracesOnB = async () => [...(await createLocalHost('host-b' as never).list(stateOf('host-b'))), ...(await createLocalHost('host-b' as never).list(join(testbed.hosts['host-b'].config.runDir, VM)))];
+/** But for its ownership record. */
+const tracesOnB = async () => [...(await createLocalHost('host-b' as never).list(stateOf('host-b'))).filter((name) => name !== 'ownership.json'), ...(await createLocalHost('host-b' as never).list(join(testbed.hosts['host-b'].config.runDir, VM)))];
 
 describe('names', () => {
   it('an unknown VM', async () => {
     expect((await failedMove(moveTo(testbed, 'nobody', 'host-b'))).codes).toEqual(['VM_UNKNOWN']);
   });
-  it('an unknown host', () => refused(['HOST_UNKNOWN'], 'host-z'));
-  it('the host where it runs', () => refused(['SOURCE_IS_DESTINATION'], 'host-a'));
+  it('an unknown host', () => refused(['HOST_UNKNOWN'], { destination: 'host-z' }));
+  it('the host where it runs', () => refused(['SOURCE_IS_DESTINATION'], { destination: 'host-a' }));
   it('a malformed name', async () => {
     expect((await failedMove(moveTo(testbed, '../etc', 'host-b'))).codes).toEqual(['ORDER_INVALID']);
   });
@@ -83,7 +86,7 @@ describe('the VM', () => {
 
   it('that is paused is refused, not started', async () => {
     await tellSource('stop');
-    await refused(['VM_PAUSED'], 'host-b', false);
+    await refused(['VM_PAUSED'], { isRunning: false });
     expect((await testbed.client.vms()).find((vm) => vm.vmId === VM && vm.hostId === 'host-a')?.status).toBe('paused');
     await tellSource('cont');
   });
@@ -91,6 +94,8 @@ describe('the VM', () => {
 
 describe('the trust bundle of the hosts', () => {
   const file = () => join(testbed.root, 'trust.json');
+  /** A host that cannot say whose word counts looks at nothing, and says of nothing how it is. */
+  const UNSEEN = { runsOn: null };
   /** On both hosts, signed as it should be; the client keeps its own. */
   const onHosts = async (bundle: object) => {
     const policy = await readSigner(testbed.keys.policy.privateFile);
@@ -103,19 +108,19 @@ describe('the trust bundle of the hosts', () => {
 
   it('that is not JSON', async () => {
     await writeFile(file(), '{');
-    await refused(['BUNDLE_INVALID', 'BUNDLE_INVALID']);
+    await refused(['BUNDLE_INVALID', 'BUNDLE_INVALID'], UNSEEN);
   });
   it('that lacks a field', async () => {
     await onHosts({ ...testbed.bundle.bundle, classes: undefined });
-    await refused(['BUNDLE_INVALID', 'BUNDLE_INVALID']);
+    await refused(['BUNDLE_INVALID', 'BUNDLE_INVALID'], UNSEEN);
   });
   it('that is another one with a serial that was used', async () => {
     await onHosts({ ...testbed.bundle.bundle, expiresAt: '2031-01-01T00:00:00Z' });
-    await refused(['BUNDLE_SERIAL_USED', 'BUNDLE_SERIAL_USED']);
+    await refused(['BUNDLE_SERIAL_USED', 'BUNDLE_SERIAL_USED'], UNSEEN);
   });
   it('that somebody else signed', async () => {
     await writeFile(file(), JSON.stringify(await signEnvelope(testbed.bundle.bundle, await readSigner(testbed.keys.operator.privateFile))));
-    await refused(['BUNDLE_NOT_SIGNED', 'BUNDLE_NOT_SIGNED']);
+    await refused(['BUNDLE_NOT_SIGNED', 'BUNDLE_NOT_SIGNED'], UNSEEN);
   });
 });
 

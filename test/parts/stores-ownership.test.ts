@@ -66,7 +66,7 @@ describe('the ownership store', () => {
   it('has the new record on disk when apply resolves, readable by its owner only, with nothing beside it', async () => {
     await store.apply(VM, { type: 'create' });
     const record = await store.apply(VM, offer(1));
-    expect(record).toEqual({ ...noRecord(VM, SOURCE), generation: await counter.read(), state: 'offering', epoch: 1, migrationId: migrationId(1), peer: DESTINATION });
+    expect(record).toEqual({ ...noRecord(VM, SOURCE), generation: await counter.read(), state: 'offering', epoch: 1, migrationId: migrationId(1), peer: DESTINATION, order: SIGNED_ORDER, peerBoot: PEER_BOOT });
     expect(await onDisk()).toEqual(record);
     expect((await stat(fileOf(VM))).mode & 0o777).toBe(0o600);
     expect((await stat(join(vmsDir, VM))).mode & 0o777).toBe(0o700);
@@ -171,6 +171,26 @@ describe('the ownership store', () => {
     const failing = openStore(broken);
     expect(await refusalOf(failing.apply(VM, { type: 'create' }))).toMatch(/^HOST_COMMAND_FAILED /);
     expect((await failing.read(VM)).state).toBe('none');
+  });
+
+  it('writes nothing that it could not read again: the record that stands is worth more', async () => {
+    const before = await store.apply(VM, { type: 'create' });
+    const odd = { ...withdraw(1), shown: { epoch: 2.5, notAfter: '2030-01-01T00:00:00Z', now: '2029-01-01T00:00:00Z' } } as OwnershipEvent;
+    expect(await refusalOf(store.apply(VM, odd))).toMatch(/^RECORD_UNREADABLE .*settled\.0\.epoch/);
+    expect([await onDisk(), await openStore().read(VM)]).toEqual([before, before]);
+  });
+
+  it('lets what holds a record apply events of its own, and nobody else’s come between', async () => {
+    await store.apply(VM, { type: 'create' });
+    const seen: string[] = [];
+    const holding = store.hold(VM, async ({ state }, apply) => {
+      seen.push(state, (await apply(offer(1))).state);
+      await new Promise((resolve) => setImmediate(resolve));
+      seen.push((await apply(withdraw(1))).state);
+    });
+    const other = store.apply(VM, withdraw(2)).then(({ settled }) => seen.push(settled.map(({ migrationId: id }) => id).join()));
+    await Promise.all([holding, other]);
+    expect(seen).toEqual(['owner', 'offering', 'owner', `${migrationId(1)},${migrationId(2)}`]);
   });
 
   it('keeps VMs apart and lists those that it has', async () => {

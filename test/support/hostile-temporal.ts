@@ -18,7 +18,7 @@ const VALUES = { '0': digest(0x10), '4': digest(0x14), '7': digest(0x17) };
 export const AKS: Readonly<Record<string, SoftwareKey>> = { [SOURCE]: makeSoftwareKey(), [DESTINATION]: makeSoftwareKey() };
 export const HOSTS = [SOURCE, DESTINATION].map((hostId) => hostEntryOf({ hostId, attestationKey: { publicArea: AKS[hostId]?.publicArea, name: AKS[hostId]?.name }, identity: { proof: 'none' } }));
 
-export const recordOn = (hostId: HostId, changes: object): OwnershipRecord => OwnershipRecord.parse({ version: 2, vmId: VM, hostId, generation: 1, settled: [], state: 'owner', epoch: 1, ...changes });
+export const recordOn = (hostId: HostId, changes: object): OwnershipRecord => OwnershipRecord.parse({ version: 3, vmId: VM, hostId, generation: 1, settled: [], state: 'owner', epoch: 1, ...changes });
 export const shownVmOn = (hostId: HostId, changes: object = {}): ShownVm => ({ record: recordOn(hostId, changes), problem: null, vm: vmDocument() });
 export const ledgerOn = (hostId: HostId, counter = 5): ShownLedger => ({ counter, generations: { [VM]: 1 }, doubt: 'the counter of the TPM is at 5, and their ledger is of 3', unreadable: [], records: [recordOn(hostId, {})] });
 

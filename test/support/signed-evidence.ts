@@ -7,7 +7,7 @@ import { digestOf } from '../../domain/canonical.js';
 import { type Envelope, signEnvelope } from '../../domain/envelope.js';
 import { Evidence } from '../../domain/evidence.js';
 import type { Role } from '../../domain/ids.js';
-import type { Manifest, Verdict } from '../../domain/manifest.js';
+import { type Manifest, Succession, type Verdict } from '../../domain/manifest.js';
 import type { HostEntry } from '../../domain/trust-bundle.js';
 import { pcrDigestOf } from '../../tpm/marshal.js';
 import { ADA, DESTINATION, GRACE, POLICY_SIGNER, SOURCE, approvalOf, digest, fenceOf, hostClassOf, hostEntryOf, limitsChangeOf, manifestOf, orderOf, samples, trustBundleOf, verdictOf } from './documents.js';
@@ -22,13 +22,15 @@ export interface SignedMove {
   readonly evidence: Evidence;
 }
 
-export type Quoted = 'attestation.source' | 'attestation.destination' | 'verdict' | 'receipts.source' | 'receipts.destination';
+export type Quoted = 'succession' | 'attestation.source' | 'attestation.destination' | 'verdict' | 'receipts.source' | 'receipts.destination';
 
 export interface OtherwiseSigned {
   /** Of each quote, before the AK signs it. */
   readonly attest?: (what: Quoted, attest: Attest) => Attest;
   readonly manifest?: Partial<Record<keyof Manifest, unknown>>;
   readonly verdict?: Partial<Record<keyof Verdict, unknown>>;
+  /** In the place of manifest, verdict and receipts: the destination owned a later epoch since, and no longer knows the move. */
+  readonly succession?: Partial<Record<keyof Succession, unknown>>;
   readonly destination?: Partial<Record<keyof HostEntry, unknown>>;
 }
 
@@ -62,6 +64,8 @@ export async function signedMove({ attest = (_, as) => as, ...changes }: Otherwi
     };
     return { hostId: role === 'source' ? SOURCE : DESTINATION, binding, quote: quoted(`attestation.${role}`, aks[role], binding), pcrValues: VALUES, wrappingKey, eventLog: null };
   };
+  const succession = changes.succession && Succession.parse({ protocol: 'korora/1', purpose: 'succession', vmId: order.vmId, hostId: DESTINATION, migrationId: order.migrationId, ownedEpoch: 4, ...changes.succession });
+  const instead = succession && { manifest: null, verdict: null, receipts: { source: null, destination: null }, succession: { succession, quote: quoted('succession', aks.destination, succession) }, outcome: { ...samples.evidence.outcome, runsOn: null } };
   const evidence = Evidence.parse({
     ...samples.evidence,
     order: await signEnvelope(order, ADA),
@@ -72,6 +76,7 @@ export async function signedMove({ attest = (_, as) => as, ...changes }: Otherwi
     fences: [{ envelope: await signEnvelope(fenceOf(), ADA), atMs: 3_095 }],
     approval: { envelope: await signEnvelope(approval, GRACE), atMs: 2_900 },
     limitsChanges: [{ envelope: await signEnvelope(limitsChange, ADA), atMs: 2_000 }],
+    ...instead,
   });
   return { bundle: await signEnvelope(bundle, POLICY_SIGNER), evidence };
 }

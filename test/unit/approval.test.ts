@@ -22,7 +22,7 @@ async function after(approval: Approval, signer: typeof ADA, approverMustDiffer 
   const sessions = createSessions(SOURCE);
   const key: SessionKey = { migrationId: order.migrationId, orderDigest: digestOf(order), role: 'source' };
   await sessions.open(key, async () => ({ ...key, order, isHeld: true, approval: null, outgoing: null, limitsChanges: [] }) as Partial<Session> as Session);
-  const services = { hostId: SOURCE, sessions, installedBundle: () => Promise.resolve({ bundle, digest: digestOf(bundle) }) } as Partial<HostServices> as HostServices;
+  const services = { hostId: SOURCE, clock: { now: () => Date.now() }, sessions, installedBundle: () => Promise.resolve({ bundle, digest: digestOf(bundle) }) } as Partial<HostServices> as HostServices;
   const { holdCopy } = createCopying(services, {} as Settlement);
   try {
     const { isHeld } = await holdCopy({ move, isHeld: false, approval: await signEnvelope(approval, signer) });

@@ -41,7 +41,7 @@ let signed: Envelope;
 let readings: number;
 /** What is settled, and how, is another test's. */
 const NO_SETTLEMENT = { settleHere: () => Promise.resolve() };
-const common = { ownership: { read: () => Promise.resolve({ ...noRecord(VM, SOURCE), state: 'owner', epoch: 1 }) } as Partial<OwnershipStore> as OwnershipStore, verifier: createEvidenceVerifier(), channels: createChannels(), installedBundle: () => Promise.resolve({ bundle, digest: digestOf(bundle) }) };
+const common = { clock: { now: () => Date.now() }, ownership: { read: () => Promise.resolve({ ...noRecord(VM, SOURCE), state: 'owner', epoch: 1 }) } as Partial<OwnershipStore> as OwnershipStore, verifier: createEvidenceVerifier(), channels: createChannels(), installedBundle: () => Promise.resolve({ bundle, digest: digestOf(bundle) }) };
 
 /** host-b with these values in its TPM, and this log, or a log that cannot be read. */
 function partsOfB(values: PcrValues, log: Buffer | null | 'unreadable'): HostServices {

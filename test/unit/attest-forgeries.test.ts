@@ -36,7 +36,7 @@ beforeEach(async () => {
   settled = [];
   vi.useFakeTimers({ toFake: ['Date'], now: new Date('2026-06-01T00:00:00Z') });
   const services = {
-    hostId: SOURCE, verifier: createEvidenceVerifier(), channels: createChannels(), sessions: createSessions(SOURCE), ownership: { read: () => Promise.resolve({ ...noRecord(VM, SOURCE), state: 'owner', epoch: 1 }), hold: async () => undefined }, installedBundle: () => Promise.resolve({ bundle, digest: digestOf(bundle) }),
+    hostId: SOURCE, clock: { now: () => Date.now() }, verifier: createEvidenceVerifier(), channels: createChannels(), sessions: createSessions(SOURCE), ownership: { read: () => Promise.resolve({ ...noRecord(VM, SOURCE), state: 'owner', epoch: 1 }), hold: async () => undefined }, installedBundle: () => Promise.resolve({ bundle, digest: digestOf(bundle) }),
   } as unknown as HostServices;
   host = createAttestation(services, { settleHere: async ({ order: { migrationId } }) => void settled.push(migrationId) }, { gatherAhead: () => undefined });
   signed = await signEnvelope(order, ADA);

@@ -17,7 +17,7 @@ import { installBundle } from '../../domain/trust-bundle.js';
 import { DESTINATION, POLICY_SIGNER, SOURCE, VM, migrationId, samples, vmDocument } from '../support/documents.js';
 
 const bundle = installBundle(await signEnvelope(samples.trustBundle, POLICY_SIGNER), 'this client', 'any signer');
-const shown = { record: OwnershipRecord.parse({ version: 2, vmId: VM, hostId: SOURCE, generation: 1, settled: [], state: 'owner', epoch: 1 }), problem: null, vm: vmDocument() } as ShownVm as Proven<ShownVm>;
+const shown = { record: OwnershipRecord.parse({ version: 3, vmId: VM, hostId: SOURCE, generation: 1, settled: [], state: 'owner', epoch: 1 }), problem: null, vm: vmDocument() } as ShownVm as Proven<ShownVm>;
 const build = (request: OrderRequest) => buildOrder(request, 'ada', bundle, shown);
 
 function vmOn(hostId: HostId, changes: Partial<VmSurvey> = {}): VmSurvey {

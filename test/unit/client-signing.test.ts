@@ -10,7 +10,7 @@ import { type Envelope, type Signer, signEnvelope } from '../../domain/envelope.
 import type { HostSurvey, VmSurvey } from '../../domain/status.js';
 import { type ShownSurvey, type SurveyQuestionTo, ledgerDigestOf } from '../../domain/survey.js';
 import type { TrustBundle } from '../../domain/trust-bundle.js';
-import { ADA, DESTINATION, GRACE, SOURCE, VM, digest, hostEntryOf, limitsChangeOf, migrationId, orderOf, samples, trustBundleOf, vmDocument } from '../support/documents.js';
+import { PEER_BOOT, SIGNED_ORDER, ADA, DESTINATION, GRACE, SOURCE, VM, digest, hostEntryOf, limitsChangeOf, migrationId, orderOf, samples, trustBundleOf, vmDocument } from '../support/documents.js';
 import { AKS, HOSTS, type Told, envelopesIn, hostileTemporal, ledgerOn, quoted, recordOn, shownVmOn } from '../support/hostile-temporal.js';
 import { refusalOf } from '../support/refusal.js';
 import { testSigner } from '../support/signers.js';
@@ -64,7 +64,7 @@ const reinstate = (korora: KororaClient) => korora.reinstate(SOURCE, { reason: '
 
 describe('everything that is signed', () => {
   const gone: Told = { isMoving: false, surveys: [hostWith(SOURCE, vmAt(SOURCE, { ownership: 'relinquished', mayRun: false, move: { migrationId: order.migrationId, peer: DESTINATION, order: null } }))] };
-  const relinquished = (question: SurveyQuestionTo) => quoted({ ...survey(question), vm: shownVmOn(question.hostId, { state: 'relinquished', migrationId: order.migrationId, peer: DESTINATION }) }, question);
+  const relinquished = (question: SurveyQuestionTo) => quoted({ ...survey(question), vm: shownVmOn(question.hostId, { state: 'relinquished', migrationId: order.migrationId, peer: DESTINATION, order: SIGNED_ORDER, peerBoot: PEER_BOOT }) }, question);
   const EVERYTHING: readonly [string, (korora: KororaClient) => Promise<unknown>, Told, Shown['kind']][] = [
     ['an order', move, {}, 'korora/order'],
     ['a start', start, {}, 'korora/start'],
@@ -202,7 +202,7 @@ describe('of what a host is said to hold', () => {
 
   it('a fence of a move whose workflow is gone names the move that the source quoted', async () => {
     const surveys = [hostWith(SOURCE, vmAt(SOURCE, { ownership: 'relinquished', mayRun: false, move: { migrationId: migrationId(7), peer: DESTINATION, order: null } }))];
-    const relinquished = (peer: string) => (question: SurveyQuestionTo) => quoted({ ...survey(question), vm: shownVmOn(question.hostId, { state: 'relinquished', migrationId: order.migrationId, peer }) }, question);
+    const relinquished = (peer: string) => (question: SurveyQuestionTo) => quoted({ ...survey(question), vm: shownVmOn(question.hostId, { state: 'relinquished', migrationId: order.migrationId, peer, order: SIGNED_ORDER, peerBoot: PEER_BOOT }) }, question);
     const { sent: [sent] } = await tried(fence, { isMoving: false, surveys, survey: relinquished(DESTINATION) });
     expect(openSigned('korora/fence', sent).document.migrationId).toBe(order.migrationId);
     await isRefused('NOTHING_TO_FENCE', fence, { isMoving: false, surveys, survey: relinquished('host-c') });

@@ -113,7 +113,7 @@ describe('a move', () => {
         vmDigest: digest(9), vmStatus: 'paused', hypervisor: { ...hypervisor, version: '6.2.0', machineTypes: [], cpuModels: [] }, swtpmVersion: '0.6.3', disks: unseen, networks: unbridged,
       },
       destination: {
-        failures: [failure('ORDER_EXPIRED', { notAfter: 'then' })],
+        failures: [failure('ORDER_EXPIRED', { notAfter: 'then', host: 'host-a', now: 'now' })],
         hypervisor: { ...hypervisor, version: '6.1.0', accelerator: 'tcg', machineTypes: [], cpuModels: [] }, swtpmVersion: '0.6.2', networks: unbridged, availableMemoryBytes: 0,
         missingBootFiles: [vm.boot.kernel, vm.boot.initrd], leftovers: ['a folder'], disks: disksWith({}).map((d) => (d.id === 'root' ? { ...d, identity: { ...d.identity, inode: '999' } } : d)),
       },

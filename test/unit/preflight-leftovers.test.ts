@@ -10,22 +10,25 @@ import { ADA, DESTINATION, orderOf, trustBundleOf, vmDocument } from '../support
 const TRACES = ['/var/lib/korora/vms/web-1/vtpm'];
 const bundle = trustBundleOf();
 
-function destinationWith(state: OwnershipState) {
+function destinationWith(state: OwnershipState, keptUntil: string | null) {
   return createPreflight({
     hostId: DESTINATION,
-    access: { stat: async () => ({ kind: 'file' }), availableMemoryBytes: async () => 2 ** 40 },
+    clock: { now: () => Date.now() },
+    storage: { disks: ['/srv'], boot: ['/srv'], reserved: [] },
+    access: { stat: async () => ({ kind: 'file', links: 1, isOpenToOthers: false }), resolve: async (path: string) => path, availableMemoryBytes: async () => 2 ** 40 },
     hypervisor: { facts: async () => null, strangers: async () => [] },
     vtpms: { version: async () => '0.8' },
     tpm: { ensureAttestationKey: async () => undefined },
     installedBundle: async () => ({ bundle, digest: digestOf(bundle) }),
-    ownership: { read: async () => ({ state, epoch: 2 }) },
+    ownership: { read: async () => ({ state, epoch: 2, keptUntil }) },
     vms: { traces: async () => TRACES },
   } as unknown as HostServices);
 }
 
-async function seenBy(state: OwnershipState) {
-  const order = await signEnvelope(orderOf({ bundleDigest: digestOf(bundle) }), ADA);
-  const { failures, leftovers } = await destinationWith(state).inspectDestination({ order, vm: vmDocument({ disks: [], networks: [] }) });
+async function seenBy(state: OwnershipState, keptUntil: string | null = null) {
+  const vm = vmDocument({ disks: [], networks: [] });
+  const order = await signEnvelope(orderOf({ bundleDigest: digestOf(bundle), vmDigest: digestOf(vm) }), ADA);
+  const { failures, leftovers } = await destinationWith(state, keptUntil).inspectDestination({ order, vm });
   return { codes: failures.map(({ code }) => code), leftovers };
 }
 
@@ -36,5 +39,9 @@ describe('a destination with files of the VM', () => {
 
   it.each<OwnershipState>(['none', 'retired'])('whose record says %s names each of them', async (state) => {
     expect(await seenBy(state)).toEqual({ codes: [], leftovers: TRACES });
+  });
+
+  it('that keeps what it gave up to a claim names none: the order brings the VM back, and what was kept goes', async () => {
+    expect(await seenBy('retired', '2030-01-01T00:00:00Z')).toEqual({ codes: [], leftovers: [] });
   });
 });

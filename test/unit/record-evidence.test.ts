@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createRecording } from '../../activities/record.js';
 import { digestOf } from '../../domain/canonical.js';
 import { signEnvelope } from '../../domain/envelope.js';
-import { ADA, VM, evidenceOf, migrationId, orderOf, samples } from '../support/documents.js';
+import { ADA, VM, evidenceOf, migrationId, orderOf } from '../support/documents.js';
 
 let folder: string;
 let evidenceDir: string;
@@ -87,10 +87,5 @@ describe('the evidence of a move', () => {
     expect([await readFile(path, 'utf8').catch(() => null), await readFile(join(folder, 'victim'), 'utf8')]).toEqual([found, 'precious']);
     await rm(path, { recursive: true });
     expect((await record()).path).toBe(path);
-  });
-
-  it('is refused where it is none, before a file is made', async () => {
-    await expect(createRecording({ evidenceDir }).recordEvidence({ evidence: { ...samples.evidence, version: 1 } as never })).rejects.toMatchObject({ code: 'EVIDENCE_INVALID' });
-    await expect(readdir(evidenceDir)).rejects.toMatchObject({ code: 'ENOENT' });
   });
 });

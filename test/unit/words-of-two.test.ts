@@ -15,7 +15,7 @@ import { HOSTS, type Told, envelopesIn, hostileTemporal, ledgerOn, quoted } from
 import { refusalOf } from '../support/refusal.js';
 import { testSigner } from '../support/signers.js';
 
-const everything = { actions: [...ACTIONS], vms: ['*'], sources: ['*'], destinations: ['*'] };
+const everything = { disks: ['*'], bootFiles: ['*'], bridges: ['*'], actions: [...ACTIONS], vms: ['*'], sources: ['*'], destinations: ['*'] };
 const BOB = testSigner(4);
 const operator = (name: string, { publicKey }: Signer, changes: Partial<Operator> = {}) => ({ name, publicKey, status: 'active', scopes: [everything], ...changes });
 const under = (second: Partial<Operator> = {}, wordsOfTwo: readonly string[] = ['fence', 'reinstate'], first: Partial<Operator> = {}) =>

@@ -122,6 +122,12 @@ describe.concurrent('startVm', () => {
     expect(await run('startVm', await args(), { ...empty, startVm: () => refuses() })).toMatchObject({ failures: [refusal] });
   });
 
+  it('starts nothing where another host has a record of the VM that cannot be read', async () => {
+    const odd = vmOn(there, { ownership: 'unreadable', epoch: 0, mayRun: false });
+    const ended = await run('startVm', await args(), { surveyHost: (host) => surveyOf(host, host === there ? [odd] : []), startVm: () => started });
+    expect(ended).toMatchObject({ failures: [{ code: 'VM_EXISTS' }], asked: surveys });
+  });
+
   it('starts nothing where another host is silent, which could be the one that runs it', async () => {
     const ended = await run('startVm', await args(), { surveyHost: (host) => (host === there ? silence : surveyOf(host, [])), startVm: () => started });
     expect(ended).toEqual({ failures: [unreachable(there)], asked: surveys });

@@ -128,7 +128,7 @@ describe.concurrent('a fence', () => {
   });
 
   it('that the source takes no more is forgotten, and the destination asked again', async () => {
-    const expired = failure('ORDER_EXPIRED', { notAfter: 'a while ago' });
+    const expired = failure('ORDER_EXPIRED', { notAfter: 'a while ago', host: 'host-a', now: 'now' });
     const { move } = await movesInDoubt([{ on: 'source', activity: 'fenceDestination', fault: { kind: 'fails', failure: expired } }]);
     expect(await move.tell('fence', await fenceOn(move, move.order.destination))).toEqual({ answer: undefined });
     const ended = await move.end();

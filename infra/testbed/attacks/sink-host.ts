@@ -88,6 +88,7 @@ export async function openSinkHost({ installed, operator, folder, image }: SinkH
     ownership,
     vms: createVmStore(access, { vmsDir: `${folder}/vms`, runDir: `${folder}/run` }),
     installedBundle: async () => installed,
+    clock: { now: () => Date.now() },
     hypervisor: { status: async () => 'absent', ensureRunning: async (vmId: VmId) => void hasRun.add(vmId), ensureDestroyed: async () => undefined } as Pick<Hypervisor, 'status' | 'ensureRunning' | 'ensureDestroyed'>,
     vtpms: { ensureStopped: async () => undefined },
     tpm: { quote: async () => ({ attest: '', signature: '' }) },

@@ -5,7 +5,7 @@
 import { Transform, pipeline, type Readable } from 'node:stream';
 import type { ChannelListener, Channels, IncomingChannel, OutgoingChannel } from '../../../channel/port.js';
 import { refuse } from '../../../domain/failures.js';
-import type { OwnershipEvent } from '../../../domain/ownership.js';
+import type { OwnershipEvent, OwnershipRecord } from '../../../domain/ownership.js';
 import type { OwnershipStore } from '../../../host/ownership-store.js';
 import type { HostParts } from '../../../workers/host.js';
 import type { Ask } from './ask.js';
@@ -27,7 +27,12 @@ export function wrapServices(services: HostParts, ask: Ask): HostParts {
     const fail = () => {
       throw refuse('HOST_COMMAND_FAILED', { command: 'write', host: on, problem: INJECTED });
     };
-    return { ...store, apply: (vmId, event) => around('write', writeName(event), fail, () => store.apply(vmId, event)) };
+    const applied = (event: OwnershipEvent, apply: () => Promise<OwnershipRecord>) => around('write', writeName(event), fail, apply);
+    return {
+      ...store,
+      apply: (vmId, event) => applied(event, () => store.apply(vmId, event)),
+      hold: (vmId, work) => store.hold(vmId, (record, apply) => work(record, (event) => applied(event, () => apply(event)))),
+    };
   }
 
   function wrapChannels(channels: Channels): Channels {

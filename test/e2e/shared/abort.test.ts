@@ -48,7 +48,8 @@ describe('an abort', () => {
 
     const { codes, result } = await failedMove(endOfMove(testbed.client, VM, runId));
     expect(codes).toEqual(['ABORTED']);
-    expect(result?.outcome.runsOn).toBe('host-a');
+    // It may come before the source has said that the VM is there.
+    expect(['host-a', null]).toContain(result?.outcome.runsOn);
     await guest.until((c) => (c.counts().at(-1) ?? 0) > before + 10, 'going on at host-a');
     expect(firstGap(guest.counts())).toBeNull();
     const vms = (await testbed.client.vms()).filter(({ vmId }) => vmId === VM);
