@@ -29,16 +29,22 @@ export interface Act {
   readonly edits: readonly Edit[];
   /** 0: statements are as they were; else the host in his hands signs them anew. */
   readonly forge: number;
+  /** 0: it is scheduled now; else at another time, as Temporal says. */
+  readonly when: number;
 }
 
 export interface Attack {
   readonly host: HostName;
   readonly activity: string;
   readonly argument: unknown;
+  /** What Temporal says of when it scheduled it. */
+  readonly scheduledAtMs: number;
 }
 
 const RECENT = 12;
 const TAKE_STATEMENTS = ['resolveSource', 'yieldToClaim', 'giveReceipt'];
+/** Of Temporal's clock: long ago, in the year 2200, and what is no time at all. */
+const TIMES: readonly number[] = [0, Date.UTC(2200, 0), 9e18, Number.NaN];
 /** What an order may be made to say. */
 const OTHER_WORDS: readonly object[] = [
   { migrationId: '99999999-9999-4999-8999-999999999999' }, { vmId: 'new', migrationId: '88888888-8888-4888-8888-888888888888', epoch: 1 }, { epoch: 1000 }, { destination: 'host-c' }, { source: 'host-c' }, { vmId: 'db' }, { notAfter: '2099-01-01T00:00:00Z' }, { requiresApproval: false },
@@ -56,7 +62,7 @@ export function attackOf(act: Act, loot: Loot, activityNames: readonly string[],
   for (const edit of act.edits) argument = edited(argument, edit, loot);
   if (act.forge > 0 && badTpm) argument = forged(argument, badTpm, act.forge);
   const host = act.host === 0 ? (move ? hostFor(base, move, loot) : (base.host as HostName)) : (pick(HOSTS, act.host - 1) ?? 'host-a');
-  return { host, activity: base.activity, argument };
+  return { host, activity: base.activity, argument, scheduledAtMs: act.when === 0 ? Date.now() : (pick(TIMES, act.when - 1) ?? 0) };
 }
 
 /** Newest first. */

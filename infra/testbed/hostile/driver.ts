@@ -34,7 +34,7 @@ export class Driver {
       if (left <= 0) throw new Terminated();
       left -= 1;
       this.loot.asked(host, name, args[0]);
-      const call = this.world.call(host as never, name, ...args);
+      const call = this.world.call(host as never, name, args);
       const lost = new Promise<never>((_, reject) => {
         const asking: Asking = { call, giveUp: reject };
         own.add(asking);

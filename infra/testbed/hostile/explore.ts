@@ -32,6 +32,7 @@ const act = fc.record({
   host: fc.oneof({ arbitrary: fc.constant(0), weight: 3 }, { arbitrary: small(3), weight: 1 }),
   move: fc.oneof({ arbitrary: fc.constant(0), weight: 2 }, { arbitrary: fc.constant(1), weight: 2 }, { arbitrary: small(6), weight: 1 }),
   edits: fc.oneof({ arbitrary: fc.constant([]), weight: 3 }, { arbitrary: fc.array(edit, { maxLength: 3 }), weight: 2 }),
+  when: fc.oneof({ arbitrary: fc.constant(0), weight: 5 }, { arbitrary: small(4), weight: 1 }),
   forge: fc.oneof({ arbitrary: fc.constant(0), weight: 1 }, { arbitrary: small(6), weight: 1 }),
 });
 export const planOf: fc.Arbitrary<Plan> = fc.record({

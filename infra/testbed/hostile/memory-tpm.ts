@@ -50,6 +50,7 @@ export class MemoryTpm {
     const { publicArea, name } = state.ak;
     return {
       removeLeftovers: async () => undefined,
+      readClock: () => inTurn('reads its clock', () => Number(this.#clock().clockMs)),
       ensureAttestationKey: () => inTurn('shows its AK', () => ({ publicArea, name })),
       readPcrs: (pcrs) => inTurn('reads PCRs', () => this.#read(pcrs)),
       quote: (pcrs, data) => inTurn('quotes', () => this.quoteNow(pcrs, data)),

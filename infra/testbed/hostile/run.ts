@@ -69,10 +69,10 @@ export async function runOnce(plan: Plan, beginning: Beginning, watched: readonl
       for (let [act] = acts; act && turns.given >= nextAt + act.wait; [act] = acts) {
         acts.shift();
         nextAt = turns.given;
-        const { host, activity, argument } = attackOf(act, loot, beginning.activityNames, world.hosts['host-c'].isBad ? world.hosts['host-c'].tpm : null);
-        attacks.push(`turn ${turns.given}: ${host} ${activity} ${shown(argument)}`);
+        const { host, activity, argument, scheduledAtMs } = attackOf(act, loot, beginning.activityNames, world.hosts['host-c'].isBad ? world.hosts['host-c'].tpm : null);
+        attacks.push(`turn ${turns.given}: ${host} ${activity} ${shown(argument)}${act.when === 0 ? '' : `, at ${scheduledAtMs} ms`}`);
         loot.asked(host, activity, argument);
-        const call = world.call(host, activity, argument);
+        const call = world.call(host, activity, [argument], scheduledAtMs);
         call.answer.then((answer) => loot.answered(answer), (error: unknown) => judgeRefusal(world, activity, error));
         calls.push(call);
       }

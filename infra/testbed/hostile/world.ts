@@ -21,6 +21,7 @@ import { Order } from '../../../domain/order.js';
 import { createOwnershipStore } from '../../../host/ownership-store.js';
 import { createVmStore } from '../../../host/vm-store.js';
 import { createEvidenceVerifier } from '../../../tpm/evidence-verifier.js';
+import { startClock } from '../../../workers/clock.js';
 import { createTrust } from '../../../workers/trust.js';
 import { makeSoftwareKey } from '../software-ak.js';
 import { type InvariantName, Judge } from './judge.js';
@@ -138,7 +139,8 @@ export class World {
     const host = this.hosts[name];
     this.endWorker(name);
     host.life = { isOver: false };
-    const built = this.#services(host, host.life);
+    const parts = this.#services(host, host.life);
+    const built = { ...parts, clock: await startClock({ access: parts.access, tpm: parts.tpm, file: `/var/${name}/clock.json` }) };
     const services = this.#planted.services?.(built) ?? built;
     await services.installedBundle();
     const findings = await createReconciliation(services, createSettlement(services)).reconcile();
@@ -160,12 +162,12 @@ export class World {
   }
 
   /** As Temporal calls it: what goes in and comes out is a payload. */
-  call(name: HostName, activityName: string, ...args: Arguments): Call {
+  call(name: HostName, activityName: string, args: Arguments, scheduledAtMs = Date.now()): Call {
     const controller = new AbortController();
     const details: { details?: ActivityCancellationDetails } = {};
     const cancelled = new Promise<never>((_, reject) => controller.signal.addEventListener('abort', () => reject(new CancelledFailure('cancelled'))));
     cancelled.catch(() => undefined);
-    const context = new activity.Context({ activityType: activityName, heartbeatTimeoutMs: 1000 } as activity.Info, cancelled, controller.signal, () => undefined, undefined as never, undefined as never, undefined as never, details as never);
+    const context = new activity.Context({ activityType: activityName, heartbeatTimeoutMs: 1000, currentAttemptScheduledTimestampMs: scheduledAtMs } as activity.Info, cancelled, controller.signal, () => undefined, undefined as never, undefined as never, undefined as never, details as never);
     const run = (this.hosts[name].activities as Record<string, (...args: Arguments) => Promise<unknown>> | null)?.[activityName];
     const order = activityName === 'openSession' ? this.#orderIn(args[0]) : null;
     const isRefused = order !== null && this.judge.isOver(name, order.migrationId) && !this.hosts[name].services?.sessions.isUnderWay(order);
@@ -203,7 +205,7 @@ export class World {
     return envelope;
   }
 
-  #services(host: Host, life: Life): HostServices {
+  #services(host: Host, life: Life): Omit<HostServices, 'clock'> {
     const { name, disk, machine, tpm: module } = host;
     const { turns, judge } = this;
     const hostId = HostId.parse(name);
