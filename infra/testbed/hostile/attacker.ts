@@ -60,8 +60,9 @@ export function attackOf(act: Act, loot: Loot, activityNames: readonly string[],
   let argument = copyOf(base.argument);
   if (move) argument = copyOf(fitted(argument, move, loot));
   for (const edit of act.edits) argument = edited(argument, edit, loot);
-  if (act.forge > 0 && badTpm) argument = forged(argument, badTpm, act.forge);
-  const host = act.host === 0 ? (move ? hostFor(base, move, loot) : (base.host as HostName)) : (pick(HOSTS, act.host - 1) ?? 'host-a');
+  if (badTpm && act.forge > 0) argument = forged(argument, badTpm, act.forge);
+  const isForged = act.forge > 0 && badTpm !== null;
+  const host = isForged && act.host === 0 ? (pick(HOSTS, act.base) ?? 'host-a') : act.host === 0 ? (move ? hostFor(base, move, loot) : (base.host as HostName)) : (pick(HOSTS, act.host - 1) ?? 'host-a');
   return { host, activity: base.activity, argument, scheduledAtMs: act.when === 0 ? Date.now() : (pick(TIMES, act.when - 1) ?? 0) };
 }
 
@@ -147,6 +148,7 @@ function forged(value: unknown, tpm: MemoryTpm, how: number): unknown {
   const document: Record<string, unknown> = { ...(member as object) };
   for (const field of ['hostId', 'destination']) if (field in document) document[field] = tpm.hostId;
   if (document['purpose'] === 'succession') document['ownedEpoch'] = 1000;
+  if (document['purpose'] === 'claim') document['vmId'] = pick(['web', 'old', 'db'], how);
   if (document['purpose'] === 'claim' && how < 5) document['epoch'] = 1000;
   if (document['verdict'] !== undefined && how % 2 === 0) Object.assign(document, document['verdict'] === 'accepted' ? { verdict: 'rejected', manifestDigest: null, reason: 'no' } : { verdict: 'accepted', manifestDigest: 'ab'.repeat(32), reason: null });
   const pcrs = how % 2 === 0 ? PCRS : [23];

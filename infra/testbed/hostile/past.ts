@@ -62,6 +62,8 @@ async function live(world: World, driver: Driver): Promise<void> {
   }), 'moved');
   const refused = { order: await people.order('db', 1, 'host-b', 'host-a'), reason: 'its operator thought better of it' };
   await Promise.all([ask('host-b', 'closeSession', refused), ask('host-a', 'closeSession', refused)]);
+  // Signed, and never run.
+  await ask('host-a', 'inspectDestination', { order: await people.order('db', 1, 'host-b', 'host-a'), vm: vmOf('db') });
   // Its destination goes silent once the source has stopped, and is fenced.
   await start('old', 'host-b');
   const signed = await people.order('old', 1, 'host-b', 'host-c');

@@ -3,6 +3,7 @@
  * comes to nothing, since another part stands behind it, that part is taken out too, and its name says so.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { Context } from '@temporalio/activity';
 import type { HostActivities } from '../../../activities/index.js';
 import { admitToSettle } from '../../../activities/admission.js';
 import { HOST_INPUTS } from '../../../activities/inputs.js';
@@ -251,6 +252,20 @@ const acceptedSaid: Planted = {
   }),
 };
 
+/** What is forgotten goes by what Temporal tells, too. */
+const toldTime: Planted = {
+  services: (services) => ({ ...services, clock: { now: () => Math.max(services.clock.now(), told()) } }),
+};
+
+function told(): number {
+  try {
+    const at = Context.current().info.currentAttemptScheduledTimestampMs;
+    return at <= 8.64e15 ? at : 0;
+  } catch {
+    return 0;
+  }
+}
+
 function both(...planted: readonly Planted[]): Planted {
   return {
     services: (services: HostServices) => planted.reduce((built, one) => one.services?.(built) ?? built, services),
@@ -273,6 +288,7 @@ export const DEFECTS: readonly Defect[] = [
   { name: 'two-steps', what: 'settleSource looks the copy up, and withdraws the offer later', breaks: ['way-back'], planted: twoSteps },
   { name: 'anyone-settles', what: 'a settlement without a signed order', breaks: ['settled-as-ordered'], planted: anyoneSettles },
   { name: 'overwriting', what: 'a settlement takes the place of another', breaks: ['settled-for-good'], planted: overwriting },
+  { name: 'told-time', what: 'what is over is forgotten by the time that Temporal tells', breaks: ['settled-for-good'], planted: toldTime },
   { name: 'good-again', what: 'a session of an order that was settled', breaks: ['refused-is-refused'], planted: goodAgain },
   { name: 'no-hold', what: 'two that act on one record at once', breaks: ALL, planted: noHold },
   { name: 'accepted-said', what: 'a host that owned a later epoch says that it accepted', breaks: ['says-what-was'], planted: acceptedSaid },
