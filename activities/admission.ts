@@ -88,7 +88,7 @@ export async function admitToSettle(services: HostServices, envelope: Envelope):
 
 /** Of an order that was admitted. */
 export function settling(services: HostServices, { order, role }: Pick<AdmittedOrder, 'order' | 'role'>): OrderToSettle {
-  return { order, role, shown: { epoch: order.epoch + 1, notAfter: order.notAfter, now: timeAt(services).toISOString() } };
+  return { order, role, shown: { epoch: order.epoch + 1, notAfter: order.notAfter, now: new Date(services.clock.now()).toISOString() } };
 }
 
 function knows({ sessions }: HostServices, record: OwnershipRecord, { migrationId }: Order, { payload }: Envelope): boolean {

@@ -18,7 +18,6 @@ import type { HostServices } from './services.js';
 import type { HostInput } from './inputs.js';
 import type { Session } from './session.js';
 import type { Settlement } from './settle.js';
-import { timeAt } from './time.js';
 
 export function createAttestation(services: HostServices, { settleHere }: Pick<Settlement, 'settleHere'>, { gatherAhead }: { readonly gatherAhead: (session: Session) => void }) {
   const { hostId, tpm, channels, sessions, ownership } = services;
@@ -60,7 +59,7 @@ export function createAttestation(services: HostServices, { settleHere }: Pick<S
     if (settled) throw refuse('ORDER_SETTLED', { host: hostId, move: migrationId, vm: vmId, outcome: settled.outcome });
     const isFromHere = role === 'source' ? epoch === record.epoch : epoch >= ownedEpoch(record);
     if (!isFromHere) throw refuse('ORDER_STALE', { ordered: epoch, vm: vmId, host: hostId, actual: record.epoch });
-    const count = record.settled.filter(({ notAfter }) => notAfter !== null && Date.parse(notAfter) >= timeAt(services).getTime()).length;
+    const count = record.settled.filter(({ notAfter }) => notAfter !== null && Date.parse(notAfter) >= services.clock.now()).length;
     if (count >= TOMBSTONES_MAX) throw refuse('ORDERS_TOO_MANY', { host: hostId, vm: vmId, count });
   }
 

@@ -1,6 +1,7 @@
 /**
- * What a worker does before it takes work: it looks at what an earlier one left, brings it in line with the ownership
- * records, and reports. Every decision rests on the record. What no record explains is reported and left alone: a VM is
+ * What a worker does before it takes work, and where its records were in doubt: it looks at what an earlier one left, brings it in line with the ownership
+ * records, and reports. It may be asked beside any step of any move: what a session tends is left to it, and whatever is ended is ended
+ * while the record that says so is held. Every decision rests on the record. What no record explains is reported and left alone: a VM is
  * ended only where this host proved that it is surplus (it gave it away by a proven verdict or claim, or never accepted it).
  *
  *   record         found                              done
@@ -17,13 +18,13 @@
  */
 import { KororaError, problemOf } from '../domain/failures.js';
 import { type VmId, assertNever } from '../domain/ids.js';
-import type { OwnershipRecord } from '../domain/ownership.js';
+import { type OwnershipRecord, isMove } from '../domain/ownership.js';
 import type { Finding } from '../domain/status.js';
 import type { HostServices } from './services.js';
 import type { Settlement } from './settle.js';
 
 export function createReconciliation(services: HostServices, { withdrawOrRelinquish, discard }: Settlement) {
-  const { vtpms, hypervisor, ownership, vms } = services;
+  const { vtpms, hypervisor, ownership, vms, sessions } = services;
 
   /** One finding for each thing out of line, oldest VM name first. Never rejects: what cannot be looked at is a finding. */
   async function reconcile(): Promise<readonly Finding[]> {
@@ -43,24 +44,31 @@ export function createReconciliation(services: HostServices, { withdrawOrRelinqu
 
   async function lookAt(vmId: VmId): Promise<Finding | null> {
     const record = await ownership.read(vmId);
-    const status = await hypervisor.status(vmId, vms.runDirOf(vmId));
+    if ('migrationId' in record && sessions.find(record.migrationId)) return null;
+    const runDir = vms.runDirOf(vmId);
+    const status = await hypervisor.status(vmId, runDir);
     const finding = (found: string, done: string): Finding => ({ vmId, found, done });
     switch (record.state) {
       case 'owner':
-        if (status === 'running') return null;
-        if (status !== 'absent') return finding(`it is owned here and ${status}`, 'nothing: a move that is being settled resumes it; else look at its console log');
-        return (await endLoneVtpm(vmId)) ? finding('it is owned here, its hypervisor is gone, its vTPM still ran', 'the vTPM was ended; the VM may be started') : null;
+        return ownership.hold(vmId, async (held) => {
+          const now = await hypervisor.status(vmId, runDir);
+          if (held.state !== 'owner' || now === 'running') return null;
+          if (now !== 'absent') return finding(`it is owned here and ${now}`, 'nothing: a move that is being settled resumes it; else look at its console log');
+          return (await endLoneVtpm(vmId)) ? finding('it is owned here, its hypervisor is gone, its vTPM still ran', 'the vTPM was ended; the VM may be started') : null;
+        });
       case 'offering': {
-        if (await ownership.hold(vmId, async (held, apply) => held.state === 'offering' && withdrawOrRelinquish(held, apply))) return finding(`a move to ${record.peer} that no worker tends`, 'the move is off, the VM runs on');
+        if (await ownership.hold(vmId, async (held, apply) => isMove(held, 'offering', record.migrationId) && withdrawOrRelinquish(held, apply))) return finding(`a move to ${record.peer} that no worker tends`, 'the move is off, the VM runs on');
         return finding(`it was on offer to ${record.peer}, and does not run`, 'nothing: whether it was handed over is not known here, and it stays stopped until the verdict is proven');
       }
-      case 'relinquished': {
-        // Its channel went with the worker that held it; a hypervisor runs a VM on whose copy ended so.
-        await hypervisor.ensureNotMoving(vmId, vms.runDirOf(vmId));
-        if ((await hypervisor.status(vmId, vms.runDirOf(vmId))) !== 'running') return finding(`it was handed to ${record.peer}, whose verdict is not known here`, 'nothing: it stays stopped until the verdict is proven');
-        await hypervisor.ensurePaused(vmId, vms.runDirOf(vmId));
-        return finding(`it ran although it was handed to ${record.peer}`, 'it was paused: only a proven verdict lets it run');
-      }
+      case 'relinquished':
+        return ownership.hold(vmId, async (held) => {
+          if (!isMove(held, 'relinquished', record.migrationId)) return null;
+          // Its channel went with the worker that held it; a hypervisor runs a VM on whose copy ended so.
+          await hypervisor.ensureNotMoving(vmId, runDir);
+          if ((await hypervisor.status(vmId, runDir)) !== 'running') return finding(`it was handed to ${held.peer}, whose verdict is not known here`, 'nothing: it stays stopped until the verdict is proven');
+          await hypervisor.ensurePaused(vmId, runDir);
+          return finding(`it ran although it was handed to ${held.peer}`, 'it was paused: only a proven verdict lets it run');
+        });
       case 'incoming':
         await ownership.apply(vmId, { type: 'reject', migrationId: record.migrationId, epoch: record.epoch, reason: 'the worker of the destination was restarted', shown: null });
         await discard(vmId);

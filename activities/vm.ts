@@ -14,7 +14,6 @@ import { shownEventLog } from './event-log.js';
 import type { HostInput } from './inputs.js';
 import { networkFacts } from './networks.js';
 import { resourceFailures } from './resources.js';
-import { timeAt } from './time.js';
 import { type VtpmKeys, destroyKeys, sealKeys, withKeyBytes } from './vtpm-keys.js';
 import type { HostSurvey, VmSurvey } from '../domain/status.js';
 import { classOf, hostIn } from '../domain/trust-bundle.js';
@@ -56,7 +55,7 @@ export function createVmActivities(services: HostServices) {
     const installed = known ?? (await install(vm));
     if (record.state === 'none') await apply({ type: 'create' });
     if (isAbsent) await boot(installed);
-    const stillGood = installed.started.filter(({ notAfter }) => timeAt(services).getTime() <= Date.parse(notAfter));
+    const stillGood = installed.started.filter(({ notAfter }) => services.clock.now() <= Date.parse(notAfter));
     await vms.write(vmId, { ...installed, started: [...stillGood, { orderDigest, notAfter: start.notAfter }] });
   }
 

@@ -17,7 +17,7 @@ import { ephemeralPointOf } from '../../tpm/wrap.js';
 import { hostClassOf } from '../support/documents.js';
 import { anyBytes, byteEdits, editBytes } from '../support/mutations.js';
 import { EK_EXTENSIONS, type TestCa, createTestCa } from '../support/pki.js';
-import { certifiedBy, makeSoftwareKey, quoteBy, wrappingKeyUnder } from '../support/software-ak.js';
+import { certifiedBy, makeSoftwareKey, quoteBy, wrappingKeyUnder } from '../../infra/testbed/software-ak.js';
 
 const PCRS = [0, 4, 7];
 const VALUES = hostClassOf().referenceSets[0]?.pcrValues ?? {};

@@ -11,7 +11,7 @@ import type { HostSurvey } from '../../domain/status.js';
 import { type QuotedSurvey, type ShownLedger, type ShownSurvey, type ShownVm, type SurveyQuestionTo, surveyStatementOf } from '../../domain/survey.js';
 import { pcrDigestOf } from '../../tpm/marshal.js';
 import { DESTINATION, SOURCE, VM, digest, hostEntryOf, vmDocument } from './documents.js';
-import { type SoftwareKey, makeSoftwareKey, quoteBy } from './software-ak.js';
+import { type SoftwareKey, makeSoftwareKey, quoteBy } from '../../infra/testbed/software-ak.js';
 
 const VALUES = { '0': digest(0x10), '4': digest(0x14), '7': digest(0x17) };
 

@@ -12,7 +12,7 @@ import type { HostEntry } from '../../domain/trust-bundle.js';
 import { pcrDigestOf } from '../../tpm/marshal.js';
 import { ADA, DESTINATION, GRACE, POLICY_SIGNER, SOURCE, approvalOf, digest, fenceOf, hostClassOf, hostEntryOf, limitsChangeOf, manifestOf, orderOf, samples, trustBundleOf, verdictOf } from './documents.js';
 import type { Attest } from '../../tpm/structures.js';
-import { type SoftwareKey, certifiedBy, makeSoftwareKey, quoteBy, wrappingKeyUnder } from './software-ak.js';
+import { type SoftwareKey, certifiedBy, makeSoftwareKey, quoteBy, wrappingKeyUnder } from '../../infra/testbed/software-ak.js';
 
 const PCRS = [0, 4, 7];
 const VALUES = hostClassOf().referenceSets[0]?.pcrValues ?? {};

@@ -21,7 +21,7 @@ import { parseEventLog } from '../../tpm/event-log.js';
 import { pcrDigestOf } from '../../tpm/marshal.js';
 import { ADA, DESTINATION, POLICY_SIGNER, SOURCE, VM, hostClassOf, hostEntryOf, orderOf, samples, trustBundleOf } from '../support/documents.js';
 import { bootOf, eventLog } from '../support/event-log.js';
-import { certifiedBy, makeSoftwareKey, quoteBy, wrappingKeyUnder } from '../support/software-ak.js';
+import { certifiedBy, makeSoftwareKey, quoteBy, wrappingKeyUnder } from '../../infra/testbed/software-ak.js';
 
 const PCRS = [0, 4, 7];
 const rightLog = eventLog(bootOf('\\EFI\\shim.efi'));

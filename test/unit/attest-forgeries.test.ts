@@ -17,7 +17,7 @@ import { createEvidenceVerifier } from '../../tpm/evidence-verifier.js';
 import { pcrDigestOf } from '../../tpm/marshal.js';
 import { type Attest, TPM_ST_ATTEST_CERTIFY } from '../../tpm/structures.js';
 import { ADA, DESTINATION, SOURCE, VM, digest, hostClassOf, hostEntryOf, migrationId, orderOf, trustBundleOf } from '../support/documents.js';
-import { certifiedBy, makeSoftwareKey, quoteBy, wrappingKeyUnder } from '../support/software-ak.js';
+import { certifiedBy, makeSoftwareKey, quoteBy, wrappingKeyUnder } from '../../infra/testbed/software-ak.js';
 
 const PCRS = [0, 4, 7];
 const VALUES: PcrValues = hostClassOf().referenceSets[0]?.pcrValues ?? {};

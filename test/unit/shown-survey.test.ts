@@ -13,7 +13,7 @@ import { pcrDigestOf } from '../../tpm/marshal.js';
 import { DESTINATION, SOURCE, VM, digest, installedVmOf, trustBundleOf, vmDocument } from '../support/documents.js';
 import { AKS, HOSTS, ledgerOn, recordOn } from '../support/hostile-temporal.js';
 import { refusalOf } from '../support/refusal.js';
-import { quoteBy } from '../support/software-ak.js';
+import { quoteBy } from '../../infra/testbed/software-ak.js';
 
 const bundle = trustBundleOf({ hosts: HOSTS });
 /** As the workflow puts it to the host, and as it travels. */

@@ -14,7 +14,7 @@ import { createEvidenceVerifier } from '../../tpm/evidence-verifier.js';
 import { pcrDigestOf } from '../../tpm/marshal.js';
 import type { Attest } from '../../tpm/structures.js';
 import { DESTINATION, SOURCE, digest, hostClassOf, hostEntryOf, rejectionOf, trustBundleOf } from '../support/documents.js';
-import { makeSoftwareKey, quoteBy } from '../support/software-ak.js';
+import { makeSoftwareKey, quoteBy } from '../../infra/testbed/software-ak.js';
 
 const PCRS = [0, 4, 7];
 const sets = hostClassOf().referenceSets;

@@ -10,7 +10,7 @@ import {
   ALGORITHM, type Attest, type EccPublic, OBJECT_ATTRIBUTE, type ObjectAttribute, StructureError, TPM_ST_ATTEST_CERTIFY, TPM_ST_ATTEST_QUOTE,
 } from '../../tpm/structures.js';
 import { certificationCounters, checkAttestationKey, checkWrappingKey, keyObjectOf, parseAttestation, parseQuote, verifyQuoteOver, verifySignature } from '../../tpm/verify.js';
-import { AK_ATTRIBUTES, WRAPPING_ATTRIBUTES, certifiedBy, makeSoftwareKey, quoteBy, wrappingKeyUnder } from '../support/software-ak.js';
+import { AK_ATTRIBUTES, WRAPPING_ATTRIBUTES, certifiedBy, makeSoftwareKey, quoteBy, wrappingKeyUnder } from '../../infra/testbed/software-ak.js';
 
 const pcrs = [0, 7];
 const pcrValues: PcrValues = { '0': '11'.repeat(32), '7': '22'.repeat(32) };

@@ -13,7 +13,7 @@ import { ACTIONS } from '../../domain/operators.js';
 import { TrustBundle } from '../../domain/trust-bundle.js';
 import { pcrDigestOf } from '../../tpm/marshal.js';
 import { digest, hostClassOf, samples, trustBundleOf } from '../support/documents.js';
-import { makeSoftwareKey, quoteBy } from '../support/software-ak.js';
+import { makeSoftwareKey, quoteBy } from '../../infra/testbed/software-ak.js';
 import { testSigner } from '../support/signers.js';
 
 const NOW = new Date('2026-01-01T00:00:00Z');

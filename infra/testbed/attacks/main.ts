@@ -1,8 +1,10 @@
 /**
- * `npm run attack`: every kind of attack on the channel, on three enrolled hosts with real QEMU, swtpm and Temporal. Prints how
- * many were tried and how many refused; exits 0 only if all that had an effect were. on-this-machine.sh calls it.
+ * `npm run attack`: every kind of attack on the channel, on three enrolled hosts with real QEMU, swtpm and Temporal; then the hostile control plane
+ * on hosts in memory (hostile/main.ts). Prints how many were tried and how many refused; exits 0 only if all that had an effect were. on-this-machine.sh calls it.
  */
+import { spawnSync } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { openArena } from './arena.js';
@@ -12,11 +14,15 @@ import { TABLE_HEAD, problemLines, tableRow } from './report.js';
 /** One flip in so many is tried on whole moves to QEMU, which take seconds; the others go to a sink behind the real verification. */
 const FLIPS_A_MOVE = 20;
 
-const USAGE = `usage: npm run attack [-- --flips N] [--seed N] [--only KIND]
+const HOSTILE = 'hostile';
+
+const USAGE = `usage: npm run attack [-- --flips N] [--seed N] [--only KIND] [--tries N] [--planted]
 
   --flips N     single-bit flips; default 1000, one in ${FLIPS_A_MOVE} of them in a whole move to QEMU
   --seed N      draws them; default 1
-  --only KIND   one of: ${KINDS.map(({ name }) => name).join(', ')}`;
+  --only KIND   one of: ${[...KINDS.map(({ name }) => name), HOSTILE].join(', ')}
+  --tries N     runs of the hostile control plane; default 2000
+  --planted     with --only ${HOSTILE}: each defect of hostile/planted.ts is to be found instead`;
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -24,15 +30,23 @@ async function main(): Promise<number> {
       flips: { type: 'string', default: '1000' },
       seed: { type: 'string', default: '1' },
       only: { type: 'string' },
+      tries: { type: 'string', default: '2000' },
+      planted: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
       'guest-dir': { type: 'string' },
       'temporal-binary': { type: 'string' },
     },
   });
+  const isHostileAlone = values.only === HOSTILE;
+  const hostile = () => {
+    const program = fileURLToPath(new URL('../hostile/main.js', import.meta.url));
+    return spawnSync(process.execPath, [program, '--tries', values.tries, '--seed', values.seed, ...(values.planted ? ['--planted'] : [])], { stdio: 'inherit' }).status ?? 1;
+  };
   const [flips, seed, guestDir, temporalBinary] = [Number(values.flips), Number(values.seed), values['guest-dir'], values['temporal-binary']];
   const kinds = KINDS.filter(({ name }) => values.only === undefined || name === values.only);
-  const isRight = Number.isSafeInteger(flips) && flips >= 0 && Number.isSafeInteger(seed) && kinds.length > 0;
+  const isRight = Number.isSafeInteger(flips) && flips >= 0 && Number.isSafeInteger(seed) && Number.isSafeInteger(Number(values.tries)) && (kinds.length > 0 || isHostileAlone) && (!values.planted || isHostileAlone);
   if (values.help || !isRight || !guestDir || !temporalBinary) return say(USAGE, values.help ? 0 : 2);
+  if (isHostileAlone) return hostile();
   const qemu = Math.ceil(flips / FLIPS_A_MOVE);
 
   Runtime.install({ logger: new DefaultLogger('ERROR') }); // of the rogue's worker, which tells its life otherwise
@@ -57,6 +71,7 @@ async function main(): Promise<number> {
   } finally {
     await close();
   }
+  if (values.only === undefined && hostile() !== 0) harmful += 1;
   return say(harmful === 0 ? 'refused, all that had an effect' : `${harmful} not as it must be`, harmful === 0 ? 0 : 1);
 }
 

@@ -1,0 +1,54 @@
+/** A short run of the hostile control plane (`npm run attack -- --only hostile` runs it by the thousands), and that it finds what it is there to find. */
+import type * as Noble from '@noble/curves/ed25519.js';
+import { expect, it, vi } from 'vitest';
+import { Driver, withoutClocks } from '../../infra/testbed/hostile/driver.js';
+import { explore } from '../../infra/testbed/hostile/explore.js';
+import { type Beginning, liveThePast } from '../../infra/testbed/hostile/past.js';
+import { HOSTS, vmOf } from '../../infra/testbed/hostile/people.js';
+import { SOON_FOUND } from '../../infra/testbed/hostile/planted.js';
+import { Turns } from '../../infra/testbed/hostile/turns.js';
+import { World } from '../../infra/testbed/hostile/world.js';
+import { randomFrom } from '../../infra/testbed/random.js';
+
+// As hooks.ts does for the program: a signature is checked once a process.
+vi.mock('@noble/curves/ed25519.js', async (importReal) => {
+  const real = await importReal<typeof Noble>();
+  const { remembering } = await import('../../infra/testbed/hostile/remembered.js');
+  return { ...real, ed25519: remembering(real.ed25519) };
+});
+
+const SEED = 1;
+const TRIES = 40;
+/** Each is found within fewer with this seed. */
+const BOUND = 100;
+const ORDERS_OF_TURNS = 30;
+
+const beginning: Promise<Beginning> = liveThePast();
+
+it('breaks nothing in a short run', async () => {
+  const { tried, broken } = await explore({ tries: TRIES, seed: SEED, beginning: await beginning });
+  expect({ tried, broken }).toEqual({ tried: TRIES, broken: null });
+});
+
+it.each(SOON_FOUND)('finds $name when it is put back: $what', async ({ breaks, planted }) => {
+  const { broken } = await explore({ tries: BOUND, seed: SEED, beginning: await beginning, planted, watched: breaks, isShrunk: false });
+  expect(breaks).toContain(broken?.breaches[0]?.invariant);
+});
+
+it('a reinstatement that is played again beside a start leaves the VM its vTPM', async () => {
+  const { past, loot } = await beginning;
+  const reinstatement = loot.heard.find(({ activity }) => activity === 'reinstateRecords')?.argument;
+  await withoutClocks(async () => {
+    for (let seed = 0; seed < ORDERS_OF_TURNS; seed++) {
+      const random = randomFrom(seed);
+      const world = new World({ past, turns: new Turns({ among: (count) => Math.floor(random() * count), delay: () => 0 }), watched: [] });
+      const driver = new Driver(world, loot.copy());
+      await driver.until(world.startWorker('host-a'));
+      const { ask } = driver.person();
+      const start = { start: await world.people.start('new', 'host-a', null), vm: vmOf('new') };
+      await driver.until(Promise.all([ask('host-a', 'startVm', start), ask('host-a', 'reinstateRecords', reinstatement as never)]));
+      expect(world.hosts['host-a'].machine.secretOf('new')).not.toBeNull();
+      for (const host of HOSTS) world.endWorker(host);
+    }
+  });
+});
