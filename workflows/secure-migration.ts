@@ -153,7 +153,9 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
       return Promise.allSettled(started);
     });
     keep(handover.status === 'fulfilled' ? handover.value : null, verification.status === 'fulfilled' ? verification.value : null);
-    if (account.verdict?.verdict.verdict === 'accepted') {
+    // An answer that a worker repeats may be of another boot than the one that was attested: the source says whether it counts, where the move is settled.
+    const isFirstHand = handover.status === 'fulfilled' || account.destination !== null;
+    if (account.verdict?.verdict.verdict === 'accepted' && isFirstHand) {
       account.accepted = account.verdict;
       account.reach('activated');
       return;
