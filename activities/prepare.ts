@@ -5,7 +5,9 @@
 import { randomBytes } from 'node:crypto';
 import { refuse } from '../domain/failures.js';
 import { digestOf } from '../domain/canonical.js';
+import type { VmId } from '../domain/ids.js';
 import type { Order } from '../domain/order.js';
+import { isSurplus } from '../domain/ownership.js';
 import { SECRET_KEY_BYTES, SecretKey } from '../domain/secret-key.js';
 import type { VmDocument } from '../domain/vm.js';
 import type { IncomingImage } from '../hypervisor/port.js';
@@ -36,6 +38,7 @@ export function createPreparation(services: HostServices) {
     const peer = appraisedPeer(session, hostId, 'preparing the destination');
     const secrets = secretsOf(session, hostId, 'preparing the destination');
     await assertSameDisks(access, order, vm, secrets.disks);
+    await refuseLeftovers(order.vmId);
     await ownership.apply(order.vmId, { type: 'expect', migrationId: order.migrationId, source: order.source, epoch: secrets.epoch, order: session.signed });
     const image = await openIncoming(order, vm, secrets);
     // Last, so that no step after it can fail and leave the door open.
@@ -46,6 +49,14 @@ export function createPreparation(services: HostServices) {
       sessionKey: secrets.sessionKey,
     });
     return { image, listener, giveUp: new AbortController(), isConnected: false, verification: null };
+  }
+
+  /** What no record explains is nobody's to clear away; a move that skipped the preflight clears it away no more than another. */
+  async function refuseLeftovers(vmId: VmId): Promise<void> {
+    const record = await ownership.read(vmId);
+    if (record.state !== 'none' || isSurplus(record)) return;
+    const [what] = await vms.traces(vmId);
+    if (what !== undefined) throw refuse('LEFTOVER_FOUND', { host: hostId, vm: vmId, what });
   }
 
   /** While the move is expected here, and not a moment longer: settled meanwhile, it would clear away another move's VM. */

@@ -18,7 +18,7 @@
  */
 import { KororaError, problemOf } from '../domain/failures.js';
 import { type VmId, assertNever } from '../domain/ids.js';
-import { type OwnershipRecord, isMove } from '../domain/ownership.js';
+import { type OwnershipRecord, isMove, isSurplus } from '../domain/ownership.js';
 import type { Finding } from '../domain/status.js';
 import type { HostServices } from './services.js';
 import type { Settlement } from './settle.js';
@@ -76,7 +76,7 @@ export function createReconciliation(services: HostServices, { withdrawOrRelinqu
       case 'retired':
         return clearAway(vmId, record, status);
       case 'none':
-        if (record.settled.length > 0) return clearAway(vmId, record, status);
+        if (isSurplus(record)) return clearAway(vmId, record, status);
         return (await vms.traces(vmId)).length > 0 ? finding(`traces of a VM without an ownership record, ${status}`, 'nothing: no record says whose it is') : null;
       default:
         return assertNever(record);

@@ -6,7 +6,7 @@ import { KororaError, refuse } from '../domain/failures.js';
 import { Epoch, type HostId, type MigrationId, type VmId } from '../domain/ids.js';
 import { type Manifest, type Succession, type SuccessionStatement, type Verdict, type VerdictStatement, verdictOf } from '../domain/manifest.js';
 import type { Order } from '../domain/order.js';
-import { type OwnershipEvent, type OwnershipRecord, type RecordIn, type ShownOrder, decisionOn, isMove, mayRun, ownedEpoch, settlementOf } from '../domain/ownership.js';
+import { type OwnershipEvent, type OwnershipRecord, type RecordIn, type ShownOrder, decisionOn, isMove, isSurplus, mayRun, ownedEpoch, settlementOf } from '../domain/ownership.js';
 import { type OrderToSettle, admitToSettle } from './admission.js';
 import type { HostInput, MoveKey } from './inputs.js';
 import type { HostServices } from './services.js';
@@ -69,7 +69,7 @@ export function createSettlement(services: HostServices) {
    */
   function discard(vmId: VmId): Promise<void> {
     return ownership.hold(vmId, async (record) => {
-      if (record.state !== 'none' && record.state !== 'retired') return;
+      if (!isSurplus(record)) return;
       await hypervisor.ensureDestroyed(vmId, vms.runDirOf(vmId));
       await vtpms.ensureStopped(vms.runDirOf(vmId));
       if (!isKept(record, clock.now())) await vms.erase(vmId);

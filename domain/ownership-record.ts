@@ -96,6 +96,14 @@ export function settlementOf(record: OwnershipRecord, migrationId: MigrationId):
   return record.settled.find((s) => s.migrationId === migrationId);
 }
 
+/**
+ * Whether what a host has of the VM beside its record is surplus: it gave the VM away, or never accepted the one that it took in. That an order was refused
+ * here says nothing of what lies here.
+ */
+export function isSurplus(record: OwnershipRecord): boolean {
+  return record.state === 'retired' || (record.state === 'none' && record.settled.some(({ outcome, notAfter }) => outcome === 'rejected' && notAfter === null));
+}
+
 /** Whether a record is in one of these states by this migration. */
 export function isMove<S extends 'offering' | 'relinquished' | 'retired' | 'incoming'>(record: OwnershipRecord, state: S, migrationId: MigrationId): record is RecordIn<S> {
   return record.state === state && record.migrationId === migrationId;

@@ -8,7 +8,7 @@ import type { HostId, MigrationId } from '../../domain/ids.js';
 import { Claim, Succession, type Verdict } from '../../domain/manifest.js';
 import type { Fence, Order } from '../../domain/order.js';
 import {
-  type OwnershipEvent, OwnershipRecord, type OwnershipState, TOMBSTONES_MAX, applyOwnershipEvent, decisionOn, mayRun, noRecord, ownedEpoch, settlementOf,
+  type OwnershipEvent, OwnershipRecord, type OwnershipState, TOMBSTONES_MAX, applyOwnershipEvent, decisionOn, isSurplus, mayRun, noRecord, ownedEpoch, settlementOf,
 } from '../../domain/ownership.js';
 import { DESTINATION, PEER_BOOT, SIGNED_FENCE, SIGNED_ORDER, SOURCE, VM, digest, fenceOf, migrationId, orderOf, rejectionOf, verdictOf } from '../support/documents.js';
 
@@ -496,6 +496,14 @@ describe('any record that events can lead to', () => {
     const ways = new Set<string>();
     breaches((before, event, after) => mayRun(after) && !mayRun(before) && Boolean(ways.add(`${before.state}: ${event.type}`)));
     expect([...ways].sort()).toEqual(['incoming: accept', 'none: create', 'relinquished: fence', 'relinquished: learn-verdict']);
+  });
+});
+
+describe('isSurplus', () => {
+  it('is what a host has of a VM that it gave away, or took in and never accepted; an order that was refused makes nothing surplus', () => {
+    expect(entries(RECORDS).filter(([, r]) => isSurplus(r)).map(([name]) => name)).toEqual(['retired 1 m0']);
+    expect(isSurplus(applied(RECORDS['incoming 2 m1'], EVENTS['reject m1 2']))).toBe(true);
+    expect(isSurplus(applied(RECORDS.none, EVENTS['reject m1 2']))).toBe(false);
   });
 });
 
