@@ -6,7 +6,7 @@ import { explore } from '../../infra/testbed/hostile/explore.js';
 import { type Beginning, liveThePast } from '../../infra/testbed/hostile/past.js';
 import { HOSTS, vmOf } from '../../infra/testbed/hostile/people.js';
 import { SOON_FOUND } from '../../infra/testbed/hostile/planted.js';
-import { Turns } from '../../infra/testbed/hostile/turns.js';
+import { IN_ORDER, Turns } from '../../infra/testbed/hostile/turns.js';
 import { World } from '../../infra/testbed/hostile/world.js';
 import { randomFrom } from '../../infra/testbed/random.js';
 
@@ -20,8 +20,9 @@ vi.mock('@noble/curves/ed25519.js', async (importReal) => {
 const SEED = 1;
 const TRIES = 40;
 /** Each is found within fewer with this seed. */
-const BOUND = 100;
-const ORDERS_OF_TURNS = 30;
+const BOUND = 200;
+const TURNS_OF_A_START = 60;
+const ORDERS_OF_TURNS = 300;
 
 const beginning: Promise<Beginning> = liveThePast();
 
@@ -41,14 +42,32 @@ it('a reinstatement that is played again beside a start leaves the VM its vTPM',
   await withoutClocks(async () => {
     for (let seed = 0; seed < ORDERS_OF_TURNS; seed++) {
       const random = randomFrom(seed);
-      const world = new World({ past, turns: new Turns({ among: (count) => Math.floor(random() * count), delay: () => 0 }), watched: [] });
+      const among = (count: number) => Math.floor(random() * count);
+      const world = new World({ past, turns: new Turns({ among, delay: () => 0 }), watched: [] });
       const driver = new Driver(world, loot.copy());
       await driver.until(world.startWorker('host-a'));
       const { ask } = driver.person();
       const start = { start: await world.people.start('new', 'host-a', null), vm: vmOf('new') };
-      await driver.until(Promise.all([ask('host-a', 'startVm', start), ask('host-a', 'reinstateRecords', reinstatement as never)]));
+      const started = ask('host-a', 'startVm', start);
+      for (let turn = 0; turn < seed % TURNS_OF_A_START; turn++) await driver.turn();
+      await driver.until(Promise.all([started, ask('host-a', 'reinstateRecords', reinstatement as never)]));
       expect(world.hosts['host-a'].machine.secretOf('new')).not.toBeNull();
       for (const host of HOSTS) world.endWorker(host);
     }
+  });
+});
+
+it('a time that Temporal tells has no refused order forgotten', async () => {
+  const { past, loot } = await beginning;
+  await withoutClocks(async () => {
+    const world = new World({ past, turns: new Turns(IN_ORDER), watched: [] });
+    const driver = new Driver(world, loot.copy());
+    await driver.until(world.startWorker('host-a'));
+    const refused = () => world.judge.recordOf('host-a', 'db')?.settled.map(({ migrationId }) => migrationId) ?? [];
+    const before = refused();
+    const neverRun = loot.moves.filter(({ vmId }) => vmId === 'db').at(-1);
+    await driver.until(world.call('host-a', 'closeSession', [{ order: neverRun?.envelope, reason: 'it is over' }], Date.UTC(2200, 0)).answer);
+    expect([before.length, refused()]).toEqual([1, [...before, neverRun?.migrationId]]);
+    world.endWorker('host-a');
   });
 });

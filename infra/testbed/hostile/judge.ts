@@ -93,7 +93,7 @@ export class Judge {
       if (vmId === undefined) continue;
       const record = this.recordOf(host, vmId);
       const isHeld = record !== null && ['owner', 'offering', 'relinquished'].includes(record.state);
-      const wasOwned = record?.state === 'retired';
+      const wasOwned = record?.state === 'retired' && !this.hosts[record.peer]?.seemsGood;
       const isElsewhere = Object.keys(this.hosts).some((other) => other !== host && (this.recordOf(other, vmId)?.epoch ?? 0) > (record?.epoch ?? 0) && this.#hasTaken(other, vmId));
       if (isHeld || (wasOwned && !isElsewhere)) this.tell('nothing-erased', `${path}, while the record of ${host} says ${record.state} and nobody else has the VM`);
     }
