@@ -12,11 +12,11 @@ import { TABLE_HEAD, problemLines, tableRow } from './report.js';
 /** One flip in so many is tried on whole moves to QEMU, which take seconds; the others go to a sink behind the real verification. */
 const FLIPS_A_MOVE = 20;
 
-const USAGE = `usage: npm run attack [-- --flips N] [--seed N] [--only KIND]
+const USAGE = `usage: npm run attack [-- --flips N] [--seed N] [--only KIND,…]
 
   --flips N     single-bit flips; default 1000, one in ${FLIPS_A_MOVE} of them in a whole move to QEMU
   --seed N      draws them; default 1
-  --only KIND   one of: ${KINDS.map(({ name }) => name).join(', ')}`;
+  --only KIND,… some of: ${KINDS.map(({ name }) => name).join(', ')}`;
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -30,8 +30,9 @@ async function main(): Promise<number> {
     },
   });
   const [flips, seed, guestDir, temporalBinary] = [Number(values.flips), Number(values.seed), values['guest-dir'], values['temporal-binary']];
-  const kinds = KINDS.filter(({ name }) => values.only === undefined || name === values.only);
-  const isRight = Number.isSafeInteger(flips) && flips >= 0 && Number.isSafeInteger(seed) && kinds.length > 0;
+  const only = values.only?.split(',') ?? KINDS.map(({ name }) => name);
+  const kinds = KINDS.filter(({ name }) => only.includes(name));
+  const isRight = Number.isSafeInteger(flips) && flips >= 0 && Number.isSafeInteger(seed) && kinds.length === only.length;
   if (values.help || !isRight || !guestDir || !temporalBinary) return say(USAGE, values.help ? 0 : 2);
   const qemu = Math.ceil(flips / FLIPS_A_MOVE);
 
