@@ -123,7 +123,7 @@ describe('a move', () => {
     const offers = { source: await rogue.ask<SessionOffer>('host-a', 'openSession', a), destination: await rogue.ask<SessionOffer>('host-b', 'openSession', b) };
     await rogue.ask('host-a', 'appraisePeer', { ...a, evidence: await rogue.ask<HostEvidence>('host-b', 'quoteHost', { ...b, peer: offers.source }) });
     await rogue.ask('host-b', 'appraisePeer', { ...b, evidence: await rogue.ask<HostEvidence>('host-a', 'quoteHost', { ...a, peer: offers.destination }) });
-    return { signed, close: () => Promise.all((['host-a', 'host-b'] as const).map((host) => rogue.ask(host, 'closeSession', { move: { vmId: 'x-1', migrationId: order.migrationId } }))) };
+    return { signed, close: () => Promise.all((['host-a', 'host-b'] as const).map((host) => rogue.ask(host, 'closeSession', { order: signed, reason: 'it is over' }))) };
   }
 
   it('to a host whose roots do not have the disk is refused there, also where the preflight is skipped', async () => {

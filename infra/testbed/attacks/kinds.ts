@@ -1,4 +1,4 @@
-/** Every kind of attack on the channel, and what each is tried on: the list of `npm run attack` and of test/e2e/attacks.test.ts. */
+/** Every kind of attack, and what each is tried on: the list of `npm run attack` and of test/e2e/attacks.test.ts. */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { MIB } from '../../../domain/vm.js';

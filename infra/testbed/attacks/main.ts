@@ -1,5 +1,5 @@
 /**
- * `npm run attack`: every kind of attack on the channel, on three enrolled hosts with real QEMU, swtpm and Temporal. Prints how
+ * `npm run attack`: every kind of attack, on three enrolled hosts with real QEMU, swtpm and Temporal. Prints how
  * many were tried and how many refused; exits 0 only if all that had an effect were. on-this-machine.sh calls it.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
