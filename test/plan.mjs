@@ -15,12 +15,12 @@ export const ALWAYS = ['move', 'scenarios', 'control-plane', 'readme'];
 /** The other files of test/e2e, with what each takes: measured beside two others, in seconds. */
 export const SOMETIMES = {
   'shared/convergence': 270,
+  attacks: 270,
   'shared/fence': 230,
   'shared/power': 170,
   'shared/zombies': 150,
   backup: 145,
   'shared/again': 135,
-  attacks: 120,
   refusals: 95,
   'shared/workers-die': 65,
   midway: 65,

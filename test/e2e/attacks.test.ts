@@ -1,4 +1,4 @@
-/** Every kind of attack on the channel, as `npm run attack` has them, with few flips; each must be refused, by its own code, and harm nothing. */
+/** Every kind of attack, as `npm run attack` has them, with few flips; each must be refused, by its own code, and harm nothing. */
 import { rm } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Arena, openArena } from '../../infra/testbed/attacks/arena.js';

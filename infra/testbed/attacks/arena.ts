@@ -14,7 +14,7 @@ import { VmId } from '../../../domain/ids.js';
 import { Order } from '../../../domain/order.js';
 import { OwnershipRecord } from '../../../domain/ownership.js';
 import { DEFAULT_LIMITS } from '../../../domain/progress.js';
-import { type InstalledBundle, installBundle } from '../../../domain/trust-bundle.js';
+import { type HostEntry, type InstalledBundle, installBundle } from '../../../domain/trust-bundle.js';
 import type { VmDocument } from '../../../domain/vm.js';
 import type { HostConfig } from '../../../workers/config.js';
 import { endOfMove } from '../end-of-move.js';
@@ -43,6 +43,8 @@ export interface Arena {
   readonly vm: VmDocument;
   /** Of all three hosts. */
   readonly installed: InstalledBundle;
+  /** Signs and installs the next bundle, in which this host has that status. */
+  setStatus(host: ArenaHost, status: HostEntry['status']): Promise<void>;
   readonly operator: Signer;
   readonly configs: Readonly<Record<ArenaHost, HostConfig>>;
   /** To the channel of each host. */
@@ -53,6 +55,9 @@ export interface Arena {
   move(destination: ArenaHost): Promise<readonly string[]>;
   /** `attack` gives the codes it was refused with. `expected`: all of these, and no others. */
   attacked(what: string, destination: ArenaHost, expected: readonly string[] | ((codes: readonly string[]) => boolean), attack: () => Promise<readonly string[]>): Promise<Trial>;
+  recordAt(host: ArenaHost): OwnershipRecord | null;
+  /** 'goes on' where the VM counts on there; else what was seen. */
+  countsOn(host: ArenaHost): Promise<string>;
   /** Where host-a's worker looks for a flip inside its channel. */
   readonly insideFile: string;
   close(): Promise<void>;
@@ -94,10 +99,11 @@ async function populated(root: string, testbed: Testbed, wires: Record<ArenaHost
   ends.push(third.close);
   const rogue = await openRogue(testbed);
   ends.push(rogue.close);
-  const installed = installBundle(JSON.parse(readFileSync(join(root, 'trust.json'), 'utf8')), 'the attacks', [policy.publicKey]);
+  const readInstalled = () => installBundle(JSON.parse(readFileSync(join(root, 'trust.json'), 'utf8')), 'the attacks', [policy.publicKey]);
+  let [installed, client] = [readInstalled(), third.client];
   const configs = { 'host-a': testbed.hosts['host-a'].config, 'host-b': testbed.hosts['host-b'].config, 'host-c': third.config };
   const vm = await testbed.guest(vmId, GUEST);
-  await third.client.startVm(vm, 'host-a');
+  await client.startVm(vm, 'host-a');
   const consoleAt = (host: ArenaHost) => join(configs[host].runDir, vmId, 'console.log');
   await withConsole(consoleAt('host-a'), (guest) => guest.until((c) => c.unseals().length > 0, 'its first unsealing', 120_000));
 
@@ -106,15 +112,18 @@ async function populated(root: string, testbed: Testbed, wires: Record<ArenaHost
     return existsSync(path) ? OwnershipRecord.parse(JSON.parse(readFileSync(path, 'utf8'))) : null;
   };
 
+  const countsOn = (host: ArenaHost) =>
+    withConsole(consoleAt(host), async (guest) => {
+      const last = guest.counts().at(-1) ?? 0;
+      await guest.until((c) => (c.counts().at(-1) ?? 0) > last + 2, `counting on at ${host}`);
+      return 'goes on';
+    }).catch((error: Error) => error.message);
+
   /** What of the VM is not as it was before the attack. */
   async function harm(destination: ArenaHost, epoch: number, settledBefore: number): Promise<readonly string[]> {
     const [source, there] = [recordAt('host-a'), recordAt(destination)];
     const processes = await processesOf(configs[destination], destination as 'host-b', vmId);
-    const counts = await withConsole(consoleAt('host-a'), async (guest) => {
-      const last = guest.counts().at(-1) ?? 0;
-      await guest.until((c) => (c.counts().at(-1) ?? 0) > last + 2, 'counting on at host-a');
-      return 'goes on';
-    }).catch((error: Error) => error.message);
+    const counts = await countsOn('host-a');
     const accepted = (there?.settled ?? []).filter(({ outcome }) => outcome === 'accepted').length;
     return [
       ...(source?.state === 'owner' && source.epoch === epoch ? [] : [`host-a holds it as ${source?.state} of epoch ${source?.epoch}, not as owner of ${epoch}`]),
@@ -130,11 +139,20 @@ async function populated(root: string, testbed: Testbed, wires: Record<ArenaHost
     testbed,
     rogue,
     vm,
-    installed,
+    get installed() {
+      return installed;
+    },
+    async setStatus(host, status) {
+      const hosts = installed.bundle.hosts.map((entry) => (entry.hostId === host ? { ...entry, status } : entry));
+      client = await testbed.installBundle({ ...installed.bundle, hosts });
+      installed = readInstalled();
+    },
     operator,
     configs,
     wires,
     insideFile,
+    recordAt,
+    countsOn,
     async orderTo(destination) {
       const order = Order.parse({
         kind: 'korora/order', version: 2, migrationId: crypto.randomUUID(), vmId, vmDigest: digestOf(vm), epoch: recordAt('host-a')?.epoch, source: 'host-a', destination, bundleDigest: installed.digest,
@@ -142,7 +160,7 @@ async function populated(root: string, testbed: Testbed, wires: Record<ArenaHost
       });
       return { order, signed: await signEnvelope(order, operator), move: { vmId, migrationId: order.migrationId } };
     },
-    move: (destination) => moveBy(third.client, vmId, destination),
+    move: (destination) => moveBy(client, vmId, destination),
     async attacked(what, destination, expected, attack) {
       const accepted = (recordAt(destination)?.settled ?? []).filter(({ outcome }) => outcome === 'accepted').length;
       const epoch = recordAt('host-a')?.epoch ?? 0;
@@ -157,7 +175,7 @@ async function populated(root: string, testbed: Testbed, wires: Record<ArenaHost
         ...(await harm(destination, epoch, accepted)),
       ];
       // An attack that succeeded must not decide what the next one finds.
-      if (recordAt(destination)?.state === 'owner') await moveBy(third.client, vmId, 'host-a');
+      if (recordAt(destination)?.state === 'owner') await moveBy(client, vmId, 'host-a');
       return { what, codes, problems };
     },
     close,

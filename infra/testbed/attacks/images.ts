@@ -4,7 +4,8 @@ import { DEFAULT_LIMITS } from '../../../domain/progress.js';
 import { createLocalHost } from '../../../host/local.js';
 import { createDrivers } from '../../../workers/hypervisors.js';
 import { answered } from '../until.js';
-import type { Arena } from './arena.js';
+import type { Arena, ArenaHost } from './arena.js';
+import { type RecordedAnswers, answersInHistory } from './recorded.js';
 import { type Recording, recording } from './wire.js';
 
 /** QEMU's whole image of the running VM, which runs on afterwards. Nobody receives it. */
@@ -24,14 +25,24 @@ export async function recordImage({ configs, vm }: Arena): Promise<Buffer> {
   return Buffer.concat(pieces);
 }
 
+export interface RecordedMove {
+  readonly bytes: Recording;
+  readonly answers: RecordedAnswers;
+}
+
 /** A move to host-b, which succeeds, and one back. */
-export async function recordMove({ move, wires }: Arena): Promise<Recording> {
+export async function recordMove(arena: Arena): Promise<RecordedMove> {
+  const { move, wires } = arena;
   const { attacker, recorded } = recording();
   const recordingIt = wires['host-b'].attackNext(attacker);
-  for (const host of ['host-b', 'host-a'] as const) {
+  await untouched('host-b');
+  const answers = await answersInHistory(arena);
+  await untouched('host-a');
+  await answered('the end of the connection that is recorded', recordingIt);
+  return { bytes: recorded(), answers };
+
+  async function untouched(host: ArenaHost): Promise<void> {
     const codes = await move(host);
     if (codes.length > 0) throw new Error(`a move that nobody touched, to ${host}, was refused: ${codes.join(', ')}`);
   }
-  await answered('the end of the connection that is recorded', recordingIt);
-  return recorded();
 }

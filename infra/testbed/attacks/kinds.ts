@@ -1,15 +1,22 @@
-/** Every kind of attack on the channel, and what each is tried on: the list of `npm run attack` and of test/e2e/attacks.test.ts. */
+/** Every kind of attack, and what each is tried on: the list of `npm run attack` and of test/e2e/attacks.test.ts. */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { MIB } from '../../../domain/vm.js';
 import { randomFrom } from '../random.js';
 import type { Arena } from './arena.js';
+import { badHost } from './bad-host.js';
+import { falseVerdict } from './false-verdict.js';
 import { type FlipTrials, type Trial, openFlipTrials } from './flip-trials.js';
 import { INSIDE_PARTS, type InsidePart, type StreamSizes, WIRE_PARTS, type WirePart, drawFlips } from './flips.js';
 import { recordImage, recordMove } from './images.js';
+import { anyGenuineMachine } from './machines.js';
 import { manInTheMiddle } from './middle.js';
+import { pulledVm } from './pulled.js';
 import { flipInMove } from './qemu-flips.js';
 import { anotherHost, reflectedQuote, yesterdaysQuote } from './quotes.js';
+import { rebind } from './rebind.js';
+import { type RecordedAnswers, fixedNonce, recordedAttestation } from './recorded.js';
+import { relayedEvidence } from './relayed.js';
 import { type SinkHost, openSinkHost } from './sink-host.js';
 import { playedAgain, splicedInside, splicedStream } from './streams.js';
 import type { Recording } from './wire.js';
@@ -18,6 +25,8 @@ import type { Recording } from './wire.js';
 export interface Loot {
   /** Of a move that succeeded, from host-a to host-b. */
   readonly earlier: Recording;
+  /** What its hosts answered. */
+  readonly answers: RecordedAnswers;
   /** Of the VM's image at two times, the beginning of one and the end of the other: as much as is sent to the sink, which loads nothing. Their beginnings may be the same. */
   readonly images: readonly [Buffer, Buffer];
   readonly sink: SinkHost;
@@ -31,10 +40,10 @@ const SINK_IMAGE_BYTES = 16 * MIB;
 export async function collectLoot(arena: Arena): Promise<Loot> {
   const [whole, later] = [await recordImage(arena), await recordImage(arena)];
   const images = [whole.subarray(0, SINK_IMAGE_BYTES), later.subarray(-SINK_IMAGE_BYTES)] as const;
-  const earlier = await recordMove(arena);
+  const { bytes: earlier, answers } = await recordMove(arena);
   const sizes: StreamSizes = { imageBytes: whole.length, wireBytes: { 'to destination': earlier['to destination'].length, 'to source': earlier['to source'].length } };
   const sink = await openSinkHost({ installed: arena.installed, operator: { name: 'operator', signer: arena.operator }, folder: join(arena.root, 'sink'), image: images[0] });
-  return { earlier, images, sink, flips: await openFlipTrials(sink, createHash('sha256').update(images[0]).digest('hex'), images[0].length), sizes };
+  return { earlier, answers, images, sink, flips: await openFlipTrials(sink, createHash('sha256').update(images[0]).digest('hex'), images[0].length), sizes };
 }
 
 export interface FlipCounts {
@@ -56,6 +65,14 @@ export const KINDS: readonly Kind[] = [
   { name: 'yesterdays-quote', on: 'QEMU', what: 'evidence of an earlier session', run: yesterdaysQuote },
   { name: 'reflected-quote', on: 'QEMU', what: 'a host’s own evidence, given back to it', run: reflectedQuote },
   { name: 'another-host', on: 'QEMU', what: 'an enrolled host that the order does not name', run: anotherHost },
+  { name: 'recorded-attestation', on: 'QEMU', what: 'all that hosts said in a move that succeeded', run: (arena, { answers }) => recordedAttestation(arena, answers) },
+  { name: 'fixed-nonce', on: 'QEMU', what: 'quotes made beforehand, over guessed challenges', run: fixedNonce },
+  { name: 'rebind', on: 'QEMU', what: 'other keys or evidence, once the peer was believed', run: rebind },
+  { name: 'relayed-evidence', on: 'QEMU', what: 'genuine evidence, and another TLS connection', run: relayedEvidence },
+  { name: 'any-genuine-machine', on: 'QEMU', what: 'another genuine machine in the destination’s place', run: (arena, { answers }) => anyGenuineMachine(arena, answers) },
+  { name: 'pulled-vm', on: 'QEMU', what: 'a host that pulls a VM to itself', run: pulledVm },
+  { name: 'bad-host', on: 'QEMU', what: 'claims, settlements, starts and orders out of place', run: badHost },
+  { name: 'false-verdict', on: 'QEMU', what: 'a rejection of a move that was accepted', run: falseVerdict },
   { name: 'spliced-stream', on: 'QEMU', what: 'TLS records of two moves in one', run: (arena, { earlier }) => splicedStream(arena, earlier) },
   { name: 'spliced-image', on: 'sink', what: 'images of two moves in one, inside TLS', run: (_, { sink, images }) => splicedInside(sink, ...images) },
   { name: 'played-again', on: 'QEMU', what: 'a recorded stream, to a third host and to the same', run: (arena, { earlier }) => playedAgain(arena, earlier) },

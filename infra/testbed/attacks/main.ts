@@ -1,5 +1,5 @@
 /**
- * `npm run attack`: every kind of attack on the channel, on three enrolled hosts with real QEMU, swtpm and Temporal; then the hostile control plane
+ * `npm run attack`: every kind of attack, on three enrolled hosts with real QEMU, swtpm and Temporal; then the hostile control plane
  * on hosts in memory (hostile/main.ts). Prints how many were tried and how many refused; exits 0 only if all that had an effect were. on-this-machine.sh calls it.
  */
 import { spawnSync } from 'node:child_process';
@@ -16,11 +16,11 @@ const FLIPS_A_MOVE = 20;
 
 const HOSTILE = 'hostile';
 
-const USAGE = `usage: npm run attack [-- --flips N] [--seed N] [--only KIND] [--tries N] [--planted]
+const USAGE = `usage: npm run attack [-- --flips N] [--seed N] [--only KIND,…] [--tries N] [--planted]
 
   --flips N     single-bit flips; default 1000, one in ${FLIPS_A_MOVE} of them in a whole move to QEMU
   --seed N      draws them; default 1
-  --only KIND   one of: ${[...KINDS.map(({ name }) => name), HOSTILE].join(', ')}
+  --only KIND,… some of: ${KINDS.map(({ name }) => name).join(', ')}; or ${HOSTILE} alone
   --tries N     runs of the hostile control plane; default 2000
   --planted     with --only ${HOSTILE}: each defect of hostile/planted.ts is to be found instead`;
 
@@ -43,8 +43,10 @@ async function main(): Promise<number> {
     return spawnSync(process.execPath, [program, '--tries', values.tries, '--seed', values.seed, ...(values.planted ? ['--planted'] : [])], { stdio: 'inherit' }).status ?? 1;
   };
   const [flips, seed, guestDir, temporalBinary] = [Number(values.flips), Number(values.seed), values['guest-dir'], values['temporal-binary']];
-  const kinds = KINDS.filter(({ name }) => values.only === undefined || name === values.only);
-  const isRight = Number.isSafeInteger(flips) && flips >= 0 && Number.isSafeInteger(seed) && Number.isSafeInteger(Number(values.tries)) && (kinds.length > 0 || isHostileAlone) && (!values.planted || isHostileAlone);
+  const only = values.only?.split(',') ?? KINDS.map(({ name }) => name);
+  const kinds = KINDS.filter(({ name }) => only.includes(name));
+  const isRight =
+    Number.isSafeInteger(flips) && flips >= 0 && Number.isSafeInteger(seed) && Number.isSafeInteger(Number(values.tries)) && (kinds.length === only.length || isHostileAlone) && (!values.planted || isHostileAlone);
   if (values.help || !isRight || !guestDir || !temporalBinary) return say(USAGE, values.help ? 0 : 2);
   if (isHostileAlone) return hostile();
   const qemu = Math.ceil(flips / FLIPS_A_MOVE);

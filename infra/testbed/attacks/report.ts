@@ -2,7 +2,7 @@
 import type { Trial } from './flip-trials.js';
 import type { Kind } from './kinds.js';
 
-const WIDTHS = [18, 5, 52, 6, 8] as const;
+const WIDTHS = [20, 5, 52, 6, 8] as const;
 
 export const TABLE_HEAD = row('kind', 'on', 'what', 'tried', 'refused', 'by');
 
