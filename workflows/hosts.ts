@@ -2,18 +2,19 @@
 import { type ActivityOptions, proxyActivities } from '@temporalio/workflow';
 import type { HostActivities } from '../activities/index.js';
 import { namingHost } from './failures.js';
-import { copyOptions, ensureOptions, stepOptions, surveyOptions } from './options.js';
+import { closeOptions, copyOptions, ensureOptions, stepOptions, surveyOptions } from './options.js';
 
 export interface HostCalls {
   readonly step: HostActivities;
   readonly copy: HostActivities;
   readonly ensure: HostActivities;
   readonly survey: HostActivities;
+  readonly close: Pick<HostActivities, 'closeSession'>;
 }
 
 export function callsOf(hostId: string): HostCalls {
   const calls = (options: (hostId: string) => ActivityOptions) => namedCalls(hostId, options(hostId));
-  return { step: calls(stepOptions), copy: calls(copyOptions), ensure: calls(ensureOptions), survey: calls(surveyOptions) };
+  return { step: calls(stepOptions), copy: calls(copyOptions), ensure: calls(ensureOptions), survey: calls(surveyOptions), close: calls(closeOptions) };
 }
 
 function namedCalls(hostId: string, options: ActivityOptions): HostActivities {

@@ -21,6 +21,9 @@ export const stepOptions = (hostId: string): ActivityOptions => ({
   retry: { ...retry, maximumAttempts: 3 },
 });
 
+/** The end of a session, which is not waited for where a host is silent: sessions end by themselves. */
+export const closeOptions = (hostId: string): ActivityOptions => ({ ...stepOptions(hostId), scheduleToStartTimeout: LIMITS.surveyTaken });
+
 /** A step that lasts as long as the copy does. */
 export const copyOptions = (hostId: string): ActivityOptions => ({
   ...stepOptions(hostId),

@@ -257,8 +257,8 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   /** A worker that does not answer has no session any more, or will lose it: nothing to wait for. */
   async function closeSessions(): Promise<void> {
     await Promise.allSettled([
-      ...(patience.isFenced(order.source) ? [] : [source.survey.closeSession({ order: signed, reason: why() })]),
-      ...(patience.isFenced(order.destination) ? [] : [destination.survey.closeSession({ order: signed, reason: why() })]),
+      ...(patience.isFenced(order.source) ? [] : [source.close.closeSession({ order: signed, reason: why() })]),
+      ...(patience.isFenced(order.destination) ? [] : [destination.close.closeSession({ order: signed, reason: why() })]),
     ]);
   }
 

@@ -6,7 +6,7 @@ import { ActivityCancellationType, compileRetryPolicy } from '@temporalio/common
 import { msToNumber } from '@temporalio/common/lib/time.js';
 import type { ActivityOptions } from '@temporalio/workflow';
 import { describe, expect, it } from 'vitest';
-import { controlOptions, copyOptions, ensureOptions, stepOptions, surveyOptions } from '../../workflows/options.js';
+import { closeOptions, controlOptions, copyOptions, ensureOptions, stepOptions, surveyOptions } from '../../workflows/options.js';
 
 const [SECOND, MINUTE, HOUR] = [1000, 60_000, 3_600_000];
 const WAIT = ActivityCancellationType.WAIT_CANCELLATION_COMPLETED;
@@ -35,6 +35,10 @@ describe('a step', () => {
     expect(sent(stepOptions('host-a'))).toEqual({
       taskQueue: 'host-host-a', scheduleToStartMs: 10 * SECOND, scheduleToCloseMs: null, startToCloseMs: MINUTE, heartbeatMs: 5 * SECOND, cancellationType: WAIT, attempts: 3, backoff: BACKOFF,
     });
+  });
+
+  it('that ends a session is tried as often, and gives its host less time to take it', () => {
+    expect(sent(closeOptions('host-a'))).toEqual({ ...sent(stepOptions('host-a')), scheduleToStartMs: 3 * SECOND });
   });
 
   it('that copies may last a day', () => {
@@ -67,7 +71,7 @@ describe('a question that people wait for', () => {
 });
 
 describe('every kind that a host runs', () => {
-  it.each([['step', stepOptions], ['copy', copyOptions], ['ensure', ensureOptions], ['survey', surveyOptions]] as const)('%s goes to the queue of that host and says so', (_, options) => {
+  it.each([['step', stepOptions], ['copy', copyOptions], ['ensure', ensureOptions], ['survey', surveyOptions], ['close', closeOptions]] as const)('%s goes to the queue of that host and says so', (_, options) => {
     expect([options('host-a').taskQueue, options('host-b').taskQueue, options('host-b').summary]).toEqual(['host-host-a', 'host-host-b', 'on host-b']);
   });
 });
