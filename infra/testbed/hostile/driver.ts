@@ -16,6 +16,8 @@ export interface Person {
 
 export class Driver {
   readonly #asking = new Set<Asking>();
+  /** Of each step that honest people asked for, after how many turns they did last. */
+  readonly askedAt = new Map<string, number>();
 
   constructor(
     readonly world: World,
@@ -34,6 +36,7 @@ export class Driver {
       if (left <= 0) throw new Terminated();
       left -= 1;
       this.loot.asked(host, name, args[0]);
+      this.askedAt.set(name, this.world.turns.given);
       const call = this.world.call(host as never, name, args);
       const lost = new Promise<never>((_, reject) => {
         const asking: Asking = { call, giveUp: reject };

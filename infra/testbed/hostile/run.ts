@@ -6,7 +6,7 @@ import { openSigned } from '../../../domain/authority.js';
 import { MigrationId } from '../../../domain/ids.js';
 import type { SecretKey } from '../../../domain/secret-key.js';
 import { randomFrom } from '../random.js';
-import { type Act, attackOf } from './attacker.js';
+import { type Act, STEPS, attackOf } from './attacker.js';
 import { Driver, withoutClocks } from './driver.js';
 import { Terminated, moveVm } from './honest.js';
 import type { Breach, InvariantName } from './judge.js';
@@ -59,28 +59,44 @@ export async function runOnce(plan: Plan, beginning: Beginning, watched: readonl
     const loot = beginning.loot.copy();
     const attacks: string[] = [];
     const calls: Call[] = [];
-    const acts = [...plan.acts];
+    const ofAct = ({ upon }: Act) => STEPS[(upon - 1) % STEPS.length] ?? null;
+    const inTurn = plan.acts.filter((act) => ofAct(act) === null);
+    const inWait = new Set(plan.acts.filter((act) => ofAct(act) !== null));
     let isOn = false;
     let nextAt = 0;
     const attack = () => {
       world.judge.lookAtVms(VMS);
       if (!isOn) return;
       if (plan.turned > 0 && (plan.turnedAt === 0 ? world.judge.handedTo.has('host-c') : turns.given >= plan.turnedAt) && !world.hosts['host-c'].isBad) turn(world, plan.turned);
-      for (let [act] = acts; act && turns.given >= nextAt + act.wait; [act] = acts) {
-        acts.shift();
+      for (let [act] = inTurn; act && turns.given >= nextAt + act.wait; [act] = inTurn) {
+        inTurn.shift();
         nextAt = turns.given;
-        const { host, activity, argument, scheduledAtMs } = attackOf(act, loot, beginning.activityNames, world.hosts['host-c'].isBad ? world.hosts['host-c'].tpm : null);
-        attacks.push(`turn ${turns.given}: ${host} ${activity} ${shown(argument)}${act.when === 0 ? '' : `, at ${scheduledAtMs} ms`}`);
-        loot.asked(host, activity, argument);
-        const call = world.call(host, activity, [argument], scheduledAtMs);
-        call.answer.then((answer) => loot.answered(answer), (error: unknown) => judgeRefusal(world, activity, error));
-        calls.push(call);
+        carryOut(act);
       }
+      for (const act of inWait) {
+        const since = driver.askedAt.get(ofAct(act) ?? '');
+        if (since === undefined || turns.given < since + act.wait) continue;
+        inWait.delete(act);
+        carryOut(act);
+      }
+    };
+    const carryOut = (act: Act) => {
+      const { host, activity, argument, scheduledAtMs } = attackOf(act, loot, beginning.activityNames, world.hosts['host-c'].isBad ? world.hosts['host-c'].tpm : null);
+      attacks.push(`turn ${turns.given}: ${host} ${activity} ${shown(argument)}${act.when === 0 ? '' : `, at ${scheduledAtMs} ms`}`);
+      loot.asked(host, activity, argument);
+      const call = world.call(host, activity, [argument], scheduledAtMs);
+      call.answer.then((answer) => loot.answered(answer), (error: unknown) => judgeRefusal(world, activity, error));
+      calls.push(call);
     };
     /** Rather than that honest people lose patience, he does what comes next. */
     const hurry = () => {
-      if (!isOn || acts.length === 0) return false;
-      nextAt = Number.NEGATIVE_INFINITY;
+      const [waiting] = inWait;
+      if (!isOn || (inTurn.length === 0 && !waiting)) return false;
+      if (inTurn.length > 0) nextAt = Number.NEGATIVE_INFINITY;
+      else if (waiting) {
+        inWait.delete(waiting);
+        carryOut(waiting);
+      }
       attack();
       return true;
     };
