@@ -63,7 +63,7 @@ const OTHER_WORDS: readonly object[] = [
   { migrationId: '99999999-9999-4999-8999-999999999999' }, { vmId: 'new', migrationId: '88888888-8888-4888-8888-888888888888', epoch: 1 }, { epoch: 1000 }, { destination: 'host-c' }, { source: 'host-c' }, { vmId: 'db' }, { notAfter: '2099-01-01T00:00:00Z' }, { requiresApproval: false },
 ];
 const RUBBISH: readonly unknown[] = [
-  null, 2.5, -1, 0, 1, 2, '', [], {}, true, 'x', 9_007_199_254_740_992, 1e308, 'x'.repeat(70_000), '\u0000\u001b[2J', '../../etc', ['__proto__'], JSON.parse('{"__proto__":{"state":"owner"}}'), JSON.parse(`${'['.repeat(500)}${']'.repeat(500)}`),
+  null, 2.5, -1, 0, 1, 2, '', [], {}, true, 'x', 9_007_199_254_740_992, 1e308, 'x'.repeat(70_000), '\u0000\u001b[2J', '../../etc', ['__proto__'], ['x'], JSON.parse('{"__proto__":{"state":"owner"}}'), JSON.parse(`${'['.repeat(500)}${']'.repeat(500)}`),
 ];
 
 export function attackOf(act: Act, loot: Loot, activityNames: readonly string[], badTpm: MemoryTpm | null): Attack {
@@ -174,7 +174,7 @@ function forged(value: unknown, forgery: Forgery): unknown {
   if (document['purpose'] === 'claim' && how > LATER_EPOCH) document['epoch'] = 1000;
   if ('authority' in rest && how > OTHER_ORDER) rest['authority'] = copyOf(pick(orders, how));
   if (document['verdict'] !== undefined && how % 2 === 0) Object.assign(document, document['verdict'] === 'accepted' ? { verdict: 'rejected', manifestDigest: null, reason: 'no' } : { verdict: 'accepted', manifestDigest: 'ab'.repeat(32), reason: null });
-  const pcrs = how % 4 === 3 ? [23] : PCRS;
+  const pcrs = how % 5 === 4 ? [23] : PCRS;
   try {
     const { attest, signature } = tpm.quoteNow(pcrs, Buffer.from(digestOf(document), 'hex'));
     return { ...rest, [name]: document, quote: { attest, signature } };
