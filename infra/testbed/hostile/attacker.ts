@@ -16,7 +16,7 @@ export interface Edit {
 }
 
 export interface Act {
-  /** 0: it follows the act before; else it lies in wait until honest people ask for this one of `STEPS`. */
+  /** 0: it follows the act before; else it lies in wait for this one of `MOMENTS`. */
   readonly upon: number;
   /** Turns to wait since then. */
   readonly wait: number;
@@ -49,8 +49,9 @@ export const [SHALLOW, HOWS] = [5, 10];
 const DEEPEST = 6;
 const TAKE_STATEMENTS = ['resolveSource', 'yieldToClaim', 'giveReceipt'];
 const END_OR_BEGIN = ['settleSource', 'settleDestination', 'closeSession', 'openSession'];
-/** Of an honest move, those that he lies in wait for. */
-export const STEPS = ['copyMemory', 'openSession', 'unwrapSecrets', 'prepareDestination', 'settleSource', 'resolveSource'] as const;
+export const TURNED = 'host-c turns';
+/** What he lies in wait for: steps of an honest move, and a host that falls into his hands. */
+export const MOMENTS = ['copyMemory', 'openSession', 'unwrapSecrets', 'prepareDestination', 'settleSource', 'resolveSource', TURNED] as const;
 /** That own a VM when he begins. */
 const HOLDERS = ['host-a', 'host-b'] as const;
 /** Forgeries of a larger number claim an epoch that nobody reached; of a yet larger one, by the order of another move. */

@@ -16,8 +16,8 @@ export interface Person {
 
 export class Driver {
   readonly #asking = new Set<Asking>();
-  /** Of each step that honest people asked for, after how many turns they did last. */
-  readonly askedAt = new Map<string, number>();
+  /** After how many turns honest people asked for each step last; of other moments, as `come` has it. */
+  readonly cameAt = new Map<string, number>();
 
   constructor(
     readonly world: World,
@@ -36,7 +36,7 @@ export class Driver {
       if (left <= 0) throw new Terminated();
       left -= 1;
       this.loot.asked(host, name, args[0]);
-      this.askedAt.set(name, this.world.turns.given);
+      this.come(name);
       const call = this.world.call(host as never, name, args);
       const lost = new Promise<never>((_, reject) => {
         const asking: Asking = { call, giveUp: reject };
@@ -53,6 +53,10 @@ export class Driver {
       return answer;
     };
     return { ask: ask as Ask, cancelAll: () => own.forEach(({ call }) => call.cancel()) };
+  }
+
+  come(moment: string): void {
+    this.cameAt.set(moment, this.world.turns.given);
   }
 
   /** Until `work` is done. Rejects where it never will be. */

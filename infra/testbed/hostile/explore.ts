@@ -1,7 +1,7 @@
 /** Draws runs, and makes the first that breaks something as small as it gets (fast-check). */
 import fc from 'fast-check';
 import { type Breach, INVARIANTS, type InvariantName } from './judge.js';
-import { FORGERIES, HOWS, SHALLOW, STEPS } from './attacker.js';
+import { FORGERIES, HOWS, MOMENTS, SHALLOW, TURNED } from './attacker.js';
 import { type Beginning, liveThePast } from './past.js';
 import { type Plan, runOnce } from './run.js';
 import type { Planted } from './world.js';
@@ -42,11 +42,11 @@ const anything = {
 };
 const ofAMove = fc.oneof({ arbitrary: fc.constant(1), weight: 1 }, { arbitrary: small(12), weight: 1 });
 /** What a host in his hands would say of a move, to those who may believe it. */
-const lie = { ...anything, kind: fc.constant(2), base: small(3), host: now, move: ofAMove, edits: fc.constant([]), forge: fc.integer({ min: 1, max: FORGERIES }) };
+const lie = { ...anything, upon: fc.constant(MOMENTS.indexOf(TURNED) + 1), kind: fc.constant(2), base: small(3), host: now, move: ofAMove, edits: fc.constant([]), forge: fc.integer({ min: 1, max: FORGERIES }) };
 /** The end of any move that he has an order of. */
 const ending = { ...anything, kind: fc.constant(3), base: small(3), host: now, move: ofAMove, edits: fc.oneof(fc.constant([]), fc.array(fc.oneof(misshapen, edit), { minLength: 1, maxLength: 2 })) };
 /** Two or three at once of the move that is under way, as it takes a step. */
-const burst = fc.oneof(fc.constant(1), fc.integer({ min: 1, max: STEPS.length })).chain((upon) => fc.array(fc.record({ ...ending, upon: fc.constant(upon), wait: small(12), move: fc.constant(1), kind: fc.constantFrom(3, 3, 0) }), { minLength: 1, maxLength: 3 }));
+const burst = fc.oneof(fc.constant(1), fc.integer({ min: 1, max: MOMENTS.length })).chain((upon) => fc.array(fc.record({ ...ending, upon: fc.constant(upon), wait: small(12), move: fc.constant(1), kind: fc.constantFrom(3, 3, 0) }), { minLength: 1, maxLength: 3 }));
 const acts = fc
   .array(fc.oneof({ arbitrary: fc.record(anything).map((one) => [one]), weight: 3 }, { arbitrary: fc.record(lie).map((one) => [one]), weight: 2 }, { arbitrary: fc.record(ending).map((one) => [one]), weight: 3 }, { arbitrary: burst, weight: 2 }), { maxLength: 24, size: 'max' })
   .map((parts) => parts.flat());

@@ -6,7 +6,7 @@ import { openSigned } from '../../../domain/authority.js';
 import { MigrationId } from '../../../domain/ids.js';
 import type { SecretKey } from '../../../domain/secret-key.js';
 import { randomFrom } from '../random.js';
-import { type Act, STEPS, attackOf } from './attacker.js';
+import { type Act, MOMENTS, TURNED, attackOf } from './attacker.js';
 import { Driver, withoutClocks } from './driver.js';
 import { Terminated, moveVm } from './honest.js';
 import type { Breach, InvariantName } from './judge.js';
@@ -59,7 +59,7 @@ export async function runOnce(plan: Plan, beginning: Beginning, watched: readonl
     const loot = beginning.loot.copy();
     const attacks: string[] = [];
     const calls: Call[] = [];
-    const ofAct = ({ upon }: Act) => STEPS[(upon - 1) % STEPS.length] ?? null;
+    const ofAct = ({ upon }: Act) => MOMENTS[(upon - 1) % MOMENTS.length] ?? null;
     const inTurn = plan.acts.filter((act) => ofAct(act) === null);
     const inWait = new Set(plan.acts.filter((act) => ofAct(act) !== null));
     let isOn = false;
@@ -67,14 +67,17 @@ export async function runOnce(plan: Plan, beginning: Beginning, watched: readonl
     const attack = () => {
       world.judge.lookAtVms(VMS);
       if (!isOn) return;
-      if (plan.turned > 0 && (plan.turnedAt === 0 ? world.judge.handedTo.has('host-c') : turns.given >= plan.turnedAt) && !world.hosts['host-c'].isBad) turn(world, plan.turned);
+      if (plan.turned > 0 && (plan.turnedAt === 0 ? world.judge.handedTo.has('host-c') : turns.given >= plan.turnedAt) && !world.hosts['host-c'].isBad) {
+        turn(world, plan.turned);
+        driver.come(TURNED);
+      }
       for (let [act] = inTurn; act && turns.given >= nextAt + act.wait; [act] = inTurn) {
         inTurn.shift();
         nextAt = turns.given;
         carryOut(act);
       }
       for (const act of inWait) {
-        const since = driver.askedAt.get(ofAct(act) ?? '');
+        const since = driver.cameAt.get(ofAct(act) ?? '');
         if (since === undefined || turns.given < since + act.wait) continue;
         inWait.delete(act);
         carryOut(act);
