@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { type Breach, INVARIANTS, type InvariantName } from './judge.js';
 import { FORGERIES, HOWS, MOMENTS, SHALLOW, TURNED } from './attacker.js';
 import { type Beginning, liveThePast } from './past.js';
-import { type Plan, runOnce } from './run.js';
+import { type Plan, SLUGGISH, runOnce } from './run.js';
 import type { Planted } from './world.js';
 
 export interface Found {
@@ -46,9 +46,9 @@ const lie = { ...anything, upon: fc.constant(MOMENTS.indexOf(TURNED) + 1), kind:
 /** The end of any move that he has an order of. */
 const ending = { ...anything, kind: fc.constant(3), base: small(3), host: now, move: ofAMove, edits: fc.oneof(fc.constant([]), fc.array(fc.oneof(misshapen, edit), { minLength: 1, maxLength: 2 })) };
 /** Two or three at once of the move that is under way, as it takes a step. */
-const burst = fc.oneof(fc.constant(1), fc.integer({ min: 1, max: MOMENTS.length })).chain((upon) => fc.array(fc.record({ ...ending, upon: fc.constant(upon), wait: small(12), move: fc.constant(1), kind: fc.constantFrom(3, 3, 0) }), { minLength: 1, maxLength: 3 }));
+const burst = fc.oneof(fc.constant(1), fc.integer({ min: 1, max: MOMENTS.length })).chain((upon) => fc.array(fc.record({ ...ending, upon: fc.constant(upon), wait: fc.oneof(small(2), small(12)), move: fc.constant(1), kind: fc.constantFrom(3, 3, 3, 0), activity: fc.constantFrom(0, 0, 1, 2, 3), edits: fc.constant([]) }), { minLength: 1, maxLength: 3 }));
 const acts = fc
-  .array(fc.oneof({ arbitrary: fc.record(anything).map((one) => [one]), weight: 3 }, { arbitrary: fc.record(lie).map((one) => [one]), weight: 2 }, { arbitrary: fc.record(ending).map((one) => [one]), weight: 3 }, { arbitrary: burst, weight: 2 }), { maxLength: 24, size: 'max' })
+  .array(fc.oneof({ arbitrary: fc.record(anything).map((one) => [one]), weight: 3 }, { arbitrary: fc.record(lie).map((one) => [one]), weight: 2 }, { arbitrary: fc.record(ending).map((one) => [one]), weight: 3 }, { arbitrary: burst, weight: 3 }), { maxLength: 24, size: 'max' })
   .map((parts) => parts.flat());
 const anyScene = fc.record({ honest: small(4), turned: small(3), turnedAt: fc.oneof(fc.constant(0), small(500)) });
 /** A VM is handed over to host-c, which turns. */
@@ -56,8 +56,9 @@ const takenOver = fc.record({ honest: fc.constant(1), turned: fc.integer({ min: 
 const rest = fc.record({
   acts,
   seed: small(0x7fffffff),
-  disorder: fc.oneof(fc.constant(0), small(2000)),
+  disorder: fc.oneof({ arbitrary: now, weight: 1 }, { arbitrary: small(4000), weight: 2 }),
   shuffle: small(1),
+  sluggish: small(SLUGGISH.length),
   terminate: fc.oneof({ arbitrary: fc.constant(0), weight: 3 }, { arbitrary: small(22), weight: 1 }),
   isRestarted: fc.boolean(),
 });

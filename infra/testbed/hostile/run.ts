@@ -24,6 +24,8 @@ export interface Plan {
   readonly disorder: number;
   /** 0: some wait long; 1: any may be next. */
   readonly shuffle: number;
+  /** 0: no part is; else this one of `SLUGGISH` waits often and long, where any does. */
+  readonly sluggish: number;
   /** What honest people do: 0 moves `web` to host-b, 1 to host-c; 2 creates a VM; 3 both 0 and 2; 4 nothing. */
   readonly honest: number;
   /** Their workflow is terminated after so many questions; 0: never. */
@@ -43,7 +45,9 @@ export interface RunResult {
 }
 
 /** The share of turns that is delayed, and by how many others at most. */
-const [DELAYED, LONGEST_DELAY] = [0.08, 60];
+const [DELAYED, OFTEN_DELAYED, LONGEST_DELAY] = [0.08, 0.5, 60];
+/** Parts that may be slow to answer, by how what they wait for begins. */
+export const SLUGGISH = ['hypervisor of host-a', 'host-a', 'hypervisor of host-b', 'host-b'] as const;
 const OF_THE_END: readonly InvariantName[] = ['way-back', 'doors-shut'];
 const VMS = ['web', 'db', 'old', 'new'] as const;
 
@@ -51,9 +55,11 @@ export async function runOnce(plan: Plan, beginning: Beginning, watched: readonl
   return withoutClocks(async () => {
     const random = randomFrom(plan.seed);
     const isDisorderly = () => turns.given < plan.disorder;
+    const sluggish = SLUGGISH[plan.sluggish - 1];
+    const isSluggish = (what: string) => sluggish !== undefined && what.startsWith(sluggish);
     const turns: Turns = new Turns({
       among: (count) => (plan.shuffle === 1 && isDisorderly() ? Math.floor(random() * count) : 0),
-      delay: () => (plan.shuffle === 0 && isDisorderly() && random() < DELAYED ? Math.floor(random() * LONGEST_DELAY) : 0),
+      delay: (what) => (plan.shuffle === 0 && isDisorderly() && random() < (isSluggish(what) ? OFTEN_DELAYED : DELAYED) ? Math.floor(random() * LONGEST_DELAY) : 0),
     });
     const world = new World({ past: beginning.past, turns, watched, ...(planted ? { planted } : {}) });
     const loot = beginning.loot.copy();
