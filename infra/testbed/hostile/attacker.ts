@@ -67,6 +67,9 @@ const RUBBISH: readonly unknown[] = [
   null, 2.5, -1, 0, 1, 2, '', [], {}, true, 'x', 9_007_199_254_740_992, 1e308, 'x'.repeat(70_000), '\u0000\u001b[2J', '../../etc', ['__proto__'], ['x'], JSON.parse('{"__proto__":{"state":"owner"}}'), JSON.parse(`${'['.repeat(500)}${']'.repeat(500)}`),
 ];
 
+/** Of the rubbish, a list where a text belongs. */
+export const A_LIST = RUBBISH.findIndex((one) => Array.isArray(one) && one.length > 0);
+
 export function attackOf(act: Act, loot: Loot, activityNames: readonly string[], badTpm: MemoryTpm | null): Attack {
   const base = pick(heardBy(act, loot, activityNames), act.base);
   if (!base) throw new Error('nothing was ever asked');

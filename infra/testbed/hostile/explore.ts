@@ -1,7 +1,7 @@
 /** Draws runs, and makes the first that breaks something as small as it gets (fast-check). */
 import fc from 'fast-check';
 import { type Breach, INVARIANTS, type InvariantName } from './judge.js';
-import { FORGERIES, HOWS, MOMENTS, SHALLOW, TURNED } from './attacker.js';
+import { A_LIST, FORGERIES, HOWS, MOMENTS, SHALLOW, TURNED } from './attacker.js';
 import { type Beginning, liveThePast } from './past.js';
 import { type Plan, SLUGGISH, runOnce } from './run.js';
 import type { Planted } from './world.js';
@@ -26,7 +26,7 @@ export interface Exploring {
 const small = (max: number) => fc.nat({ max });
 const edit = fc.record({ at: small(40), how: small(HOWS - 1), value: small(30) });
 /** Rubbish in the place of a member of the argument itself. */
-const misshapen = fc.record({ at: small(3), how: fc.constant(SHALLOW), value: small(30) });
+const misshapen = fc.record({ at: small(3), how: fc.constant(SHALLOW), value: fc.oneof(small(30), fc.constant(A_LIST)) });
 const now = fc.constant(0);
 const anything = {
   upon: now,
@@ -48,7 +48,7 @@ const ending = { ...anything, kind: fc.constant(3), base: small(3), host: now, m
 /** Two or three at once of the move that is under way, as it takes a step. */
 const burst = fc.oneof(fc.constant(1), fc.integer({ min: 1, max: MOMENTS.length })).chain((upon) => fc.array(fc.record({ ...ending, upon: fc.constant(upon), wait: fc.oneof(small(2), small(12)), move: fc.constant(1), kind: fc.constantFrom(3, 3, 3, 0), activity: fc.constantFrom(0, 0, 1, 2, 3), edits: fc.constant([]) }), { minLength: 1, maxLength: 3 }));
 const acts = fc
-  .array(fc.oneof({ arbitrary: fc.record(anything).map((one) => [one]), weight: 3 }, { arbitrary: fc.record(lie).map((one) => [one]), weight: 2 }, { arbitrary: fc.record(ending).map((one) => [one]), weight: 3 }, { arbitrary: burst, weight: 3 }), { maxLength: 24, size: 'max' })
+  .array(fc.oneof({ arbitrary: fc.record(anything).map((one) => [one]), weight: 3 }, { arbitrary: fc.record(lie).map((one) => [one]), weight: 3 }, { arbitrary: fc.record(ending).map((one) => [one]), weight: 3 }, { arbitrary: burst, weight: 3 }), { maxLength: 24, size: 'max' })
   .map((parts) => parts.flat());
 const anyScene = fc.record({ honest: small(4), turned: small(3), turnedAt: fc.oneof(fc.constant(0), small(500)) });
 /** A VM is handed over to host-c, which turns. */
