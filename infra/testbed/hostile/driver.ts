@@ -16,6 +16,8 @@ export interface Person {
 
 export class Driver {
   readonly #asking = new Set<Asking>();
+  /** After how many turns honest people asked for each step last; of other moments, as `come` has it. */
+  readonly cameAt = new Map<string, number>();
 
   constructor(
     readonly world: World,
@@ -34,6 +36,7 @@ export class Driver {
       if (left <= 0) throw new Terminated();
       left -= 1;
       this.loot.asked(host, name, args[0]);
+      this.come(name);
       const call = this.world.call(host as never, name, args);
       const lost = new Promise<never>((_, reject) => {
         const asking: Asking = { call, giveUp: reject };
@@ -50,6 +53,10 @@ export class Driver {
       return answer;
     };
     return { ask: ask as Ask, cancelAll: () => own.forEach(({ call }) => call.cancel()) };
+  }
+
+  come(moment: string): void {
+    this.cameAt.set(moment, this.world.turns.given);
   }
 
   /** Until `work` is done. Rejects where it never will be. */

@@ -1,8 +1,9 @@
 /** Draws runs, and makes the first that breaks something as small as it gets (fast-check). */
 import fc from 'fast-check';
 import { type Breach, INVARIANTS, type InvariantName } from './judge.js';
+import { A_LIST, FORGERIES, HOWS, MOMENTS, SHALLOW, TURNED } from './attacker.js';
 import { type Beginning, liveThePast } from './past.js';
-import { type Plan, runOnce } from './run.js';
+import { type Plan, SLUGGISH, runOnce } from './run.js';
 import type { Planted } from './world.js';
 
 export interface Found {
@@ -23,29 +24,45 @@ export interface Exploring {
 }
 
 const small = (max: number) => fc.nat({ max });
-const edit = fc.record({ at: small(40), how: small(4), value: small(30) });
-const act = fc.record({
+const edit = fc.record({ at: small(40), how: small(HOWS - 1), value: small(30) });
+/** Rubbish in the place of a member of the argument itself. */
+const misshapen = fc.record({ at: small(3), how: fc.constant(SHALLOW), value: fc.oneof(small(30), fc.constant(A_LIST)) });
+const now = fc.constant(0);
+const anything = {
+  upon: now,
   wait: fc.oneof({ arbitrary: small(3), weight: 3 }, { arbitrary: small(60), weight: 2 }, { arbitrary: small(400), weight: 1 }),
-  kind: fc.constantFrom(1, 1, 1, 0, 0, 2),
+  kind: fc.constantFrom(1, 1, 1, 0, 0, 2, 3),
   activity: small(60),
   base: fc.oneof({ arbitrary: fc.constant(0), weight: 3 }, { arbitrary: small(12), weight: 2 }),
   host: fc.oneof({ arbitrary: fc.constant(0), weight: 3 }, { arbitrary: small(3), weight: 1 }),
   move: fc.oneof({ arbitrary: fc.constant(0), weight: 2 }, { arbitrary: fc.constant(1), weight: 2 }, { arbitrary: small(6), weight: 1 }),
   edits: fc.oneof({ arbitrary: fc.constant([]), weight: 3 }, { arbitrary: fc.array(edit, { maxLength: 3 }), weight: 2 }),
   when: fc.oneof({ arbitrary: fc.constant(0), weight: 5 }, { arbitrary: small(4), weight: 1 }),
-  forge: fc.oneof({ arbitrary: fc.constant(0), weight: 1 }, { arbitrary: small(6), weight: 1 }),
-});
-export const planOf: fc.Arbitrary<Plan> = fc.record({
-  acts: fc.array(act, { maxLength: 32, size: 'max' }),
+  forge: fc.oneof({ arbitrary: now, weight: 1 }, { arbitrary: small(FORGERIES), weight: 1 }),
+};
+const ofAMove = fc.oneof({ arbitrary: fc.constant(1), weight: 1 }, { arbitrary: small(12), weight: 1 });
+/** What a host in his hands would say of a move, to those who may believe it. */
+const lie = { ...anything, upon: fc.constant(MOMENTS.indexOf(TURNED) + 1), kind: fc.constant(2), base: small(3), host: now, move: ofAMove, edits: fc.constant([]), forge: fc.integer({ min: 1, max: FORGERIES }) };
+/** The end of any move that he has an order of. */
+const ending = { ...anything, kind: fc.constant(3), base: small(3), host: now, move: ofAMove, edits: fc.oneof(fc.constant([]), fc.array(fc.oneof(misshapen, edit), { minLength: 1, maxLength: 2 })) };
+/** Two or three at once of the move that is under way, as it takes a step. */
+const burst = fc.oneof(fc.constant(1), fc.integer({ min: 1, max: MOMENTS.length })).chain((upon) => fc.array(fc.record({ ...ending, upon: fc.constant(upon), wait: fc.oneof(small(2), small(12)), move: fc.constant(1), kind: fc.constantFrom(3, 3, 3, 0), activity: fc.constantFrom(0, 0, 1, 2, 3), edits: fc.constant([]) }), { minLength: 1, maxLength: 3 }));
+const acts = fc
+  .array(fc.oneof({ arbitrary: fc.record(anything).map((one) => [one]), weight: 3 }, { arbitrary: fc.record(lie).map((one) => [one]), weight: 3 }, { arbitrary: fc.record(ending).map((one) => [one]), weight: 3 }, { arbitrary: burst, weight: 3 }), { maxLength: 24, size: 'max' })
+  .map((parts) => parts.flat());
+const anyScene = fc.record({ honest: small(4), turned: small(3), turnedAt: fc.oneof(fc.constant(0), small(500)) });
+/** A VM is handed over to host-c, which turns. */
+const takenOver = fc.record({ honest: fc.constant(1), turned: fc.integer({ min: 1, max: 3 }), turnedAt: fc.constant(0) });
+const rest = fc.record({
+  acts,
   seed: small(0x7fffffff),
-  disorder: fc.oneof(fc.constant(0), small(2000)),
+  disorder: fc.oneof({ arbitrary: now, weight: 1 }, { arbitrary: small(4000), weight: 2 }),
   shuffle: small(1),
-  honest: small(4),
+  sluggish: small(SLUGGISH.length),
   terminate: fc.oneof({ arbitrary: fc.constant(0), weight: 3 }, { arbitrary: small(22), weight: 1 }),
-  turned: small(3),
-  turnedAt: fc.oneof(fc.constant(0), small(500)),
   isRestarted: fc.boolean(),
 });
+export const planOf: fc.Arbitrary<Plan> = fc.tuple(rest, fc.oneof(anyScene, takenOver)).map(([drawn, scene]) => ({ ...drawn, ...scene }));
 
 export async function explore({ tries, seed, watched = Object.keys(INVARIANTS) as InvariantName[], planted, beginning, isShrunk = true }: Exploring): Promise<Found> {
   const from = beginning ?? (await liveThePast());

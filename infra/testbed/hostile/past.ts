@@ -53,6 +53,8 @@ async function live(world: World, driver: Driver): Promise<void> {
 
   await start('web', 'host-a');
   await start('db', 'host-b');
+  // Signed, and never run: another one is, which its destination owns a later epoch by.
+  await ask('host-b', 'inspectDestination', { order: await people.order('web', 1, 'host-a', 'host-b'), vm: vmOf('web') });
   mustBe('a move', await move('web', 1, 'host-a', 'host-b'), 'moved');
   mustBe('an expired order', await move('web', 2, 'host-b', 'host-a', { notAfter: '2020-01-01T00:00:00Z' }), 'failed');
   mustBe('a move that was approved', await move('web', 2, 'host-b', 'host-a', { requiresApproval: true }, async (signed) => {
@@ -62,7 +64,7 @@ async function live(world: World, driver: Driver): Promise<void> {
   }), 'moved');
   const refused = { order: await people.order('db', 1, 'host-b', 'host-a'), reason: 'its operator thought better of it' };
   await Promise.all([ask('host-b', 'closeSession', refused), ask('host-a', 'closeSession', refused)]);
-  // Signed, and never run.
+  // Signed, and never run: its VM stays where it is.
   await ask('host-a', 'inspectDestination', { order: await people.order('db', 1, 'host-b', 'host-a'), vm: vmOf('db') });
   // Its destination goes silent once the source has stopped, and is fenced.
   await start('old', 'host-b');

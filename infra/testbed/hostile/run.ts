@@ -6,7 +6,7 @@ import { openSigned } from '../../../domain/authority.js';
 import { MigrationId } from '../../../domain/ids.js';
 import type { SecretKey } from '../../../domain/secret-key.js';
 import { randomFrom } from '../random.js';
-import { type Act, attackOf } from './attacker.js';
+import { type Act, MOMENTS, TURNED, attackOf } from './attacker.js';
 import { Driver, withoutClocks } from './driver.js';
 import { Terminated, moveVm } from './honest.js';
 import type { Breach, InvariantName } from './judge.js';
@@ -24,6 +24,8 @@ export interface Plan {
   readonly disorder: number;
   /** 0: some wait long; 1: any may be next. */
   readonly shuffle: number;
+  /** 0: no part is; else this one of `SLUGGISH` waits often and long, where any does. */
+  readonly sluggish: number;
   /** What honest people do: 0 moves `web` to host-b, 1 to host-c; 2 creates a VM; 3 both 0 and 2; 4 nothing. */
   readonly honest: number;
   /** Their workflow is terminated after so many questions; 0: never. */
@@ -43,7 +45,9 @@ export interface RunResult {
 }
 
 /** The share of turns that is delayed, and by how many others at most. */
-const [DELAYED, LONGEST_DELAY] = [0.08, 60];
+const [DELAYED, OFTEN_DELAYED, LONGEST_DELAY] = [0.08, 0.5, 60];
+/** Parts that may be slow to answer, by how what they wait for begins. */
+export const SLUGGISH = ['hypervisor of host-a', 'host-a', 'hypervisor of host-b', 'host-b'] as const;
 const OF_THE_END: readonly InvariantName[] = ['way-back', 'doors-shut'];
 const VMS = ['web', 'db', 'old', 'new'] as const;
 
@@ -51,36 +55,57 @@ export async function runOnce(plan: Plan, beginning: Beginning, watched: readonl
   return withoutClocks(async () => {
     const random = randomFrom(plan.seed);
     const isDisorderly = () => turns.given < plan.disorder;
+    const sluggish = SLUGGISH[plan.sluggish - 1];
+    const isSluggish = (what: string) => sluggish !== undefined && what.startsWith(sluggish);
     const turns: Turns = new Turns({
       among: (count) => (plan.shuffle === 1 && isDisorderly() ? Math.floor(random() * count) : 0),
-      delay: () => (plan.shuffle === 0 && isDisorderly() && random() < DELAYED ? Math.floor(random() * LONGEST_DELAY) : 0),
+      delay: (what) => (plan.shuffle === 0 && isDisorderly() && random() < (isSluggish(what) ? OFTEN_DELAYED : DELAYED) ? Math.floor(random() * LONGEST_DELAY) : 0),
     });
     const world = new World({ past: beginning.past, turns, watched, ...(planted ? { planted } : {}) });
     const loot = beginning.loot.copy();
     const attacks: string[] = [];
     const calls: Call[] = [];
-    const acts = [...plan.acts];
+    const ofAct = ({ upon }: Act) => MOMENTS[(upon - 1) % MOMENTS.length] ?? null;
+    const inTurn = plan.acts.filter((act) => ofAct(act) === null);
+    const inWait = new Set(plan.acts.filter((act) => ofAct(act) !== null));
     let isOn = false;
     let nextAt = 0;
     const attack = () => {
       world.judge.lookAtVms(VMS);
       if (!isOn) return;
-      if (plan.turned > 0 && (plan.turnedAt === 0 ? world.judge.handedTo.has('host-c') : turns.given >= plan.turnedAt) && !world.hosts['host-c'].isBad) turn(world, plan.turned);
-      for (let [act] = acts; act && turns.given >= nextAt + act.wait; [act] = acts) {
-        acts.shift();
-        nextAt = turns.given;
-        const { host, activity, argument, scheduledAtMs } = attackOf(act, loot, beginning.activityNames, world.hosts['host-c'].isBad ? world.hosts['host-c'].tpm : null);
-        attacks.push(`turn ${turns.given}: ${host} ${activity} ${shown(argument)}${act.when === 0 ? '' : `, at ${scheduledAtMs} ms`}`);
-        loot.asked(host, activity, argument);
-        const call = world.call(host, activity, [argument], scheduledAtMs);
-        call.answer.then((answer) => loot.answered(answer), (error: unknown) => judgeRefusal(world, activity, error));
-        calls.push(call);
+      if (plan.turned > 0 && (plan.turnedAt === 0 ? world.judge.handedTo.has('host-c') : turns.given >= plan.turnedAt) && !world.hosts['host-c'].isBad) {
+        turn(world, plan.turned);
+        driver.come(TURNED);
       }
+      for (let [act] = inTurn; act && turns.given >= nextAt + act.wait; [act] = inTurn) {
+        inTurn.shift();
+        nextAt = turns.given;
+        carryOut(act);
+      }
+      for (const act of inWait) {
+        const since = driver.cameAt.get(ofAct(act) ?? '');
+        if (since === undefined || turns.given < since + act.wait) continue;
+        inWait.delete(act);
+        carryOut(act);
+      }
+    };
+    const carryOut = (act: Act) => {
+      const { host, activity, argument, scheduledAtMs } = attackOf(act, loot, beginning.activityNames, world.hosts['host-c'].isBad ? world.hosts['host-c'].tpm : null);
+      attacks.push(`turn ${turns.given}: ${host} ${activity} ${shown(argument)}${act.when === 0 ? '' : `, at ${scheduledAtMs} ms`}`);
+      loot.asked(host, activity, argument);
+      const call = world.call(host, activity, [argument], scheduledAtMs);
+      call.answer.then((answer) => loot.answered(answer), (error: unknown) => judgeRefusal(world, activity, error));
+      calls.push(call);
     };
     /** Rather than that honest people lose patience, he does what comes next. */
     const hurry = () => {
-      if (!isOn || acts.length === 0) return false;
-      nextAt = Number.NEGATIVE_INFINITY;
+      const [waiting] = inWait;
+      if (!isOn || (inTurn.length === 0 && !waiting)) return false;
+      if (inTurn.length > 0) nextAt = Number.NEGATIVE_INFINITY;
+      else if (waiting) {
+        inWait.delete(waiting);
+        carryOut(waiting);
+      }
       attack();
       return true;
     };

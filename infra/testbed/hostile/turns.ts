@@ -27,12 +27,12 @@ export class Turns {
   /** How many were given so far. */
   given = 0;
 
-  /** `draw`: of how many, which one; 0 is who waits longest. `delay`: how many turns whoever asks now lets pass. */
-  constructor(private readonly draw: { readonly among: (count: number) => number; readonly delay: () => number }) {}
+  /** `draw`: of how many, which one; 0 is who waits longest. `delay`: how many turns whoever asks now lets pass, by what it is. */
+  constructor(private readonly draw: { readonly among: (count: number) => number; readonly delay: (what: string) => number }) {}
 
   take(what: string, life: Life): Promise<void> {
     return new Promise((go) => {
-      if (!life.isOver) this.#waiting.push({ what, life, go, notBefore: this.given + this.draw.delay() });
+      if (!life.isOver) this.#waiting.push({ what, life, go, notBefore: this.given + this.draw.delay(what) });
     });
   }
 
