@@ -32,6 +32,9 @@ export interface Act {
   readonly edits: readonly Edit[];
   /** 0: statements are as they were; else the host in his hands signs them anew: of which VM and epoch, what of them, with which order and to whom. */
   readonly forge: number;
+  /** Turns that its activity takes before a part of the host has it wait, and how many it waits then; 0: none. */
+  readonly after: number;
+  readonly stall: number;
   /** 0: it is scheduled now; else at another time, as Temporal says. */
   readonly when: number;
 }

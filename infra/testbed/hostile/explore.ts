@@ -28,7 +28,9 @@ const edit = fc.record({ at: small(40), how: small(HOWS - 1), value: small(30) }
 /** Rubbish in the place of a member of the argument itself. */
 const misshapen = fc.record({ at: small(3), how: fc.constant(SHALLOW), value: fc.oneof(small(30), fc.constant(A_LIST)) });
 const now = fc.constant(0);
+const stalled = { after: fc.oneof(small(12), small(60)), stall: fc.oneof({ arbitrary: now, weight: 3 }, { arbitrary: small(60), weight: 1 }, { arbitrary: small(400), weight: 2 }) };
 const anything = {
+  ...stalled,
   upon: now,
   wait: fc.oneof({ arbitrary: small(3), weight: 3 }, { arbitrary: small(60), weight: 2 }, { arbitrary: small(400), weight: 1 }),
   kind: fc.constantFrom(1, 1, 1, 0, 0, 2, 3),
@@ -40,16 +42,25 @@ const anything = {
   when: fc.oneof({ arbitrary: fc.constant(0), weight: 5 }, { arbitrary: small(4), weight: 1 }),
   forge: fc.oneof({ arbitrary: now, weight: 1 }, { arbitrary: small(FORGERIES), weight: 1 }),
 };
+const uponOne = (moment: (typeof MOMENTS)[number]) => fc.constant(MOMENTS.indexOf(moment) + 1);
 const ofAMove = fc.oneof({ arbitrary: fc.constant(1), weight: 1 }, { arbitrary: small(12), weight: 1 });
 /** What a host in his hands would say of a move, to those who may believe it. */
-const lie = { ...anything, upon: fc.constant(MOMENTS.indexOf(TURNED) + 1), kind: fc.constant(2), base: small(3), host: now, move: ofAMove, edits: fc.constant([]), forge: fc.integer({ min: 1, max: FORGERIES }) };
+const lie = { ...anything, upon: uponOne(TURNED), kind: fc.constant(2), base: small(3), host: now, move: ofAMove, edits: fc.constant([]), forge: fc.integer({ min: 1, max: FORGERIES }) };
 /** The end of any move that he has an order of. */
-const ending = { ...anything, kind: fc.constant(3), base: small(3), host: now, move: ofAMove, edits: fc.oneof(fc.constant([]), fc.array(fc.oneof(misshapen, edit), { minLength: 1, maxLength: 2 })) };
+const ending = { ...anything, kind: fc.constant(3), base: small(3), host: now, move: ofAMove, edits: fc.oneof(fc.constant([]), fc.array(fc.oneof(misshapen, edit), { minLength: 1, maxLength: 2 })), when: fc.oneof(now, small(4)) };
 /** Two or three at once of the move that is under way, as it takes a step. */
-const burst = fc.oneof(fc.constant(1), fc.integer({ min: 1, max: MOMENTS.length })).chain((upon) => fc.array(fc.record({ ...ending, upon: fc.constant(upon), wait: fc.oneof(small(2), small(12)), move: fc.constant(1), kind: fc.constantFrom(3, 3, 3, 0), activity: fc.constantFrom(0, 0, 1, 2, 3), edits: fc.constant([]) }), { minLength: 1, maxLength: 3 }));
-const acts = fc
-  .array(fc.oneof({ arbitrary: fc.record(anything).map((one) => [one]), weight: 3 }, { arbitrary: fc.record(lie).map((one) => [one]), weight: 3 }, { arbitrary: fc.record(ending).map((one) => [one]), weight: 3 }, { arbitrary: burst, weight: 3 }), { maxLength: 24, size: 'max' })
-  .map((parts) => parts.flat());
+const burst = fc.oneof(uponOne('copyMemory'), uponOne('prepareDestination'), fc.integer({ min: 1, max: MOMENTS.length })).chain((upon) => fc.array(fc.record({ ...ending, upon: fc.constant(upon), wait: fc.oneof(small(2), small(12), small(80)), move: fc.constant(1), kind: fc.constantFrom(3, 3, 3, 0), activity: fc.constantFrom(0, 0, 1, 2, 3), edits: fc.constant([]) }), { minLength: 1, maxLength: 3 }));
+/** One that looks at something as memory begins to go over, and acts by it later. */
+const late = { ...ending, upon: uponOne('copyMemory'), wait: small(12), move: fc.constant(1), activity: fc.constantFrom(0, 0, 0, 1, 2), edits: fc.constant([]), when: now, after: small(12), stall: small(48) };
+const part = fc.oneof(
+  { arbitrary: fc.record(anything).map((one) => [one]), weight: 3 },
+  { arbitrary: fc.record(lie).map((one) => [one]), weight: 3 },
+  { arbitrary: fc.record(ending).map((one) => [one]), weight: 3 },
+  { arbitrary: burst, weight: 3 },
+  { arbitrary: fc.record(late).map((one) => [one]), weight: 2 },
+);
+/** Many, or so few that they seldom spoil each other. */
+const acts = fc.oneof(fc.array(part, { maxLength: 24, size: 'max' }), fc.array(part, { maxLength: 3 })).map((parts) => parts.flat());
 const anyScene = fc.record({ honest: small(4), turned: small(3), turnedAt: fc.oneof(fc.constant(0), small(500)) });
 /** A VM is handed over to host-c, which turns. */
 const takenOver = fc.record({ honest: fc.constant(1), turned: fc.integer({ min: 1, max: 3 }), turnedAt: fc.constant(0) });

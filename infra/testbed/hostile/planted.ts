@@ -280,9 +280,7 @@ function both(...planted: readonly Planted[]): Planted {
 export const DEFECTS: readonly Defect[] = [
   { name: 'any-input', what: 'the parser of inputs says yes to everything', breaks: ['typed-refusals'], planted: anythingGoes },
   { name: 'any-record', what: 'and the store of records writes what it is told', breaks: ['records-readable'], planted: recordsUnchecked },
-  { name: 'no-turns', what: 'steps of a session at once, its keys destroyed beside them', breaks: ALL, planted: noTurns },
-  { name: 'wiped-keys', what: 'a key that was destroyed gives zeros', breaks: ['keys-of-their-own', 'good-hands'], planted: wipedKeys },
-  { name: 'no-turns-wiped-keys', what: 'both', breaks: ['keys-of-their-own', 'good-hands'], planted: both(noTurns, wipedKeys) },
+  { name: 'no-turns-wiped-keys', what: 'steps of a session at once, and keys that give zeros when they are destroyed', breaks: ['keys-of-their-own', 'good-hands'], planted: both(noTurns, wipedKeys) },
   { name: 'any-state', what: 'a statement is believed by its signature alone', breaks: ['takes-back-on-a-refusal', 'gives-up-to-an-owner'], planted: anyState },
   { name: 'bare-epochs', what: 'a claim is believed by its epoch alone', breaks: ['gives-up-to-an-owner', 'nothing-erased'], planted: bareEpochs },
   { name: 'two-steps', what: 'settleSource looks the copy up, and withdraws the offer later', breaks: ['way-back'], planted: twoSteps },
@@ -293,6 +291,3 @@ export const DEFECTS: readonly Defect[] = [
   { name: 'no-hold', what: 'two that act on one record at once', breaks: ALL, planted: noHold },
   { name: 'accepted-said', what: 'a host that owned a later epoch says that it accepted', breaks: ['says-what-was'], planted: acceptedSaid },
 ];
-
-/** Those that the short test puts back: the runs that these take are the shortest. */
-export const SOON_FOUND: readonly Defect[] = DEFECTS.filter(({ name }) => ['any-input', 'anyone-settles', 'overwriting', 'good-again', 'any-record', 'any-state', 'accepted-said', 'no-turns-wiped-keys'].includes(name));

@@ -91,9 +91,9 @@ export async function runOnce(plan: Plan, beginning: Beginning, watched: readonl
     };
     const carryOut = (act: Act) => {
       const { host, activity, argument, scheduledAtMs } = attackOf(act, loot, beginning.activityNames, world.hosts['host-c'].isBad ? world.hosts['host-c'].tpm : null);
-      attacks.push(`turn ${turns.given}: ${host} ${activity} ${shown(argument)}${act.when === 0 ? '' : `, at ${scheduledAtMs} ms`}`);
+      attacks.push(`turn ${turns.given}: ${host} ${activity} ${shown(argument)}${act.when === 0 ? '' : `, at ${scheduledAtMs} ms`}${act.stall === 0 ? '' : `, which waits ${act.stall} turns after ${act.after} of its own`}`);
       loot.asked(host, activity, argument);
-      const call = world.call(host, activity, [argument], scheduledAtMs);
+      const call = world.call(host, activity, [argument], scheduledAtMs, { after: act.after, turns: act.stall });
       call.answer.then((answer) => loot.answered(answer), (error: unknown) => judgeRefusal(world, activity, error));
       calls.push(call);
     };

@@ -2,6 +2,7 @@
  * Whose turn it is: everything of a hostile world that may wait asks for a turn first, and one turn is given at a time, when nothing else moves any
  * more. So a world goes the same way whenever the same turns are drawn, and any two steps of it may be swapped.
  */
+import { AsyncLocalStorage } from 'node:async_hooks';
 
 /** Of a worker, or of a connection; what waits for it when it is over waits for ever. */
 export interface Life {
@@ -14,6 +15,26 @@ interface Waiting {
   /** Not before so many turns were given, unless nobody else waits. */
   readonly notBefore: number;
   readonly go: () => void;
+}
+
+/** What is called may stop in its tracks: after so many turns of its own, for so many of all. */
+export interface Stall {
+  readonly after: number;
+  readonly turns: number;
+}
+
+const called = new AsyncLocalStorage<{ readonly stall: Stall; taken: number }>();
+
+/** Whatever `work` waits for, and what goes on from there, is of one call, which stalls once. */
+export function stalling<T>(stall: Stall, work: () => T): T {
+  return called.run({ stall, taken: 0 }, work);
+}
+
+function stallNow(): number {
+  const call = called.getStore();
+  if (!call) return 0;
+  call.taken += 1;
+  return call.taken === call.stall.after + 1 ? call.stall.turns : 0;
 }
 
 /** Everybody in turn. */
@@ -32,7 +53,7 @@ export class Turns {
 
   take(what: string, life: Life): Promise<void> {
     return new Promise((go) => {
-      if (!life.isOver) this.#waiting.push({ what, life, go, notBefore: this.given + this.draw.delay(what) });
+      if (!life.isOver) this.#waiting.push({ what, life, go, notBefore: this.given + this.draw.delay(what) + stallNow() });
     });
   }
 

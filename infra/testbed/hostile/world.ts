@@ -31,7 +31,7 @@ import { Network, standInForTls } from './memory-tls.js';
 import { MemoryTpm, type TpmState } from './memory-tpm.js';
 import { GOOD_PCRS, HOSTS, type HostName, POLICY_SIGNER, People, bundleOf, sign } from './people.js';
 import type { Turns } from './turns.js';
-import { type Life } from './turns.js';
+import { type Life, type Stall, stalling } from './turns.js';
 
 export type Arguments = readonly unknown[];
 /** What stands around the parts of a host before its activities are made of them. */
@@ -162,7 +162,7 @@ export class World {
   }
 
   /** As Temporal calls it: what goes in and comes out is a payload. */
-  call(name: HostName, activityName: string, args: Arguments, scheduledAtMs = Date.now()): Call {
+  call(name: HostName, activityName: string, args: Arguments, scheduledAtMs = Date.now(), stall: Stall = { after: 0, turns: 0 }): Call {
     const controller = new AbortController();
     const details: { details?: ActivityCancellationDetails } = {};
     const cancelled = new Promise<never>((_, reject) => controller.signal.addEventListener('abort', () => reject(new CancelledFailure('cancelled'))));
@@ -172,7 +172,7 @@ export class World {
     const order = activityName === 'openSession' ? this.#orderIn(args[0]) : null;
     const isRefused = order !== null && this.judge.isOver(name, order.migrationId) && !this.hosts[name].services?.sessions.isUnderWay(order);
     const answer = run
-      ? activity.asyncLocalStorage.run(context, () => run(...args.map(throughTemporal))).then(throughTemporal)
+      ? stalling(stall, () => activity.asyncLocalStorage.run(context, () => run(...args.map(throughTemporal)))).then(throughTemporal)
       : new Promise<never>(() => undefined); // nobody takes it from the queue
     answer.then(
       (said) => {
