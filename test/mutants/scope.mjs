@@ -4,6 +4,7 @@ import { readdirSync, statSync } from 'node:fs';
 const SCOPE = [
   'domain',
   'channel',
+  'activities',
   ...['ek-certificate', 'event-log', 'evidence-verifier', 'marshal', 'structures', 'verify', 'wrap'].map((name) => `tpm/${name}.ts`),
 ];
 
