@@ -21,7 +21,7 @@ import { Driver } from '../../infra/testbed/hostile/driver.js';
 import { Loot } from '../../infra/testbed/hostile/loot.js';
 import { FOREVER, HOSTS, type HostName, OPERATOR, POLICY_SIGNER, bundleOf, sign, vmOf } from '../../infra/testbed/hostile/people.js';
 import { IN_ORDER, Turns } from '../../infra/testbed/hostile/turns.js';
-import { type Call, World, makeReady, newPast } from '../../infra/testbed/hostile/world.js';
+import { type Call, type Past, World, makeReady, newPast } from '../../infra/testbed/hostile/world.js';
 
 // As infra/testbed/hostile/hooks.ts does for its program: a signature is checked once a process.
 vi.mock('@noble/curves/ed25519.js', async (importReal) => {
@@ -58,8 +58,10 @@ export type Hosts = Awaited<ReturnType<typeof beginHosts>>;
 
 /** Workers on three hosts; `web`, or `vm`, runs on host-a, which owns its epoch 1. */
 export async function beginHosts({ services, vm = vmOf('web') }: Begun = {}) {
-  await makeReady();
-  const world = new World({ past: await newPast(), turns: new Turns(IN_ORDER), watched: [], ...(services ? { planted: { services } } : {}) });
+  bare ??= makeReady().then(newPast);
+  const isUsual = vm !== null && digestOf(vm) === digestOf(vmOf('web'));
+  const past = isUsual ? await (usual ??= bare.then(withWeb)) : await bare;
+  const world = new World({ past, turns: new Turns(IN_ORDER), watched: [], ...(services ? { planted: { services } } : {}) });
   begun.push(world);
   const driver = new Driver(world, new Loot());
   const { people } = world;
@@ -151,8 +153,28 @@ export async function beginHosts({ services, vm = vmOf('web') }: Begun = {}) {
   }
 
   for (const host of HOSTS) await hosts.startWorker(host);
-  if (vm) await hosts.start(vm, 'host-a');
+  if (vm && !isUsual) await hosts.start(vm, 'host-a');
   return hosts;
+}
+
+/** With a clock that tests set. */
+export async function timedHosts() {
+  const clock = { ms: Date.now() };
+  const hosts = await beginHosts({ services: (services) => ({ ...services, clock: { now: () => clock.ms } }) });
+  return { hosts, clock };
+}
+
+/** What the hosts of a file's tests begin with is made once: the same documents need no new signatures. */
+let bare: Promise<Past> | null = null;
+let usual: Promise<Past> | null = null;
+
+async function withWeb(past: Past): Promise<Past> {
+  const world = new World({ past, turns: new Turns(IN_ORDER), watched: [] });
+  begun.push(world);
+  const driver = new Driver(world, new Loot());
+  await driver.until(world.startWorker('host-a'));
+  await driver.until(world.call('host-a', 'startVm', [{ start: await startOf(vmOf('web'), 'host-a', null), vm: vmOf('web') }]).answer);
+  return world.past();
 }
 
 export async function startOf(vm: VmDocument, host: HostName, epoch: number | null, changes: Partial<StartOrder> = {}): Promise<Envelope> {
@@ -182,3 +204,12 @@ export function runDirOf(host: HostName, vmId = 'web'): string {
 }
 export const recordPath = (host: HostName, vmId = 'web') => `/var/${host}/vms/${vmId}/ownership.json`;
 export const installedPath = (host: HostName, vmId = 'web') => `/var/${host}/vms/${vmId}/installed.json`;
+
+/** The parts of host-b alone with others. */
+export const onB = (changes: (services: HostServices) => Partial<HostServices>): Begun => ({ services: (services) => (services.hostId === 'host-b' ? { ...services, ...changes(services) } : services) });
+export const onBWithImage = (change: (image: Awaited<ReturnType<HostServices['hypervisor']['openIncoming']>>) => object, log?: string[]): Begun =>
+  onB(({ hypervisor }) => ({ hypervisor: { ...hypervisor, openIncoming: async (...args) => {
+    const image = await hypervisor.openIncoming(...args);
+    const closing = { close: () => (log?.push('close image'), image.close()) };
+    return { sink: image.sink, loaded: () => image.loaded(), activate: () => image.activate(), ...closing, ...change(image) };
+  } } }));
