@@ -5,6 +5,7 @@ const SCOPE = [
   'domain',
   'channel',
   'activities',
+  'client/verify',
   ...['ek-certificate', 'event-log', 'evidence-verifier', 'marshal', 'structures', 'verify', 'wrap'].map((name) => `tpm/${name}.ts`),
 ];
 
