@@ -188,3 +188,22 @@ it('says until when it keeps what it gives up', async () => {
   const services = { ...hosts.services('host-c'), clock: { now: () => Date.parse('2029-06-01T00:00:00Z') } };
   expect(await hosts.drive(createSettlement(services).keptUntil())).toBe('2029-06-02T00:00:00.000Z');
 });
+
+it('touches neither what runs nor what is surplus but by its verdict', async () => {
+  const hosts = await beginHosts();
+  const { order } = await hosts.move('ordered');
+  const record: OwnershipRecord = { ...noRecord(WEB, A), state: 'owner', epoch: 1, settled: [refusedOf(order.migrationId)] };
+  const services = hosts.services('host-a');
+  const done: string[] = [];
+  const ownership = { ...services.ownership, hold: <T>(_: unknown, work: (held: OwnershipRecord, apply: never) => Promise<T>) => (done.push('hold'), work(record, undefined as never)) };
+  const { carryOut, settleHere } = createSettlement({ ...services, ownership });
+  const verdict = { ...rejected({ order }), destination: A } as never;
+  expect(await hosts.drive(carryOut({ verdict, manifest: null }))).toEqual({ verdict, quote: QUOTE, isAbsent: false, manifest: null });
+  expect(done).toEqual(['hold']);
+  const accepted = { ...ofVerdict({ order }), destination: A, verdict: 'accepted', manifestDigest: 'ab'.repeat(32), reason: null } as never;
+  await hosts.drive(carryOut({ verdict: accepted, manifest: null }));
+  expect(done).toEqual(['hold', 'hold']);
+  done.length = 0;
+  await hosts.drive(settleHere({ order, role: 'destination', shown: null }, REASON));
+  expect(done).toEqual(['hold', 'hold']);
+});
