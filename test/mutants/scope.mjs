@@ -4,6 +4,8 @@ import { readdirSync, statSync } from 'node:fs';
 const SCOPE = [
   'domain',
   'channel',
+  'activities',
+  'client/verify',
   ...['ek-certificate', 'event-log', 'evidence-verifier', 'marshal', 'structures', 'verify', 'wrap'].map((name) => `tpm/${name}.ts`),
 ];
 

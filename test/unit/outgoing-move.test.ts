@@ -199,6 +199,78 @@ describe('an outgoing move', () => {
       process.off('unhandledRejection', note);
     }
   });
+
+  it('has nothing to show before the copy, and no more questions for the hypervisor once it has paused', async () => {
+    const { move, turn, imageOpens, pauses, inRound } = newMove();
+    expect([await move.progress(), move.isConnected, move.rounds]).toEqual([null, false, []]);
+    move.finish().catch(() => undefined);
+    imageOpens.resolve();
+    await turn();
+    expect([(await move.progress())?.round, move.isConnected]).toEqual([1, true]);
+    inRound(2);
+    await move.progress();
+    pauses.resolve({ stoppedAtMs: 0 });
+    await move.paused;
+    inRound(3);
+    expect([(await move.progress())?.round, move.rounds.map(({ round }) => round)]).toEqual([2, [1, 2]]);
+    await expect(move.followHold()).rejects.toThrow('NOT_COPYING: VM web-1 is not in its memory rounds (phase stopped)');
+  });
+
+  it('ends after as many rounds as its limits have', async () => {
+    const { move, done, turn, imageOpens, inRound } = newMove({ maxRounds: 2, stallRounds: 50 });
+    const handover = move.finish();
+    handover.catch(() => undefined);
+    imageOpens.resolve();
+    await turn();
+    inRound(2);
+    await move.progress();
+    await turn();
+    expect(done).not.toContain('close image');
+    inRound(3);
+    await move.progress();
+    await expect(handover).rejects.toMatchObject({ code: 'COPY_NOT_CONVERGING', message: 'COPY_NOT_CONVERGING: after 2 rounds 2 bytes are still dirty' });
+    expect(done.slice(-3)).toEqual(['abort channel: COPY_NOT_CONVERGING', 'close image', 'bring back, withdraw']);
+  });
+
+  it('that is aborted before anybody would stop it offers nothing', async () => {
+    const { move, done } = newMove();
+    move.abort(refuse('ABORTED', { reason: 'a test wanted it' }));
+    await expect(move.paused).rejects.toMatchObject({ code: 'ABORTED' });
+    await expect(move.finish()).rejects.toMatchObject({ code: 'ABORTED' });
+    await move.ended;
+    expect(done).toEqual([]);
+  });
+
+  it.each<[string, boolean]>([['APPROVAL_MISSING', true], ['ABORTED', false]])('that has paused takes the VM back where it may not be handed over: %s', async (code, awaitsApproval) => {
+    const { move, session, done, turn, imageOpens, pauses } = newMove({}, awaitsApproval);
+    session.approval = null;
+    if (!awaitsApproval) void move.paused.then(() => move.abort(refuse('ABORTED', { reason: 'a test wanted it' })));
+    const handover = move.finish();
+    handover.catch(() => undefined);
+    imageOpens.resolve();
+    await turn();
+    pauses.resolve({ stoppedAtMs: 0 });
+    await expect(handover).rejects.toMatchObject({ code });
+    await move.handedOver;
+    expect(done.slice(-3)).toEqual([`abort channel: ${code}`, 'close image', 'bring back, withdraw']);
+    expect(done).not.toContain('relinquish');
+  });
+
+  it('whose channel breaks during the handover gives nothing back: only a verdict decides', async () => {
+    const { move, done, turn, imageOpens, pauses, relinquishes, breaks } = newMove();
+    const handover = move.finish();
+    handover.catch(() => undefined);
+    imageOpens.resolve();
+    await turn();
+    pauses.resolve({ stoppedAtMs: 0 });
+    await turn();
+    breaks.reject(new Error('it broke'));
+    relinquishes.resolve();
+    await expect(handover).rejects.toThrow('it broke');
+    await move.handedOver;
+    expect(done.filter((what) => what !== 'release').slice(2)).toEqual(['relinquish', 'close image', 'close channel']);
+    expect(move.finish()).toBe(handover);
+  });
 });
 
 describe('plannedPauseMs', () => {
