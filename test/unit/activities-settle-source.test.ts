@@ -1,7 +1,7 @@
 /** activities/settle.ts on hosts in memory: what a source takes back before the handover, and what ends the move after it. */
 import { describe, expect, it } from 'vitest';
 import { B, WEB, beginHosts, orderIn, recordPath, refusalsOf, runDirOf } from '../support/hosts-in-memory.js';
-import { REASON, acceptedUnheard, ending, handedOver, offeringOf, orderOfEpoch, rejected, settlementOver } from '../support/moves-in-memory.js';
+import { REASON, acceptedUnheard, ending, handedOver, offeringOf, orderOfEpoch, rejected, settlementOn, settlementOver } from '../support/moves-in-memory.js';
 import { createSettlement } from '../../activities/settle.js';
 import type { HostServices } from '../../activities/services.js';
 import type { OwnershipRecord } from '../../domain/ownership.js';
@@ -121,6 +121,14 @@ describe('a source that handed over', () => {
     expect(await hosts.ask('host-a', 'settleSource', ending(move))).toEqual({ state: 'needs-verdict', epoch: 2 });
     expect(hosts.services('host-a').sessions.find(move.order.migrationId)).toBeDefined();
     expect([hosts.state('host-a'), hosts.machine('host-a').runs('web')]).toEqual(['relinquished', false]);
+  });
+
+  it('does not take the VM back, not even for the move that it was handed over by', async () => {
+    const hosts = await beginHosts();
+    const { order } = await handedOver(hosts);
+    const before = hosts.record('host-a');
+    expect(await refusalsOf(hosts.drive(settlementOn(hosts, 'host-a').withdrawOffer(order)))).toEqual(['VM_NOT_OWNED: host-a does not own VM web: its ownership record says relinquished']);
+    expect([hosts.record('host-a'), hosts.machine('host-a').runs('web')]).toEqual([before, false]);
   });
 
   it('needs it also once its worker is another one', async () => {
