@@ -163,7 +163,7 @@ export async function runOnce(stage: Stage, plan: Plan): Promise<RunResult> {
     return [
       ...(told && told !== owner ? [`the move is said to be ${end.kind}, and ${owner} owns the VM`] : []),
       ...(result?.outcome.runsOn && result.outcome.runsOn !== owner ? [`the result says that the VM runs on ${result.outcome.runsOn}, and ${owner} owns it`] : []),
-      ...(result ? await evidenceProblems(testbed, result, plan.accident !== null) : []),
+      ...(result ? await evidenceProblems(testbed, result) : []),
       ...works.problems,
       ...(await copyProblems(testbed, guest, owner)),
       ...workerProblems(testbed),
