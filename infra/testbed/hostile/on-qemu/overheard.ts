@@ -12,6 +12,27 @@ type Payloads = NonNullable<Event['activityTaskCompletedEventAttributes']>['resu
 const ALL_EVENTS = 1;
 const HOST_QUEUE = /^host-/;
 
+/** Who hears what goes through Temporal. */
+export type Ears = Pick<Loot, 'asked' | 'answered'>;
+
+/** Nonces of the sessions that hosts opened: one that opens a session, and does not give one that it had open, says a new one. */
+export class Offers implements Ears {
+  readonly #nonces = new Set<unknown>();
+
+  asked(): void {
+    // A host has said it before.
+  }
+
+  answered(answer: unknown): void {
+    const nonce = nonceIn(answer);
+    if (nonce !== undefined) this.#nonces.add(nonce);
+  }
+
+  has(answer: unknown): boolean {
+    return this.#nonces.has(nonceIn(answer));
+  }
+}
+
 export interface Listening {
   /** Resolves once what the workflow was started with is known. */
   readonly started: Promise<void>;
@@ -21,8 +42,8 @@ export interface Listening {
   readonly over: Promise<void>;
 }
 
-/** Of one run of a workflow, from its beginning; all of it goes to the `loot`s. */
-export function listen(client: Client, workflowId: string, runId: string, loots: readonly Loot[]): Listening {
+/** Of one run of a workflow, from its beginning; all of it goes to the `ears`. */
+export function listen(client: Client, workflowId: string, runId: string, ears: readonly Ears[]): Listening {
   const asked = new Map<string, string>();
   const waiting = new Map<string, ((activityId: string | null) => void)[]>();
   const started = settleable<void>();
@@ -44,7 +65,7 @@ export function listen(client: Client, workflowId: string, runId: string, loots:
   };
 
   async function readOn(): Promise<void> {
-    const reader = readerFor(loots);
+    const reader = readerFor(ears);
     let nextPageToken: Uint8Array | null = null;
     do {
       const page: Page = await client.workflowService.getWorkflowExecutionHistory({
@@ -77,14 +98,14 @@ export async function readAll(client: Client): Promise<Loot> {
   return loot;
 }
 
-function readerFor(loots: readonly Loot[]): (event: Event) => void {
+function readerFor(ears: readonly Ears[]): (event: Event) => void {
   return ({ workflowExecutionStartedEventAttributes: start, activityTaskScheduledEventAttributes: scheduled, activityTaskCompletedEventAttributes: completed, workflowExecutionUpdateAcceptedEventAttributes: update }) => {
     const queue = scheduled?.taskQueue?.name ?? '';
-    for (const loot of loots) {
-      if (start) loot.answered(valueOf(start.input));
-      if (update) loot.answered(valueOf(update.acceptedRequest?.input?.args));
-      if (scheduled && HOST_QUEUE.test(queue)) loot.asked(queue.replace(HOST_QUEUE, ''), scheduled.activityType?.name ?? '', valueOf(scheduled.input));
-      if (completed) loot.answered(valueOf(completed.result));
+    for (const one of ears) {
+      if (start) one.answered(valueOf(start.input));
+      if (update) one.answered(valueOf(update.acceptedRequest?.input?.args));
+      if (scheduled && HOST_QUEUE.test(queue)) one.asked(queue.replace(HOST_QUEUE, ''), scheduled.activityType?.name ?? '', valueOf(scheduled.input));
+      if (completed) one.answered(valueOf(completed.result));
     }
   };
 }
@@ -92,4 +113,8 @@ function readerFor(loots: readonly Loot[]): (event: Event) => void {
 function valueOf(payloads: Payloads): unknown {
   const [payload] = payloads?.payloads ?? [];
   return payload ? defaultPayloadConverter.fromPayload(payload) : undefined;
+}
+
+function nonceIn(answer: unknown): unknown {
+  return (answer as { readonly nonce?: unknown } | null | undefined)?.nonce;
 }

@@ -10,7 +10,7 @@ import type { MigrationResult } from '../../../../domain/status.js';
 import { MOVE_LIMIT_MS, statusText } from '../../end-of-move.js';
 import { copyProblems, evidenceProblems, guestProblems, workerProblems } from '../../faults/checks.js';
 import { HOSTS, type HostName, otherHost } from '../../faults/move.js';
-import { answered } from '../../until.js';
+import { answered, until } from '../../until.js';
 import { type Attack, attackOf } from '../attacker.js';
 import { recordPath } from '../judge.js';
 import type { Asked } from './caller.js';
@@ -18,6 +18,7 @@ import type { HostReply } from './calls-workflow.js';
 import { listen } from './overheard.js';
 import type { Accident, Burst, Plan } from './plan.js';
 import { ACTIVITIES, LIFETIME_MS, type Stage, orderIn } from './stage.js';
+import { KEPT } from './witness.js';
 
 export interface RunResult {
   /** How the honest move ended. */
@@ -54,7 +55,7 @@ export async function runOnce(stage: Stage, plan: Plan): Promise<RunResult> {
 
   witness.setLooking(false);
   const { workflowId, runId, migrationId } = await client.migrate({ vmId, destination, lifetimeMs: LIFETIME_MS });
-  const heard = listen(temporal, workflowId, runId, [loot, stage.loot]);
+  const heard = listen(temporal, workflowId, runId, [loot, stage.loot, stage.offers]);
   await heard.started;
   const known = loot.moves.find((move) => move.migrationId === migrationId);
   if (!known) throw new Error(`the history of ${workflowId} does not begin with an order`);
@@ -120,7 +121,10 @@ export async function runOnce(stage: Stage, plan: Plan): Promise<RunResult> {
     witness.look();
     judge.answered(host, reply.value);
     const order = activity === 'openSession' ? readEnvelope(Order, 'korora/order', (argument as { readonly order?: unknown } | null)?.order) : null;
-    if (order && 'document' in order && overBefore.has(`${order.document.migrationId} ${host}`)) judge.tell('refused-is-refused', `${host} opens a session of ${order.document.migrationId}, which it settled`);
+    // What a move that nobody ends has open, its host gives again.
+    const isOpenedNow = order !== null && !stage.offers.has(reply.value);
+    if (order) stage.offers.answered(reply.value);
+    if (isOpenedNow && 'document' in order && overBefore.has(`${order.document.migrationId} ${host}`)) judge.tell('refused-is-refused', `${host} opens a session of ${order.document.migrationId}, which it settled`);
   }
 
   async function befall({ what, upon, waitMs }: Accident): Promise<void> {
@@ -166,6 +170,7 @@ export async function runOnce(stage: Stage, plan: Plan): Promise<RunResult> {
       ...(result ? await evidenceProblems(testbed, result) : []),
       ...works.problems,
       ...(await copyProblems(testbed, guest, owner)),
+      ...(await keptProblems(stage, owner)),
       ...workerProblems(testbed),
     ];
   }
@@ -194,6 +199,17 @@ function ownerOf(stage: Stage): HostName | null {
   if (!owner || others.length > 0) return null;
   const other = recordOn(stage, otherHost(owner));
   return other === null || other.state === 'none' || other.state === 'retired' ? owner : null;
+}
+
+/** vTPM state and keys are where the VM is, and nowhere else but where a host keeps what it gave up to another host's word. */
+async function keptProblems(stage: Stage, owner: HostName): Promise<readonly string[]> {
+  const { witness, prize: { vmId } } = stage;
+  const other = otherHost(owner);
+  const missing = KEPT.filter((name) => !witness.keptOf(owner, vmId).includes(name)).map((name) => `${owner} owns ${vmId}, and has no ${name} of it`);
+  const record = recordOn(stage, other);
+  if (record?.state === 'retired' && record.keptUntil !== null) return missing;
+  const left = await until(`${other} to have nothing of ${vmId}`, () => witness.keptOf(other, vmId), (kept) => kept.length === 0, { limitMs: PATIENCE_MS }).then(() => [], (error: unknown) => [problemOf(error)]);
+  return [...missing, ...left];
 }
 
 function recordOn({ witness, prize }: Stage, host: HostName): OwnershipRecord | null {

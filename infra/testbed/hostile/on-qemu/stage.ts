@@ -16,13 +16,13 @@ import { endOfMove } from '../../end-of-move.js';
 import type { GuestState } from '../../faults/checks.js';
 import { consoleGuest } from '../../faults/console-guest.js';
 import type { TestedGuest } from '../../faults/guest.js';
-import type { HostName } from '../../faults/move.js';
+import { HOSTS, type HostName } from '../../faults/move.js';
 import { type Baseline, baselineOf } from '../../faults/remains.js';
 import { type Testbed, type TestbedOptions, startTestbed } from '../../testbed.js';
 import { until } from '../../until.js';
 import type { Loot } from '../loot.js';
 import { type Caller, openCaller } from './caller.js';
-import { readAll } from './overheard.js';
+import { Offers, readAll } from './overheard.js';
 import { type Witness, openWitness } from './witness.js';
 
 export interface Stage {
@@ -31,6 +31,7 @@ export interface Stage {
   readonly witness: Witness;
   /** What went through Temporal for honest people. */
   readonly loot: Loot;
+  readonly offers: Offers;
   readonly guest: TestedGuest;
   readonly prize: VmDocument;
   readonly spare: VmDocument;
@@ -72,7 +73,7 @@ export async function openStage(options: TestbedOptions): Promise<Stage> {
     const witness = openWitness(testbed);
     ends.push(() => witness.close());
     for (const { envelope } of loot.moves) witness.knows(orderIn(envelope));
-    return { testbed, caller, witness, loot, guest, prize, spare, baseline, owner: 'host-a', state: { lastCount: 0, unsealed: unsealings[0]! }, close };
+    return { testbed, caller, witness, loot, offers: new Offers(), guest, prize, spare, baseline, owner: 'host-a', state: { lastCount: 0, unsealed: unsealings[0]! }, close };
   } catch (error) {
     await close();
     throw error;
@@ -99,6 +100,9 @@ async function liveThePast(testbed: Testbed, caller: Caller, prize: VmDocument, 
   await testbed.endVms(spare.vmId);
   // Signed, and never run.
   await ask('host-a', 'inspectDestination', { order: await signEnvelope(neverRun(testbed, spare), operator), vm: spare });
+  // Refused, and its VM is where it was since.
+  const refused = { order: await signEnvelope(neverRun(testbed, spare), operator), reason: 'its operator thought better of it' };
+  for (const host of HOSTS) await ask(host, 'closeSession', refused);
 
   const approved = await client.migrate({ vmId, destination: 'host-b', requiresApproval: true, lifetimeMs: LIFETIME_MS });
   await untilItWaits(testbed, vmId);

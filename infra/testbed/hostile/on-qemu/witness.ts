@@ -13,7 +13,7 @@ import type { Order } from '../../../../domain/order.js';
 const WATCHED: readonly InvariantName[] = ['one-may-run', 'records-readable', 'settled-as-ordered', 'nothing-erased', 'settled-for-good', 'gives-up-to-an-owner', 'takes-back-on-a-refusal', 'says-what-was', 'refused-is-refused', 'over-is-over', 'typed-refusals', 'moves-end', 'way-back', 'doors-shut'];
 const EVERY_MS = 15;
 /** Of what must not go while it is a VM's. */
-const KEPT = ['installed.json', 'vtpm/tpm2-00.permall'] as const;
+export const KEPT = ['installed.json', 'vtpm/tpm2-00.permall'] as const;
 
 export interface Witness {
   readonly judge: Judge;
@@ -22,6 +22,8 @@ export interface Witness {
   /** Whether it looks; while it does not, nothing is judged. An order has to be known before hosts act on it. */
   setLooking(isLooking: boolean): void;
   knows(order: Order): void;
+  /** Which of `KEPT` a host has of a VM now. */
+  keptOf(host: HostName, vmId: string): readonly string[];
   close(): void;
 }
 
@@ -74,7 +76,11 @@ export function openWitness({ hosts }: Pick<Testbed, 'hosts'>): Witness {
   }
 
   function keptOn(host: HostName): string[] {
-    return vmsOn(host).flatMap((vmId) => KEPT.filter((name) => existsSync(join(vmsDir(host), vmId, name))).map((name) => `${host} ${recordPath(host, vmId).replace('ownership.json', name)}`));
+    return vmsOn(host).flatMap((vmId) => keptOf(host, vmId).map((name) => `${host} ${recordPath(host, vmId).replace('ownership.json', name)}`));
+  }
+
+  function keptOf(host: HostName, vmId: string): readonly string[] {
+    return KEPT.filter((name) => existsSync(join(vmsDir(host), vmId, name)));
   }
 
   function vmsOn(host: HostName): string[] {
@@ -93,6 +99,7 @@ export function openWitness({ hosts }: Pick<Testbed, 'hosts'>): Witness {
       look();
     },
     knows: (order) => void people.orders.set(order.migrationId, order),
+    keptOf,
     close: () => clearInterval(timer),
   };
 }
