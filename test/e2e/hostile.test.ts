@@ -12,9 +12,9 @@ import { newRoot, openTestbeds, partsFromEnvironment } from './support.js';
 
 const SEED = 1;
 const TRIES = 3;
-/** Each is found within fewer, whichever steps of the moves the calls meet: that is the machine's own affair. */
-const BOUND = 30;
-const SOON_FOUND = ['any-input'];
+/** It is found within far fewer, whichever steps of the moves the calls meet: that is the machine's own affair. */
+const BOUND = 40;
+const DEFECT = 'anyone-settles';
 
 let root: string;
 let stage: Stage;
@@ -36,7 +36,7 @@ it('breaks nothing, and leaves each VM able to start, move and move back', async
   expect(calls).toBeGreaterThan(TRIES);
 });
 
-it.each(DEFECTS_ON_QEMU.filter(({ name }) => SOON_FOUND.includes(name)))('finds $name when it is put back: $what', async (defect) => {
+it.each(DEFECTS_ON_QEMU.filter(({ name }) => name === DEFECT))('finds $name when it is put back: $what', async (defect) => {
   await plant(stage, join(root, 'planted'), defect);
   const { broken } = await explore(stage, { tries: BOUND, seed: SEED, hasWayBack: false, seenAs: defect.seenAs });
   expect(broken?.breaches[0]).toMatch(defect.seenAs);
