@@ -26,6 +26,7 @@ export const SOMETIMES = {
   midway: 65,
   'fake-driver': 60,
   'guest-holds': 55,
+  hostile: 105,
   secrets: 45,
   payloads: 35,
   resources: 60,

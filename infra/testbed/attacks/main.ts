@@ -1,6 +1,6 @@
 /**
  * `npm run attack`: every kind of attack, on three enrolled hosts with real QEMU, swtpm and Temporal; then the hostile control plane
- * on hosts in memory (hostile/main.ts). Prints how many were tried and how many refused; exits 0 only if all that had an effect were. on-this-machine.sh calls it.
+ * on hosts in memory (hostile/main.ts) and on two of them with QEMU (hostile/on-qemu/main.ts). Prints how many were tried and how many refused; exits 0 only if all that had an effect were. on-this-machine.sh calls it.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -16,13 +16,14 @@ const FLIPS_A_MOVE = 20;
 
 const HOSTILE = 'hostile';
 
-const USAGE = `usage: npm run attack [-- --flips N] [--seed N] [--only KIND,…] [--tries N] [--planted]
+const USAGE = `usage: npm run attack [-- --flips N] [--seed N] [--only KIND,…] [--tries N] [--qemu-tries N] [--planted]
 
   --flips N     single-bit flips; default 1000, one in ${FLIPS_A_MOVE} of them in a whole move to QEMU
   --seed N      draws them; default 1
   --only KIND,… some of: ${KINDS.map(({ name }) => name).join(', ')}; or ${HOSTILE} alone
-  --tries N     runs of the hostile control plane; default 2000
-  --planted     with --only ${HOSTILE}: each defect of hostile/planted.ts is to be found instead`;
+  --tries N     runs of the hostile control plane on hosts in memory; default 2000; 0: none
+  --qemu-tries N  and on two hosts with QEMU; default 20; 0: none
+  --planted     with --only ${HOSTILE}: each defect of hostile/planted.ts, and of hostile/on-qemu/planted.ts, is to be found instead`;
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -31,6 +32,7 @@ async function main(): Promise<number> {
       seed: { type: 'string', default: '1' },
       only: { type: 'string' },
       tries: { type: 'string', default: '2000' },
+      'qemu-tries': { type: 'string', default: '20' },
       planted: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
       'guest-dir': { type: 'string' },
@@ -38,16 +40,23 @@ async function main(): Promise<number> {
     },
   });
   const isHostileAlone = values.only === HOSTILE;
-  const hostile = () => {
-    const program = fileURLToPath(new URL('../hostile/main.js', import.meta.url));
-    return spawnSync(process.execPath, [program, '--tries', values.tries, '--seed', values.seed, ...(values.planted ? ['--planted'] : [])], { stdio: 'inherit' }).status ?? 1;
-  };
   const [flips, seed, guestDir, temporalBinary] = [Number(values.flips), Number(values.seed), values['guest-dir'], values['temporal-binary']];
+  const { tries, 'qemu-tries': qemuTries } = values;
   const only = values.only?.split(',') ?? KINDS.map(({ name }) => name);
   const kinds = KINDS.filter(({ name }) => only.includes(name));
   const isRight =
-    Number.isSafeInteger(flips) && flips >= 0 && Number.isSafeInteger(seed) && Number.isSafeInteger(Number(values.tries)) && (kinds.length === only.length || isHostileAlone) && (!values.planted || isHostileAlone);
+    Number.isSafeInteger(flips) && flips >= 0 && Number.isSafeInteger(seed) && [tries, qemuTries].every((one) => /^\d{1,9}$/.test(one)) && (kinds.length === only.length || isHostileAlone) && (!values.planted || isHostileAlone);
   if (values.help || !isRight || !guestDir || !temporalBinary) return say(USAGE, values.help ? 0 : 2);
+  const hostilePrograms = [
+    { path: '../hostile/main.js', runs: tries, others: [] },
+    { path: '../hostile/on-qemu/main.js', runs: qemuTries, others: ['--guest-dir', guestDir, '--temporal-binary', temporalBinary] },
+  ].filter(({ runs }) => Number(runs) > 0);
+  /** The worst exit code of them. */
+  const hostile = () =>
+    Math.max(0, ...hostilePrograms.map(({ path, runs, others }) => {
+      const words = [fileURLToPath(new URL(path, import.meta.url)), '--tries', runs, '--seed', values.seed, ...(values.planted ? ['--planted'] : []), ...others];
+      return spawnSync(process.execPath, words, { stdio: 'inherit' }).status ?? 1;
+    }));
   if (isHostileAlone) return hostile();
   const qemu = Math.ceil(flips / FLIPS_A_MOVE);
 

@@ -5,7 +5,7 @@
 import { OwnershipRecord, mayRun, ownedEpoch, settlementOf } from '../../../domain/ownership.js';
 import { VerdictStatement } from '../../../domain/manifest.js';
 import type { Order } from '../../../domain/order.js';
-import { type Disk } from './memory-files.js';
+import type { Disk } from './memory-files.js';
 import type { Machine } from './memory-machine.js';
 import type { People } from './people.js';
 
@@ -40,8 +40,8 @@ export interface Breach {
 }
 
 export interface JudgedHost {
-  readonly disk: Disk;
-  readonly machine: Machine;
+  readonly disk: Pick<Disk, 'files'>;
+  readonly machine: Pick<Machine, 'runs'>;
   /** In the attacker's hands. */
   readonly isBad: boolean;
   /** And yet in a state that meets the reference values: what such a host signs is believed, of moves to it. */
@@ -60,7 +60,7 @@ export class Judge {
 
   constructor(
     private readonly hosts: Readonly<Record<string, JudgedHost>>,
-    private readonly people: People,
+    private readonly people: Pick<People, 'orders' | 'fences' | 'decided'>,
     private readonly watched: readonly InvariantName[],
   ) {}
 
