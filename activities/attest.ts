@@ -51,12 +51,20 @@ export function createAttestation(services: HostServices, { settleHere }: Pick<S
       else wrappingKeyOf(session, installed.bundle).catch(() => undefined); // told by quoteHost
       return session;
     };
-    return offerOf(await sessions.open(admitted, make));
+    const session = await sessions.open(admitted, make);
+    // Looked at again: a refusal ends a move before anybody closes its session.
+    refuseSettled(await ownership.read(order.vmId), order);
+    return offerOf(session);
   }
 
-  function refuseUsed(record: OwnershipRecord, { vmId, migrationId, epoch }: Order, role: Role): void {
+  function refuseSettled(record: OwnershipRecord, { vmId, migrationId }: Order): void {
     const settled = settlementOf(record, migrationId);
     if (settled) throw refuse('ORDER_SETTLED', { host: hostId, move: migrationId, vm: vmId, outcome: settled.outcome });
+  }
+
+  function refuseUsed(record: OwnershipRecord, order: Order, role: Role): void {
+    const { vmId, epoch } = order;
+    refuseSettled(record, order);
     const isFromHere = role === 'source' ? epoch === record.epoch : epoch >= ownedEpoch(record);
     if (!isFromHere) throw refuse('ORDER_STALE', { ordered: epoch, vm: vmId, host: hostId, actual: record.epoch });
     const count = record.settled.filter(({ notAfter }) => notAfter !== null && Date.parse(notAfter) >= services.clock.now()).length;

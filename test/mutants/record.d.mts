@@ -34,7 +34,8 @@ export interface Row extends Counts, Origin {
   readonly survivors: readonly Survivor[];
 }
 export type Rows = Readonly<Record<string, Row>>;
-export type Explanations = Readonly<Record<string, readonly (Omit<Survivor, 'line'> & { readonly why: string })[]>>;
+/** What is left out of one may be anything: it is of every survivor of that line then. */
+export type Explanations = Readonly<Record<string, readonly (Pick<Survivor, 'in'> & Partial<Omit<Survivor, 'line'>> & { readonly why: string })[]>>;
 
 export declare function rowOf(source: string, results: readonly Result[], origin: Origin): Row;
 export declare function scoreOf(counts: Counts): number;

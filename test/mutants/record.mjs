@@ -37,9 +37,9 @@ export function totalOf(rows) {
   return { killed: sum('killed'), timeout: sum('timeout'), survived: sum('survived'), noCoverage: sum('noCoverage'), seconds: sum('seconds') };
 }
 
-/** The explanation of a survivor; undefined where nobody has given one. */
+/** The explanation of a survivor; undefined where nobody has given one. One that leaves out what became of its line, or what was changed, is of every such change there. */
 export function whyOf(explanations, file, survivor) {
-  return explanations[file]?.find((one) => keyOf(one) === keyOf(survivor))?.why;
+  return explanations[file]?.find((one) => isOf(one, survivor))?.why;
 }
 
 /** Survivors that nobody has explained. */
@@ -49,7 +49,7 @@ export function unexplained(files, explanations) {
 
 /** Explanations of what does not survive. */
 export function outdated(files, explanations) {
-  const survives = (file, one) => files[file]?.survivors.some((survivor) => keyOf(survivor) === keyOf(one));
+  const survives = (file, one) => files[file]?.survivors.some((survivor) => isOf(one, survivor));
   return Object.entries(explanations).flatMap(([file, ones]) => ones.filter((one) => !survives(file, one)).map((one) => ({ file, ...one })));
 }
 
@@ -80,8 +80,8 @@ export function documentOf({ tool, files }, explanations) {
   ].join('\n')}\n`;
 }
 
-function keyOf({ in: line, mutator, original, replacement }) {
-  return JSON.stringify([line, mutator, original, replacement]);
+function isOf(explanation, survivor) {
+  return explanation.in === survivor.in && ['mutator', 'original', 'replacement'].every((member) => explanation[member] === undefined || explanation[member] === survivor[member]);
 }
 
 function inOneLine(text) {

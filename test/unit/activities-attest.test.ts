@@ -160,6 +160,7 @@ describe('appraising the peer', () => {
     expect(hosts.record(host)?.settled).toMatchObject([{ migrationId: order.migrationId, outcome, reason: isToldWhy ? refusals.join('; ') : null, notAfter: FOREVER }]);
     expect(sessionOn(hosts, host, order)).toMatchObject({ isNonceUsed: true, appraised: null });
     expect(await hosts.refused(host, 'appraisePeer', { order: signed, role, evidence: peer as never })).toEqual([expect.stringMatching(/^NONCE_/)]);
+    expect(await hosts.refused(host, 'openSession', { order: signed, role })).toEqual([expect.stringMatching(/^ORDER_SETTLED/)]);
   });
 
   it('takes evidence as long as the nonce is good, to the millisecond', async () => {

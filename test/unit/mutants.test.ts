@@ -69,6 +69,15 @@ describe('a row of the record', () => {
       expect([member, unexplained({ 'a.ts': row }, other), outdated({ 'a.ts': row }, other).length]).toEqual([member, [{ file: 'a.ts', ...first }], 1]);
     }
   });
+
+  it('has one explanation for all survivors of a line where it leaves out which', () => {
+    const [first, second] = row.survivors as [Row['survivors'][number], Row['survivors'][number]];
+    const twice = { 'a.ts': { ...row, survivors: [first, { ...first, replacement: 'true' }, second] } };
+    const ofLine: Explanations = { 'a.ts': [{ in: first.in, why: 'because it is the same' }] };
+    expect(unexplained(twice, ofLine)).toEqual([{ file: 'a.ts', ...second }]);
+    expect(outdated(twice, ofLine)).toEqual([]);
+    expect(outdated({ 'a.ts': { ...row, survivors: [second] } }, ofLine)).toHaveLength(1);
+  });
 });
 
 describe('what changed since the record', () => {

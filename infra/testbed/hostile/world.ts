@@ -170,7 +170,7 @@ export class World {
     const context = new activity.Context({ activityType: activityName, heartbeatTimeoutMs: 1000, currentAttemptScheduledTimestampMs: scheduledAtMs } as activity.Info, cancelled, controller.signal, () => undefined, undefined as never, undefined as never, undefined as never, details as never);
     const run = (this.hosts[name].activities as Record<string, (...args: Arguments) => Promise<unknown>> | null)?.[activityName];
     const order = activityName === 'openSession' ? this.#orderIn(args[0]) : null;
-    const isRefused = order !== null && this.judge.isOver(name, order.migrationId) && !this.hosts[name].services?.sessions.isUnderWay(order);
+    const isRefused = order !== null && this.judge.isOver(name, order.migrationId);
     const answer = run
       ? stalling(stall, () => activity.asyncLocalStorage.run(context, () => run(...args.map(throughTemporal)))).then(throughTemporal)
       : new Promise<never>(() => undefined); // nobody takes it from the queue

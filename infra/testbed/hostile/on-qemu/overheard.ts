@@ -15,24 +15,6 @@ const HOST_QUEUE = /^host-/;
 /** Who hears what goes through Temporal. */
 export type Ears = Pick<Loot, 'asked' | 'answered'>;
 
-/** Nonces of the sessions that hosts opened: one that opens a session, and does not give one that it had open, says a new one. */
-export class Offers implements Ears {
-  readonly #nonces = new Set<unknown>();
-
-  asked(): void {
-    // A host has said it before.
-  }
-
-  answered(answer: unknown): void {
-    const nonce = nonceIn(answer);
-    if (nonce !== undefined) this.#nonces.add(nonce);
-  }
-
-  has(answer: unknown): boolean {
-    return this.#nonces.has(nonceIn(answer));
-  }
-}
-
 export interface Listening {
   /** Resolves once what the workflow was started with is known. */
   readonly started: Promise<void>;
@@ -113,8 +95,4 @@ function readerFor(ears: readonly Ears[]): (event: Event) => void {
 function valueOf(payloads: Payloads): unknown {
   const [payload] = payloads?.payloads ?? [];
   return payload ? defaultPayloadConverter.fromPayload(payload) : undefined;
-}
-
-function nonceIn(answer: unknown): unknown {
-  return (answer as { readonly nonce?: unknown } | null | undefined)?.nonce;
 }

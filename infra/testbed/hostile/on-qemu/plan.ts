@@ -45,7 +45,7 @@ export function planOf(seed: number, run: number): Plan {
   const misshapen = (): Edit => ({ at: below(4), how: SHALLOW, value: either(0.5, () => below(31), () => A_LIST) });
   const edits = (most: number, one: () => Edit): Edit[] => Array.from({ length: 1 + below(most) }, one);
   /** Which host and which moves, he draws as in memory; nobody here forges statements, or tells hosts another time. */
-  const act = (drawn: Partial<Act>): Act => ({ upon: 0, wait: 0, kind: 0, activity: below(61), base: 0, host: 0, move: 0, edits: [], forge: 0, when: 0, ...drawn });
+  const act = (drawn: Partial<Act>): Act => ({ upon: 0, wait: 0, kind: 0, activity: below(61), base: 0, host: 0, move: 0, edits: [], forge: 0, after: 0, stall: 0, when: 0, ...drawn });
   const anything = () => act({
     kind: oneOf([1, 1, 1, 0, 0, 2, 3]), base: either(0.6, () => 0, () => below(13)), host: either(0.75, () => 0, () => 1 + below(HOSTS)),
     move: oneOf([0, 0, 1, 1, below(7)]), edits: either(0.6, () => [], () => edits(3, edit)),

@@ -55,7 +55,7 @@ export async function runOnce(stage: Stage, plan: Plan): Promise<RunResult> {
 
   witness.setLooking(false);
   const { workflowId, runId, migrationId } = await client.migrate({ vmId, destination, lifetimeMs: LIFETIME_MS });
-  const heard = listen(temporal, workflowId, runId, [loot, stage.loot, stage.offers]);
+  const heard = listen(temporal, workflowId, runId, [loot, stage.loot]);
   await heard.started;
   const known = loot.moves.find((move) => move.migrationId === migrationId);
   if (!known) throw new Error(`the history of ${workflowId} does not begin with an order`);
@@ -121,10 +121,7 @@ export async function runOnce(stage: Stage, plan: Plan): Promise<RunResult> {
     witness.look();
     judge.answered(host, reply.value);
     const order = activity === 'openSession' ? readEnvelope(Order, 'korora/order', (argument as { readonly order?: unknown } | null)?.order) : null;
-    // What a move that nobody ends has open, its host gives again.
-    const isOpenedNow = order !== null && !stage.offers.has(reply.value);
-    if (order) stage.offers.answered(reply.value);
-    if (isOpenedNow && 'document' in order && overBefore.has(`${order.document.migrationId} ${host}`)) judge.tell('refused-is-refused', `${host} opens a session of ${order.document.migrationId}, which it settled`);
+    if (order && 'document' in order && overBefore.has(`${order.document.migrationId} ${host}`)) judge.tell('refused-is-refused', `${host} opens a session of ${order.document.migrationId}, which it settled`);
   }
 
   async function befall({ what, upon, waitMs }: Accident): Promise<void> {

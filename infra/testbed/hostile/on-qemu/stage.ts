@@ -22,7 +22,7 @@ import { type Testbed, type TestbedOptions, startTestbed } from '../../testbed.j
 import { until } from '../../until.js';
 import type { Loot } from '../loot.js';
 import { type Caller, openCaller } from './caller.js';
-import { Offers, readAll } from './overheard.js';
+import { readAll } from './overheard.js';
 import { type Witness, openWitness } from './witness.js';
 
 export interface Stage {
@@ -31,7 +31,6 @@ export interface Stage {
   readonly witness: Witness;
   /** What went through Temporal for honest people. */
   readonly loot: Loot;
-  readonly offers: Offers;
   readonly guest: TestedGuest;
   readonly prize: VmDocument;
   readonly spare: VmDocument;
@@ -73,7 +72,7 @@ export async function openStage(options: TestbedOptions): Promise<Stage> {
     const witness = openWitness(testbed);
     ends.push(() => witness.close());
     for (const { envelope } of loot.moves) witness.knows(orderIn(envelope));
-    return { testbed, caller, witness, loot, offers: new Offers(), guest, prize, spare, baseline, owner: 'host-a', state: { lastCount: 0, unsealed: unsealings[0]! }, close };
+    return { testbed, caller, witness, loot, guest, prize, spare, baseline, owner: 'host-a', state: { lastCount: 0, unsealed: unsealings[0]! }, close };
   } catch (error) {
     await close();
     throw error;
