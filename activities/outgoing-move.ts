@@ -14,7 +14,7 @@ import type { TpmBoot } from '../domain/attestation.js';
 import { KororaError, refuse } from '../domain/failures.js';
 import type { SourceTimings } from '../domain/evidence.js';
 import { type NetworkAddress, assertNever } from '../domain/ids.js';
-import type { Manifest, Verdict } from '../domain/manifest.js';
+import type { Verdict } from '../domain/manifest.js';
 import { type CopyLimits, type CopyProgress, plannedPauseMs } from '../domain/progress.js';
 import { settleable } from '../domain/settleable.js';
 import type { Hold } from '../domain/status.js';
@@ -40,8 +40,6 @@ export interface OutgoingMove {
   followHold(): Promise<Hold>;
   /** Lets the copy begin, waits for the pause, hands over. The same promise for every caller. */
   finish(): Promise<Handover>;
-  /** As it was sent, whatever became of it; null before. */
-  readonly manifest: Manifest | null;
   /** Asks the copy to end; without effect once relinquished. */
   abort(why: KororaError): void;
   /** Whether the destination was reached, and proved that its TPM opened the secrets. */
@@ -51,7 +49,6 @@ export interface OutgoingMove {
 }
 
 export interface Handover {
-  readonly manifest: Manifest;
   readonly verdict: Verdict;
   readonly timings: SourceTimings;
 }
@@ -91,7 +88,6 @@ export function createOutgoingMove(services: HostServices, { withdrawOffer }: Pi
   let copy: OpenCopy | null = null;
   let handover: Promise<Handover> | null = null;
   let isPaused = false;
-  let manifest: Manifest | null = null;
 
   const paused = copyUntilPaused();
   paused.catch(() => sessionKey.destroy());
@@ -151,7 +147,7 @@ export function createOutgoingMove(services: HostServices, { withdrawOffer }: Pi
     try {
       const [summary, relinquishedAtMs] = await Promise.race([Promise.all([sending, relinquished, image.release()]), channel.broken]);
       const lastByteAtMs = Date.now();
-      manifest = {
+      await channel.sendManifest({
         protocol: 'korora/1',
         migrationId,
         vmId,
@@ -160,15 +156,14 @@ export function createOutgoingMove(services: HostServices, { withdrawOffer }: Pi
         streamSha256: summary.sha256,
         vtpmIdentity: secrets.vtpmIdentity,
         previousVerdict: secrets.previousVerdict,
-      };
-      await channel.sendManifest(manifest);
+      });
       const manifestAtMs = Date.now();
       handedOver.resolve();
       const verdict = await channel.receiveVerdict();
       const verdictAtMs = Date.now();
       await ownership.apply(vmId, { type: 'learn-verdict', proven: { verdict, proof: 'channel' } });
       const timings = { pausedAtMs: stoppedAtMs, relinquishedAtMs, lastByteAtMs, manifestAtMs, verdictAtMs, pauseMs: verdictAtMs - stoppedAtMs };
-      return { manifest, verdict, timings };
+      return { verdict, timings };
     } finally {
       handedOver.resolve();
       await Promise.allSettled([relinquished]);
@@ -246,9 +241,6 @@ export function createOutgoingMove(services: HostServices, { withdrawOffer }: Pi
     abort: (why) => stop.abort(why),
     get isConnected() {
       return copy !== null;
-    },
-    get manifest() {
-      return manifest;
     },
     get ended() {
       return Promise.allSettled([paused, handover]).then(() => undefined);

@@ -104,8 +104,8 @@ export function createSealing(services: HostServices, { settleHere }: Pick<Settl
 function originOf(record: OwnershipRecord, hostId: HostId): Sha256Hex | null {
   const settled = record.settled.find(({ epoch, outcome }) => epoch === record.epoch && outcome === 'accepted');
   if (!settled) return null;
-  const { migrationId, manifestDigest } = settled;
-  return digestOf(verdictOf({ migrationId, vmId: record.vmId, destination: hostId, epoch: Epoch.parse(record.epoch) }, { verdict: 'accepted', manifestDigest, reason: null }));
+  const { migrationId, manifest } = settled;
+  return digestOf(verdictOf({ migrationId, vmId: record.vmId, destination: hostId, epoch: Epoch.parse(record.epoch) }, { verdict: 'accepted', manifestDigest: manifest && digestOf(manifest), reason: null }));
 }
 
 /** Ties a wrapping to its move and key: bytes for one session open in no other. */

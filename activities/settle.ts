@@ -2,6 +2,7 @@
  * Settling a move: what takes it back, and what ends it. Every activity here means "ensure": it
  * may run at any time, any number of times, and decides by the ownership record alone.
  */
+import { digestOf } from '../domain/canonical.js';
 import { KororaError, refuse } from '../domain/failures.js';
 import { Epoch, type HostId, type MigrationId, type VmId } from '../domain/ids.js';
 import { type Manifest, type Succession, type SuccessionStatement, type Verdict, type VerdictStatement, verdictOf } from '../domain/manifest.js';
@@ -22,18 +23,19 @@ export interface SourceSettlement {
   readonly problem?: string;
   /** The epoch that the destination would own or owns. */
   readonly epoch: number;
-  /** That was sent with what needs a verdict, where this worker still has it: a destination that accepted and was restarted knows its digest alone. */
-  readonly manifest?: Manifest | null;
 }
 
 export interface SettledDestination extends VerdictStatement {
   /** It is owned here, but its hypervisor process is gone; it may be started. */
   readonly isAbsent: boolean;
+  /** That the verdict names; null where it is a rejection. */
+  readonly manifest: Manifest | null;
 }
 
 /** What a destination says of a move: its verdict, or that it owned a later epoch since and no longer knows the move. */
 export type DestinationAnswer = SettledDestination | SuccessionStatement;
 
+type Decision = Pick<SettledDestination, 'verdict' | 'manifest'> | { readonly succession: Succession };
 type Apply = (event: OwnershipEvent) => Promise<OwnershipRecord>;
 export type Settlement = ReturnType<typeof createSettlement>;
 
@@ -42,19 +44,19 @@ export function createSettlement(services: HostServices) {
   const statements = createStatements(services);
 
   /** The durable decision: rejects unless this migration was accepted here, or its epoch was owned. `shown` as of the event that rejects. */
-  function decide({ migrationId, vmId, epoch }: Pick<Order, 'migrationId' | 'vmId' | 'epoch'>, reason: string, shown: ShownOrder | null): Promise<Verdict | Succession> {
+  function decide({ migrationId, vmId, epoch }: Pick<Order, 'migrationId' | 'vmId' | 'epoch'>, reason: string, shown: ShownOrder | null): Promise<Decision> {
     return ownership.hold(vmId, async (before, apply) => {
       const isUndecided = decisionOn(before, migrationId, epoch + 1) === 'undecided';
       const record = isUndecided ? await apply({ type: 'reject', migrationId, epoch: epoch + 1, reason: reason.slice(0, 1000) || 'no reason given', shown }) : before;
       const settled = settlementOf(record, migrationId);
-      if (!settled) return { protocol: 'korora/1', purpose: 'succession', vmId, hostId, migrationId, ownedEpoch: Epoch.parse(ownedEpoch(record)) };
-      const { outcome, manifestDigest } = settled;
-      const isAccepted = outcome === 'accepted';
-      return verdictOf({ vmId, migrationId, destination: hostId, epoch: Epoch.parse(settled.epoch) }, {
-        verdict: isAccepted ? 'accepted' : 'rejected',
-        manifestDigest: isAccepted ? manifestDigest : null,
-        reason: isAccepted ? null : (settled.reason ?? outcome),
+      if (!settled) return { succession: { protocol: 'korora/1', purpose: 'succession', vmId, hostId, migrationId, ownedEpoch: Epoch.parse(ownedEpoch(record)) } };
+      const { outcome, manifest } = settled;
+      const verdict = verdictOf({ vmId, migrationId, destination: hostId, epoch: Epoch.parse(settled.epoch) }, {
+        verdict: manifest ? 'accepted' : 'rejected',
+        manifestDigest: manifest && digestOf(manifest),
+        reason: manifest ? null : (settled.reason ?? outcome),
       });
+      return { verdict, manifest };
     });
   }
 
@@ -79,14 +81,14 @@ export function createSettlement(services: HostServices) {
   async function settle({ order, shown, reason }: { readonly order: Order; readonly shown: ShownOrder | null; readonly reason: string }): Promise<DestinationAnswer> {
     await sessions.find(order.migrationId)?.incoming?.listener.close();
     const answer = await decide(order, reason, shown);
-    return answer.purpose === 'verdict' ? carryOut(answer) : { succession: answer, quote: await statements.sign(answer) };
+    return 'verdict' in answer ? carryOut(answer) : { ...answer, quote: await statements.sign(answer.succession) };
   }
 
   /** Does what was decided, then signs it. */
-  async function carryOut(verdict: Verdict): Promise<SettledDestination> {
+  async function carryOut({ verdict, manifest }: Pick<SettledDestination, 'verdict' | 'manifest'>): Promise<SettledDestination> {
     const isAbsent = verdict.verdict === 'accepted' && !(await runAccepted(verdict.vmId));
     if (verdict.verdict === 'rejected') await discard(verdict.vmId);
-    return { ...(await sign(verdict)), isAbsent };
+    return { ...(await sign(verdict)), isAbsent, manifest };
   }
 
   /** A VM that was accepted runs, as long as it is still owned here; false where its process is gone, and it stays so: it may be started. */
@@ -156,7 +158,7 @@ export function createSettlement(services: HostServices) {
       });
     }
     const answer = await decide(order, reason, shown);
-    if (answer.purpose === 'verdict' && answer.verdict === 'rejected') await discard(vmId);
+    if ('verdict' in answer && answer.verdict.verdict === 'rejected') await discard(vmId);
   }
 
   /** Undo of prepare, and the question of a source that waits: rejects unless it accepted; the answer is signed. As admitToSettle; OWNERSHIP_REFUSED. */
@@ -181,7 +183,7 @@ export function createSettlement(services: HostServices) {
       const settled = await ownership.hold(order.vmId, async (record, apply) => {
         // A copy that began meanwhile is ended first: its VM may be paused, or given away, at any moment.
         const isStill = (sessions.find(order.migrationId)?.outgoing ?? null) === running;
-        return isStill ? settleHeld(order, shown, running?.manifest ?? null, record, apply) : null;
+        return isStill ? settleHeld(order, shown, record, apply) : null;
       });
       if (!settled) continue;
       if (settled.state === 'runs' || settled.state === 'absent') await sessions.close(order.migrationId, why);
@@ -189,9 +191,9 @@ export function createSettlement(services: HostServices) {
     }
   }
 
-  async function settleHeld({ vmId, migrationId }: Order, shown: ShownOrder | null, manifest: Manifest | null, record: OwnershipRecord, apply: Apply): Promise<SourceSettlement> {
+  async function settleHeld({ vmId, migrationId }: Order, shown: ShownOrder | null, record: OwnershipRecord, apply: Apply): Promise<SourceSettlement> {
     const epoch = record.epoch + 1;
-    if (isMove(record, 'relinquished', migrationId)) return { state: 'needs-verdict', epoch, manifest };
+    if (isMove(record, 'relinquished', migrationId)) return { state: 'needs-verdict', epoch };
     if (isMove(record, 'retired', migrationId)) return { state: 'retired', epoch };
     if (isMove(record, 'offering', migrationId)) return { state: (await withdrawOrRelinquish(record, apply)) ? 'runs' : 'needs-verdict', epoch };
     const isThere = (await hypervisor.status(vmId, vms.runDirOf(vmId))) !== 'absent';

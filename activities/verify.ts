@@ -21,6 +21,7 @@ export interface Verification {
   readonly statement: VerdictStatement;
   /** As in SettledDestination. */
   readonly isAbsent: boolean;
+  /** That was accepted; null where none was. */
   readonly manifest: Manifest | null;
   /** Null where this is the answer to a repeated question. */
   readonly timings: DestinationTimings | null;
@@ -35,7 +36,7 @@ export function createVerification(services: HostServices, settlement: Settlemen
     const { order } = admitted;
     if (settlementOf(await ownership.read(order.vmId), order.migrationId)) {
       const answer = await settlement.settle({ order, shown: null, reason: 'repeated' });
-      if ('verdict' in answer) return { ...verificationOf(answer), manifest: null, timings: null };
+      if ('verdict' in answer) return { ...verificationOf(answer), timings: null };
     }
     // What it joins is the session's; the waiting is not: other steps take their turn beside it.
     const incoming = await sessions.inTurn(admitted, async (session) => {
@@ -57,7 +58,6 @@ export function createVerification(services: HostServices, settlement: Settlemen
     const { order } = session;
     const { image, listener, giveUp } = incoming;
     let channel: IncomingChannel | null = null;
-    let manifest: Manifest | null = null;
     const onGiveUp = () => {
       channel?.abort('the destination gave up');
       void listener.close();
@@ -71,7 +71,7 @@ export function createVerification(services: HostServices, settlement: Settlemen
         // The channel's own failures have codes; the rest is the hypervisor that stopped reading.
         throw error instanceof KororaError ? error : refuse('IMAGE_NOT_LOADED', { host: hostId, problem: problemOf(error) }, error);
       });
-      manifest = received.manifest;
+      const { manifest } = received;
       const manifestAtMs = Date.now();
       await Promise.race([image.loaded(), channel.broken]);
       const loadedAtMs = Date.now();
@@ -87,7 +87,7 @@ export function createVerification(services: HostServices, settlement: Settlemen
       session.acceptedAt = { manifestAtMs, loadedAtMs, decidedAtMs, runningAtMs };
       return { statement, isAbsent: false, manifest, timings: session.acceptedAt };
     } catch (error) {
-      return await settleAfter(giveUp.signal.aborted ? giveUp.signal.reason : error, order, incoming, channel, manifest);
+      return await settleAfter(giveUp.signal.aborted ? giveUp.signal.reason : error, order, incoming, channel);
     } finally {
       await channel?.close();
       await listener.close();
@@ -97,7 +97,7 @@ export function createVerification(services: HostServices, settlement: Settlemen
   /** As one: nothing that ends the ownership comes between the decision and the first instruction. */
   function acceptAndRun({ vmId, migrationId }: Order, { epoch }: MoveSecrets, manifest: Manifest, image: IncomingImage) {
     return ownership.hold(vmId, async (_, apply) => {
-      await apply({ type: 'accept', migrationId, epoch, manifestDigest: digestOf(manifest) });
+      await apply({ type: 'accept', migrationId, epoch, manifest });
       const decidedAtMs = Date.now();
       const { runningAtMs } = await image.activate();
       return { decidedAtMs, runningAtMs };
@@ -110,21 +110,20 @@ export function createVerification(services: HostServices, settlement: Settlemen
     order: Order,
     { image }: IncomingMove,
     channel: IncomingChannel | null,
-    manifest: Manifest | null,
   ): Promise<Verification> {
     const reason = error instanceof KororaError ? error.message : problemOf(error);
     await image.close();
     const decision = await settlement.decide(order, reason, null);
-    if (decision.purpose !== 'verdict') throw error;
-    await channel?.sendVerdict(decision).catch(() => undefined);
-    return { ...verificationOf(await settlement.carryOut(decision)), manifest, timings: null };
+    if (!('verdict' in decision)) throw error;
+    await channel?.sendVerdict(decision.verdict).catch(() => undefined);
+    return { ...verificationOf(await settlement.carryOut(decision)), timings: null };
   }
 
   return { verifyImage };
 }
 
-function verificationOf({ verdict, quote, isAbsent }: SettledDestination): Pick<Verification, 'statement' | 'isAbsent'> {
-  return { statement: { verdict, quote }, isAbsent };
+function verificationOf({ verdict, quote, isAbsent, manifest }: SettledDestination): Omit<Verification, 'timings'> {
+  return { statement: { verdict, quote }, isAbsent, manifest };
 }
 
 /** Every difference between what arrived and what the manifest and the wrapped secrets say. */

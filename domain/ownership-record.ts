@@ -5,7 +5,8 @@
 import { z } from 'zod';
 import { TpmBoot } from './attestation.js';
 import { OperatorEnvelope } from './envelope.js';
-import { HostId, MigrationId, Sha256Hex, VmId } from './ids.js';
+import { HostId, MigrationId, VmId } from './ids.js';
+import { Manifest } from './manifest.js';
 
 /** A migration that is decided here. */
 export const Settlement = z.strictObject({
@@ -13,8 +14,8 @@ export const Settlement = z.strictObject({
   /** The one it would have made or made. */
   epoch: z.int().min(1),
   outcome: z.enum(['accepted', 'rejected', 'withdrawn', 'fenced']),
-  /** Of the accepted image; null otherwise. */
-  manifestDigest: Sha256Hex.nullable(),
+  /** Of the accepted image, so that it is known after both workers of the move are gone; null otherwise. */
+  manifest: Manifest.nullable(),
   /** Why it was rejected or fenced; null otherwise. */
   reason: z.string().max(2000).nullable(),
   /** The other host, of one that was accepted or fenced; null otherwise. */

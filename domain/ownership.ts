@@ -16,10 +16,11 @@
  * epoch itself refuses, since every event that takes a migration up names the epoch it would make.
  */
 import type { TpmBoot } from './attestation.js';
+import { digestOf } from './canonical.js';
 import type { Envelope } from './envelope.js';
 import { type Failure, failure } from './failures.js';
-import { type HostId, type MigrationId, type Sha256Hex, assertNever } from './ids.js';
-import type { Claim, Succession, Verdict } from './manifest.js';
+import { type HostId, type MigrationId, assertNever } from './ids.js';
+import type { Claim, Manifest, Succession, Verdict } from './manifest.js';
 import type { Fence, Order } from './order.js';
 import { type OwnershipRecord, type RecordIn, type Settlement, type StateFields, isMove, ownedEpoch, settlementOf } from './ownership-record.js';
 
@@ -62,7 +63,7 @@ export type OwnershipEvent =
   | { readonly type: 'learn-claim'; readonly proven: ProvenClaim; readonly keptUntil: string }
   | { readonly type: 'fence'; readonly migrationId: MigrationId; readonly destination: HostId; readonly reason: string; readonly fence: Envelope }
   | { readonly type: 'expect'; readonly migrationId: MigrationId; readonly source: HostId; readonly epoch: number; readonly order: Envelope }
-  | { readonly type: 'accept'; readonly migrationId: MigrationId; readonly epoch: number; readonly manifestDigest: Sha256Hex }
+  | { readonly type: 'accept'; readonly migrationId: MigrationId; readonly epoch: number; readonly manifest: Manifest }
   /** `shown` as of withdraw. */
   | { readonly type: 'reject'; readonly migrationId: MigrationId; readonly epoch: number; readonly reason: string; readonly shown: ShownOrder | null };
 
@@ -195,11 +196,11 @@ function expect(record: OwnershipRecord, event: EventOf<'expect'>): Transition {
 }
 
 function accept(record: OwnershipRecord, event: EventOf<'accept'>): Transition {
-  const { migrationId, manifestDigest } = event;
+  const { migrationId, manifest } = event;
   const settled = settlementOf(record, migrationId);
-  if (settled) return settled.outcome === 'accepted' && settled.manifestDigest === manifestDigest ? same(record) : no(record, event);
+  if (settled) return settled.manifest && digestOf(settled.manifest) === digestOf(manifest) ? same(record) : no(record, event);
   if (!isMove(record, 'incoming', migrationId) || record.epoch !== event.epoch) return no(record, event);
-  return become(record, { state: 'owner', epoch: record.epoch }, settlement(migrationId, record.epoch, 'accepted', { manifestDigest, peer: record.peer, authority: record.order }));
+  return become(record, { state: 'owner', epoch: record.epoch }, settlement(migrationId, record.epoch, 'accepted', { manifest, peer: record.peer, authority: record.order }));
 }
 
 /**
@@ -248,7 +249,7 @@ function retire(record: OwnershipRecord, keptUntil: string | null, by?: { readon
 }
 
 function settlement(migrationId: MigrationId, epoch: number, outcome: Settlement['outcome'], detail: Partial<Settlement> = {}): Settlement {
-  return { manifestDigest: null, reason: null, peer: null, authority: null, notAfter: null, ...detail, migrationId, epoch, outcome };
+  return { manifest: null, reason: null, peer: null, authority: null, notAfter: null, ...detail, migrationId, epoch, outcome };
 }
 
 function become(record: OwnershipRecord, next: StateFields, settled?: Settlement): Transition {

@@ -177,7 +177,6 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
     const settled = await held(patience.insist(order.source, () => source.ensure.settleSource({ order: signed, reason: why() }), { answers: NOT_HELD }));
     if (settled === 'nothing') return;
     if (settled?.state === 'runs' || settled?.state === 'absent') return noteSource(settled);
-    account.manifest ??= settled?.manifest ?? null;
     let doubt: Failure | null = null;
     for (;;) {
       if (!account.verdict && !account.succession) hear(await askDestination(doubt));
@@ -298,18 +297,19 @@ export async function secureMigration(input: MigrationInput): Promise<MigrationR
   }
 
   function keep(handover: Handover | null, verification: Verification | null): void {
-    account.manifest = handover?.manifest ?? verification?.manifest ?? null;
     account.source = handover?.timings ?? null;
     account.destination = verification?.timings ?? null;
-    hear(verification && { ...verification.statement, isAbsent: verification.isAbsent });
+    hear(verification && { ...verification.statement, isAbsent: verification.isAbsent, manifest: verification.manifest });
   }
 
-  /** The evidence holds the statement alone. */
+  /** The evidence holds what was signed, and the manifest that it names. */
   function hear(answer: DestinationAnswer | null): void {
     const statement = answer && statementIn(answer);
     account.verdict = statement && 'verdict' in statement ? statement : null;
     account.succession = statement && 'succession' in statement ? statement : null;
-    account.isDestinationGone = answer !== null && 'verdict' in answer && answer.isAbsent;
+    const settled = answer && 'verdict' in answer ? answer : null;
+    account.manifest = settled?.manifest ?? null;
+    account.isDestinationGone = settled?.isAbsent ?? false;
   }
 
   function validateAbort({ reason }: { readonly reason: string }): void {

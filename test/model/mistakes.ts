@@ -102,6 +102,6 @@ export function applyOf(name: MistakeName | null): Apply {
 }
 
 function ownerAgain({ settled, migrationId, epoch }: Extract<OwnershipRecord, { state: 'relinquished' }>) {
-  const withdrawn = { migrationId, epoch: epoch + 1, outcome: 'withdrawn', manifestDigest: null, reason: null, peer: null, authority: null, notAfter: null };
+  const withdrawn = { migrationId, epoch: epoch + 1, outcome: 'withdrawn', manifest: null, reason: null, peer: null, authority: null, notAfter: null };
   return { settled: [...settled, withdrawn], state: 'owner', migrationId: undefined, peer: undefined, order: undefined, peerBoot: undefined };
 }

@@ -2,12 +2,13 @@
  * Ownership records and events as small numbers, so that a world of the exploration is a short string. What becomes of a
  * record is asked of the real domain/ownership.ts, once for each pair of record and event; nothing of it is modelled here.
  */
+import { digestOf } from '../../domain/canonical.js';
 import { HostId, type MigrationId } from '../../domain/ids.js';
 import { Claim, Succession, Verdict } from '../../domain/manifest.js';
 import {
   type OwnershipEvent, type OwnershipRecord, type Transition, decisionOn, mayRun, noRecord, ownedEpoch, settlementOf,
 } from '../../domain/ownership.js';
-import { PEER_BOOT, SIGNED_FENCE, SIGNED_ORDER, VM, digest, fenceOf, migrationId, orderOf } from '../support/documents.js';
+import { PEER_BOOT, SIGNED_FENCE, SIGNED_ORDER, VM, fenceOf, manifestOf, migrationId, orderOf } from '../support/documents.js';
 
 /** Hosts are 0, 1, 2 in a world. */
 export const HOSTS = ['host-a', 'host-b', 'host-c'].map((name) => HostId.parse(name));
@@ -42,6 +43,7 @@ const IDS = [1, 2, 3].map(migrationId);
 const KEPT = '2030-01-08T00:00:00Z';
 const shown = (epoch: number) => ({ epoch, notAfter: '2030-01-01T00:00:00Z', now: '2029-01-01T00:00:00Z' });
 export const idOf = (move: number): MigrationId => IDS[move] as MigrationId;
+const imageOf = (move: number, epoch: number) => manifestOf({ migrationId: idOf(move), epoch });
 
 export class Records {
   readonly lastEpoch = LAST_EPOCH;
@@ -118,7 +120,7 @@ export class Records {
   /** A host that the move does not name is off, truly. */
   readonly strangersFence = (m: number): number => this.event(place(4, m, 1), () => ({ type: 'fence', migrationId: idOf(m), destination: stranger, reason: 'it is off', fence: SIGNED_FENCE }));
   readonly expect = (m: number, epoch: number): number => this.event(place(5, m, epoch), () => ({ type: 'expect', migrationId: idOf(m), source: hostAt(this.move(m).from), epoch, order: SIGNED_ORDER }));
-  readonly accept = (m: number, epoch: number): number => this.event(place(6, m, epoch), () => ({ type: 'accept', migrationId: idOf(m), epoch, manifestDigest: digest(epoch) }));
+  readonly accept = (m: number, epoch: number): number => this.event(place(6, m, epoch), () => ({ type: 'accept', migrationId: idOf(m), epoch, manifest: imageOf(m, epoch) }));
   readonly reject = (m: number, epoch: number): number => this.event(place(7, m, epoch), () => ({ type: 'reject', migrationId: idOf(m), epoch, reason: 'a reason', shown: shown(epoch) }));
   readonly verdict = (m: number, epoch: number, verdict: 'accepted' | 'rejected'): number =>
     this.event(place(verdict === 'accepted' ? 8 : 9, m, epoch), () => verdictEvent(m, epoch, verdict, hostAt(this.move(m).to)));
@@ -185,7 +187,7 @@ function verdictEvent(m: number, epoch: number, verdict: 'accepted' | 'rejected'
   const isAccepted = verdict === 'accepted';
   const said = {
     protocol: 'korora/1', purpose: 'verdict', verdict, migrationId: idOf(m), vmId: VM, destination, epoch,
-    manifestDigest: isAccepted ? digest(epoch) : null, reason: isAccepted ? null : 'a reason',
+    manifestDigest: isAccepted ? digestOf(imageOf(m, epoch)) : null, reason: isAccepted ? null : 'a reason',
   };
   return { type: 'learn-verdict', proven: { verdict: Verdict.parse(said), proof: 'quote' } };
 }

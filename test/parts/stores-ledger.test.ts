@@ -14,7 +14,7 @@ import { type OwnershipStore, createOwnershipStore } from '../../host/ownership-
 import type { HostAccess } from '../../host/port.js';
 import { createHostTpm } from '../../tpm/host-tpm.js';
 import type { HostTpm, MonotonicCounter } from '../../tpm/port.js';
-import { DESTINATION, PEER_BOOT, SIGNED_ORDER, SOURCE, VM, digest, migrationId, orderOf, verdictOf } from '../support/documents.js';
+import { DESTINATION, PEER_BOOT, SIGNED_ORDER, SOURCE, VM, manifestOf, migrationId, orderOf, verdictOf } from '../support/documents.js';
 import { refusalOf } from '../support/refusal.js';
 import { type TpmTestbed, startTpmTestbed } from './tpm-testbed.js';
 
@@ -50,7 +50,7 @@ const RELINQUISH: OwnershipEvent = { type: 'relinquish', migrationId: migrationI
 const RETIRE: OwnershipEvent = { type: 'learn-verdict', proven: { verdict: verdictOf(), proof: 'channel' } };
 const WITHDRAW: OwnershipEvent = { type: 'withdraw', migrationId: migrationId(1), shown: null };
 const EXPECT: OwnershipEvent = { type: 'expect', migrationId: migrationId(1), source: DESTINATION, epoch: 2, order: SIGNED_ORDER };
-const ACCEPT: OwnershipEvent = { type: 'accept', migrationId: migrationId(1), epoch: 2, manifestDigest: digest(1) };
+const ACCEPT: OwnershipEvent = { type: 'accept', migrationId: migrationId(1), epoch: 2, manifest: manifestOf() };
 const CLAIM: OwnershipEvent = { type: 'learn-claim', keptUntil: '2030-01-08T00:00:00Z', proven: { proof: 'quote', authority: orderOf(), claim: { protocol: 'korora/1', purpose: 'claim', vmId: VM, hostId: DESTINATION, epoch: 2 as never, migrationId: migrationId(1) } } };
 
 async function does(...events: readonly OwnershipEvent[]): Promise<void> {

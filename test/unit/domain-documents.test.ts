@@ -24,7 +24,7 @@ import { VmDocument } from '../../domain/vm.js';
 import { InstalledVm } from '../../host/vm-store.js';
 import { ADA, PEER_BOOT, POLICY_SIGNER, SIGNED_ORDER, digest, migrationId, samples } from '../support/documents.js';
 
-const settled = { migrationId: migrationId(0), epoch: 3, outcome: 'accepted', manifestDigest: digest(1), reason: 'none', peer: 'host-b', authority: SIGNED_ORDER, notAfter: '2030-01-01T00:00:00Z' };
+const settled = { migrationId: migrationId(0), epoch: 3, outcome: 'accepted', manifest: samples.manifest, reason: 'none', peer: 'host-b', authority: SIGNED_ORDER, notAfter: '2030-01-01T00:00:00Z' };
 const record = { version: 3, vmId: 'web-1', hostId: 'host-a', generation: 4, settled: [settled] };
 const largestLog = Buffer.alloc(EVENT_LOG_BYTES_MAX).toString('base64');
 const bootEvent = samples.hostClass.referenceSets[0]?.events?.[0] ?? {};

@@ -10,9 +10,10 @@ import type { Fence, Order } from '../../domain/order.js';
 import {
   type OwnershipEvent, OwnershipRecord, type OwnershipState, TOMBSTONES_MAX, applyOwnershipEvent, decisionOn, isSurplus, mayRun, noRecord, ownedEpoch, settlementOf,
 } from '../../domain/ownership.js';
-import { DESTINATION, PEER_BOOT, SIGNED_FENCE, SIGNED_ORDER, SOURCE, VM, digest, fenceOf, migrationId, orderOf, rejectionOf, verdictOf } from '../support/documents.js';
+import { DESTINATION, PEER_BOOT, SIGNED_FENCE, SIGNED_ORDER, SOURCE, VM, digest, fenceOf, manifestOf, migrationId, orderOf, rejectionOf, verdictOf } from '../support/documents.js';
 
 const [m0, m1, m2] = [migrationId(0), migrationId(1), migrationId(2)];
+const imageOf = (n: number) => manifestOf({ streamSha256: digest(n) });
 
 type Settled = OwnershipRecord['settled'][number];
 const isByOperator = (outcome: Settled['outcome']) => outcome === 'accepted' || outcome === 'fenced';
@@ -20,7 +21,7 @@ const settledAs = (id: MigrationId, epoch: number, outcome: Settled['outcome']):
   migrationId: id,
   epoch,
   outcome,
-  manifestDigest: outcome === 'accepted' ? digest(1) : null,
+  manifest: outcome === 'accepted' ? imageOf(1) : null,
   reason: outcome === 'rejected' ? 'a reason' : null,
   peer: isByOperator(outcome) ? DESTINATION : null,
   authority: outcome === 'accepted' ? SIGNED_ORDER : outcome === 'fenced' ? SIGNED_FENCE : null,
@@ -122,10 +123,10 @@ const EVENTS = {
   'expect m1 2 from elsewhere': expectOf(m1, 2, third),
   'expect m1 3': expectOf(m1, 3),
   'expect m2 2': expectOf(m2, 2),
-  'accept m1 2': { type: 'accept', migrationId: m1, epoch: 2, manifestDigest: digest(1) },
-  'accept m1 2, another image': { type: 'accept', migrationId: m1, epoch: 2, manifestDigest: digest(2) },
-  'accept m1 3': { type: 'accept', migrationId: m1, epoch: 3, manifestDigest: digest(1) },
-  'accept m2 2': { type: 'accept', migrationId: m2, epoch: 2, manifestDigest: digest(1) },
+  'accept m1 2': { type: 'accept', migrationId: m1, epoch: 2, manifest: imageOf(1) },
+  'accept m1 2, another image': { type: 'accept', migrationId: m1, epoch: 2, manifest: imageOf(2) },
+  'accept m1 3': { type: 'accept', migrationId: m1, epoch: 3, manifest: imageOf(1) },
+  'accept m2 2': { type: 'accept', migrationId: m2, epoch: 2, manifest: imageOf(1) },
   'reject m1 1': rejectOf(m1, 1),
   'reject m1 2': rejectOf(m1, 2),
   'reject m1 3': rejectOf(m1, 3),
@@ -383,7 +384,7 @@ describe('what a record makes of an event', () => {
   });
 
   it('keeps by what it came to own earlier epochs, for hosts that have to be shown', () => {
-    const later = [offerOf(m2, 3), EVENTS['relinquish m2'], learn(verdictOf({ migrationId: m2, epoch: 3 })), expectOf(m0, 4), { type: 'accept', migrationId: m0, epoch: 4, manifestDigest: digest(4) }] as const satisfies readonly OwnershipEvent[];
+    const later = [offerOf(m2, 3), EVENTS['relinquish m2'], learn(verdictOf({ migrationId: m2, epoch: 3 })), expectOf(m0, 4), { type: 'accept', migrationId: m0, epoch: 4, manifest: imageOf(4) }] as const satisfies readonly OwnershipEvent[];
     const record = (later as readonly OwnershipEvent[]).reduce(applied, RECORDS['owner 2, m1 accepted 2']);
     expect(record.settled.map(({ migrationId: id, authority }) => [id, authority])).toEqual([[m1, SIGNED_ORDER], [m0, SIGNED_ORDER]]);
   });
@@ -417,9 +418,9 @@ describe('what a record makes of an event', () => {
 
   it('keeps the accepted image and the reason of a rejection, so that later answers can give them', () => {
     const accepted = applied(RECORDS['incoming 2 m1'], EVENTS['accept m1 2, another image']);
-    expect(settlementOf(accepted, m1)).toMatchObject({ outcome: 'accepted', manifestDigest: digest(2), reason: null });
+    expect(settlementOf(accepted, m1)).toMatchObject({ outcome: 'accepted', manifest: imageOf(2), reason: null });
     const rejected = applied(RECORDS['incoming 2 m1'], EVENTS['reject m1 2']);
-    expect(settlementOf(rejected, m1)).toMatchObject({ outcome: 'rejected', manifestDigest: null, reason: 'a reason' });
+    expect(settlementOf(rejected, m1)).toMatchObject({ outcome: 'rejected', manifest: null, reason: 'a reason' });
     const learnt = applied(RECORDS['relinquished 1 m1'], EVENTS['learn m1 rejected 2']);
     expect(settlementOf(learnt, m1)).toMatchObject({ outcome: 'rejected', reason: 'the digest differs' });
   });

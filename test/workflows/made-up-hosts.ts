@@ -193,7 +193,7 @@ export class MadeUpHosts {
         this.learn(decision);
         const { verdict } = decision;
         if (verdict.verdict === 'rejected') throw refuse('DESTINATION_REJECTED', { reason: verdict.reason ?? '' });
-        return { manifest: documents.manifest, verdict, timings: documents.sourceTimings };
+        return { verdict, timings: documents.sourceTimings };
       },
       verifyImage: async (_, call, pulse) => {
         this.arrive('verifyImage');
@@ -208,11 +208,14 @@ export class MadeUpHosts {
         const isAccepted = statement.verdict.verdict === 'accepted';
         return { statement, isAbsent: false, manifest: isAccepted ? documents.manifest : null, timings: isAccepted ? documents.destinationTimings : null };
       },
-      settleDestination: ({ reason }) => ({ ...this.decide('rejected', reason), isAbsent: false }),
+      settleDestination: ({ reason }) => {
+        const statement = this.decide('rejected', reason);
+        return { ...statement, isAbsent: false, manifest: statement.verdict.verdict === 'accepted' ? documents.manifest : null };
+      },
       settleSource: () => {
         this.isGivenUp = true;
         this.change();
-        return { state: ({ owner: 'runs', relinquished: 'needs-verdict', retired: 'retired' } as const)[this.source], epoch, manifest: this.source === 'relinquished' ? documents.manifest : null };
+        return { state: ({ owner: 'runs', relinquished: 'needs-verdict', retired: 'retired' } as const)[this.source], epoch };
       },
       resolveSource: ({ statement }) => {
         if ('succession' in statement) throw refuse('OWNERSHIP_REFUSED', { host: order.source, event: 'learn-succession', vm: order.vmId, state: this.source });

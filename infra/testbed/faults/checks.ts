@@ -66,16 +66,12 @@ export function phaseProblems({ timings }: MigrationResult): Problems {
   });
 }
 
-/**
- * What an auditor would find, who has the trust bundle and nothing else. Where the workers of both hosts died between the verdict and its way to the workflow, nobody has the
- * manifest any more: `mayLackManifest`, and the file then says that it does not hold.
- */
-export async function evidenceProblems(testbed: Testbed, result: MigrationResult, mayLackManifest: boolean): Promise<Problems> {
+/** What an auditor would find, who has the trust bundle and nothing else. */
+export async function evidenceProblems(testbed: Testbed, result: MigrationResult): Promise<Problems> {
   const evidence = Evidence.safeParse(JSON.parse(await readFile(result.evidencePath, 'utf8')));
   if (!evidence.success) return ['the evidence file is not valid'];
   const bundle: unknown = JSON.parse(await readFile(join(testbed.root, 'trust.json'), 'utf8'));
-  const { problems: found } = verifyEvidence(evidence.data, bundle, [await readPublicKey(testbed.keys.policy.publicFile)]);
-  const problems = found.filter(({ field }) => !(mayLackManifest && field === 'manifest' && evidence.data.manifest === null));
+  const { problems } = verifyEvidence(evidence.data, bundle, [await readPublicKey(testbed.keys.policy.publicFile)]);
   const otherOutcome = isDeepStrictEqual(evidence.data.outcome, result.outcome) ? [] : ['the evidence tells another outcome than the result'];
   return [...otherOutcome, ...problems.map(({ field, problem }) => `the evidence does not hold: ${field}: ${problem}`)];
 }

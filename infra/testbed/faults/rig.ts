@@ -115,7 +115,7 @@ async function runFault(stage: Stage, trial: Cell | Death): Promise<Ended> {
     ...(fault && trial.kind !== 'orchestrator' ? [...faultProblems(trial, move, fault, steps), ...outcomeProblems(trial, move, fault, result, codes)] : []),
     ...(death && !death.hasHappened() ? ['nothing died: the move has fewer points'] : []),
     ...phaseProblems(result),
-    ...(await evidenceProblems(testbed, result, death !== null)),
+    ...(await evidenceProblems(testbed, result)),
     ...(await stateProblems(stage, move.source, codes.includes('VM_REBOOTED'))),
     ...(await replayProblems(history, workflowIdOf(stage.guest.vmId))),
   ];

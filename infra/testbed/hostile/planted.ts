@@ -176,7 +176,7 @@ const anyoneSettles: Planted = {
           const { order: envelope, reason } = HOST_INPUTS.settleDestination.parse(input);
           const { vmId, migrationId, epoch } = openSigned('korora/order', envelope).document;
           await ownership.hold(vmId, async (record) => {
-            const settled = [...record.settled.filter((one) => one.migrationId !== migrationId), { migrationId, epoch: epoch + 1, outcome: 'rejected', manifestDigest: null, reason, peer: null, authority: null, notAfter: null }];
+            const settled = [...record.settled.filter((one) => one.migrationId !== migrationId), { migrationId, epoch: epoch + 1, outcome: 'rejected', manifest: null, reason, peer: null, authority: null, notAfter: null }];
             await access.ensureDirectory(recordPath(hostId, vmId).replace('/ownership.json', ''));
             await access.writeFileDurably(recordPath(hostId, vmId), JSON.stringify(OwnershipRecord.parse({ ...record, settled })));
           });
@@ -195,7 +195,7 @@ const overwriting: Planted = {
       if ((event.type !== 'reject' && event.type !== 'withdraw') || !event.shown) return;
       const { migrationId, shown } = event;
       if (!record.settled.some((one) => one.migrationId === migrationId)) return;
-      const settled = record.settled.map((one) => (one.migrationId === migrationId ? { ...one, outcome: 'withdrawn', epoch: shown.epoch, authority: null, peer: null, manifestDigest: null, reason: null } : one));
+      const settled = record.settled.map((one) => (one.migrationId === migrationId ? { ...one, outcome: 'withdrawn', epoch: shown.epoch, authority: null, peer: null, manifest: null, reason: null } : one));
       await access.writeFileDurably(recordPath(hostId, record.vmId), JSON.stringify(OwnershipRecord.parse({ ...record, settled })));
     };
     return {
@@ -247,7 +247,7 @@ const acceptedSaid: Planted = {
       const { migrationId, vmId, hostId } = answer.succession;
       const { epoch } = openSigned('korora/order', HOST_INPUTS.settleDestination.parse(input).order).document;
       const verdict = { protocol: 'korora/1', purpose: 'verdict', verdict: 'accepted', migrationId, vmId, destination: hostId, epoch: (epoch + 1) as never, manifestDigest: digestOf('no image'), reason: null } as const;
-      return { verdict, quote: await createStatements(services).sign(verdict), isAbsent: false };
+      return { verdict, quote: await createStatements(services).sign(verdict), isAbsent: false, manifest: null };
     },
   }),
 };
