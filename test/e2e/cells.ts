@@ -6,8 +6,9 @@ import { afterAll, expect, it } from 'vitest';
 import { STEPS } from '../../domain/steps.js';
 import { type Cell, allCells } from '../../infra/testbed/faults/cells.js';
 import { type Death, deaths } from '../../infra/testbed/faults/orchestrator.js';
-import { type RigParts, type Trial, isToMove } from '../../infra/testbed/faults/rig.js';
+import { type Trial, isToMove } from '../../infra/testbed/faults/rig.js';
 import { createRigs } from '../../infra/testbed/faults/rigs.js';
+import type { RigParts } from '../../infra/testbed/faults/stage.js';
 import { SHARES, partOf, shareAskedFor } from '../plan.mjs';
 import { partsFromEnvironment } from './support.js';
 
