@@ -15,7 +15,7 @@ import { orderAgain, resetMove, terminateMove } from '../temporal-buttons.js';
 import type { Testbed } from '../testbed.js';
 import { until } from '../until.js';
 import type { Button, ButtonEnd, WayOut } from './buttons.js';
-import { type Problems, phaseProblems } from './checks.js';
+import { type Problems, phaseProblems, vmOnHosts } from './checks.js';
 import { HOSTS, type HostName, type Move, moveOf, resultOf } from './move.js';
 import { type Pressing, pressingOf } from './press.js';
 import { tracesOn } from './remains.js';
@@ -61,9 +61,9 @@ export async function runButton(stage: Stage, button: Button): Promise<{ readonl
   await Promise.race([accident, pressing.over()]);
   void injector.follow(null);
 
-  const running = (await testbed.client.vms()).filter((vm) => vm.vmId === vmId && vm.status === 'running');
+  const running = (await vmOnHosts(testbed, vmId, withPower(move, button, []))).filter(({ status }) => status === 'running');
   const ways = await putRight(stage, move, button);
-  const vms = (await testbed.client.vms()).filter((vm) => vm.vmId === vmId);
+  const vms = await vmOnHosts(testbed, vmId);
   const owner = vms.find(({ mayRun }) => mayRun)?.hostId;
   if (!isHost(owner)) return { outcome: null, problems: [`no record says that it may run: ${vms.map((vm) => `${vm.hostId} ${vm.ownership}`).join(', ')}`] };
   stage.owner = owner;
@@ -133,10 +133,10 @@ async function atRest({ injector, testbed }: Stage): Promise<void> {
 }
 
 /** As docs/runbook.md says, by what anybody sees; what was done for it. */
-async function putRight({ testbed, guest: { vmId } }: Stage, move: Move, { moment }: Button): Promise<readonly WayOut[]> {
+async function putRight({ testbed, guest: { vmId } }: Stage, move: Move, button: Button): Promise<readonly WayOut[]> {
   const ways: WayOut[] = [];
   for (;;) {
-    const vms = (await testbed.client.vms()).filter((vm) => vm.vmId === vmId);
+    const vms = await vmOnHosts(testbed, vmId, withPower(move, button, ways));
     const surplus = await Promise.all(vms.filter(({ mayRun }) => !mayRun).map(async (vm) => ({ ...vm, traces: await tracesOn(testbed.hosts[vm.hostId as HostName], vmId) })));
     const next = surplus.find(({ ownership, status, traces }) => ownership === 'relinquished' || ownership === 'incoming' || status !== 'absent' || traces.length > 0);
     if (!next) return ways;
@@ -144,7 +144,7 @@ async function putRight({ testbed, guest: { vmId } }: Stage, move: Move, { momen
     if (next.ownership !== 'relinquished') {
       ways.push(next.hostId === move.source ? 'restart of the source' : 'restart of the destination');
       await testbed.restartWorker(next.hostId as HostName);
-    } else if (moment === 'in-doubt') {
+    } else if (button.moment === 'in-doubt') {
       ways.push('fence');
       await testbed.client.fence(vmId, { host: move.destination, reason: 'it is powered off' });
       await move.powerOn(move.destination);
@@ -153,6 +153,11 @@ async function putRight({ testbed, guest: { vmId } }: Stage, move: Move, { momen
       await testbed.client.reconcile(vmId);
     }
   }
+}
+
+/** Of which an answer may be expected, after what was done. */
+function withPower({ source, destination }: Move, { moment }: Button, ways: readonly WayOut[]): readonly HostName[] {
+  return moment === 'in-doubt' && !ways.includes('fence') ? [source] : [source, destination];
 }
 
 /** Of all moves: text by name. */
