@@ -75,7 +75,7 @@ export async function runButton(stage: Stage, button: Button): Promise<{ readonl
     problems: [
       ...(running.length <= 1 ? [] : ['it ran on both hosts']),
       ...(pressing.isCaused() ? [] : [`what was to break first did not: ${button.cause}`]),
-      ...(button.ends.length === 0 || button.ends.includes(outcome) ? [] : [`it ended ${outcome}, not ${button.ends.join(' or ')}`]),
+      ...(button.ends.includes(outcome) ? [] : [`it ended ${outcome}, not ${button.ends.join(' or ')}`]),
       ...(button.moment === 'ended' || firstEnd === null ? [] : [`the first run was not terminated: it ended ${told(firstEnd)}`]),
       ...(secondEnd ? [...phaseProblems(secondEnd.result), ...placeProblems(secondEnd.result, owner)] : []),
       ...(await recordedProblems(testbed, `${vmId}-${started.migrationId}-`, pressed.files, secondEnd?.result ?? null)),
