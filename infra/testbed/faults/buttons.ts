@@ -26,6 +26,9 @@ export type WayOut = 'reconcile' | 'restart of the source' | 'restart of the des
 /** How the last run ended, where the VM is then, and what had to be done for it. */
 export type ButtonEnd = `${'terminated' | OutcomeKind}, at the ${'source' | 'destination'}${'' | ` by ${WayOut}`}`;
 
+/** Places where the VM may be given away, or taken back after that, and after a move; what is before them leaves the source alone. */
+export const HANDOVER: readonly string[] = ['copyMemory', 'stopAndCopy', 'verifyImage', 'settleSource', 'settleDestination', 'resolveSource', 'fenceDestination', 'relinquish', 'learn-accepted', 'learn-rejected', 'fence', 'expect', 'accept', 'reject', 'end', 'doubt'];
+
 export interface Button {
   /** Stable; what `--only` matches. */
   readonly name: string;
