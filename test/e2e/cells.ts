@@ -4,18 +4,27 @@
  */
 import { afterAll, expect, it } from 'vitest';
 import { STEPS } from '../../domain/steps.js';
+import { type Button, HANDOVER, allButtons } from '../../infra/testbed/faults/buttons.js';
 import { type Cell, allCells } from '../../infra/testbed/faults/cells.js';
 import { type Death, deaths } from '../../infra/testbed/faults/orchestrator.js';
-import { type RigParts, type Trial, isToMove } from '../../infra/testbed/faults/rig.js';
+import { type Trial, isToMove } from '../../infra/testbed/faults/rig.js';
 import { createRigs } from '../../infra/testbed/faults/rigs.js';
+import type { RigParts } from '../../infra/testbed/faults/stage.js';
 import { SHARES, partOf, shareAskedFor } from '../plan.mjs';
 import { partsFromEnvironment } from './support.js';
 
 const share = shareAskedFor(process.env);
 const cells = allCells().filter(({ notApplicable }) => notApplicable === null);
+const buttons = allButtons().filter(({ notApplicable }) => notApplicable === null);
 
 /** The cells of this commit's share; all of them where everything is asked for. */
 export const CELLS: readonly Cell[] = partOf(share, cells);
+
+/** Of what people may do to the workflow of a move past Kororā, likewise. */
+export const BUTTONS: readonly Button[] = partOf(share, buttons);
+
+/** Those of the handover, and after a move, which are tried on QEMU, too: of each so many one in each share. At every commit the workflow of a move that moved is reset. */
+export const HANDOVER_BUTTONS: readonly Button[] = [...new Set([...buttons.filter(isLastButton), ...partOf(share, buttons.filter(({ place }) => HANDOVER.includes(place)))])];
 
 /** At every commit: of each step one, a different one in each share; and a destination that is lost and fenced, in which a source could come back twice. */
 export const STEP_CELLS: readonly Cell[] = [
@@ -30,6 +39,11 @@ export const STEP_CELLS: readonly Cell[] = [
 /** Where the orchestrator dies at a random moment, of each kind: KORORA_SEED has the same ones again. */
 export function deathsOfThisRun(count: number): readonly Death[] {
   return deaths(count, Number(process.env['KORORA_SEED'] ?? Date.now() % 1_000_000));
+}
+
+/** The largest button of Temporal's web UI, on a move that is over. */
+function isLastButton({ moment, press, cause }: Button): boolean {
+  return moment === 'ended' && press === 'reset' && cause === null;
 }
 
 /** `rigs`: testbeds at once. */

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { ageReport, gitHistory, guardedBy, oldCells } from '../../infra/testbed/faults/age.js';
+import { allButtons } from '../../infra/testbed/faults/buttons.js';
 import { type Cell, allCells } from '../../infra/testbed/faults/cells.js';
 import type { RecordedCell } from '../../infra/testbed/faults/report.js';
 
@@ -55,7 +56,7 @@ describe('a cell on record', () => {
 });
 
 it('every cell guards code, all of which there is; an activity without a row throws', () => {
-  for (const cell of allCells()) for (const path of guardedBy(cell)) expect([cell.name, path, existsSync(path)]).toEqual([cell.name, path, true]);
+  for (const cell of [...allCells(), ...allButtons()]) for (const path of guardedBy(cell)) expect([cell.name, path, existsSync(path)]).toEqual([cell.name, path, true]);
   expect(() => guardedBy({ kind: 'activity', place: 'warmUp', name: 'warm' })).toThrow('which code stands behind warmUp');
 });
 

@@ -1,6 +1,7 @@
 /** What `npm test` runs when (test/plan.mjs): nothing is forgotten, every promise is there at every commit, and a hash chooses one share. */
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { allButtons } from '../../infra/testbed/faults/buttons.js';
 import { allCells } from '../../infra/testbed/faults/cells.js';
 import { ALWAYS, BY_CELL, SHARES, SOMETIMES, filesOf, partOf, shareAskedFor, shareOf } from '../plan.mjs';
 
@@ -41,15 +42,17 @@ describe('the plan', () => {
   it('comes to every other file in one share, and to every cell of the fault matrix in one share', () => {
     const chosen = all.flatMap((share) => filesOf(share).filter((name) => name in SOMETIMES));
     expect([...chosen].sort()).toEqual(Object.keys(SOMETIMES).sort());
-    const cells = allCells();
+    const cells = [...allCells(), ...allButtons()];
     expect(all.flatMap((share) => partOf(share, cells)).length).toBe(cells.length);
     expect(new Set(all.flatMap((share) => partOf(share, cells)))).toEqual(new Set(cells));
     expect(partOf(null, cells)).toEqual(cells);
   });
 
   it('has shares of like length', () => {
-    const sizes = all.map((share) => partOf(share, allCells()).length);
-    expect(Math.max(...sizes) - Math.min(...sizes)).toBeLessThanOrEqual(1);
+    for (const trials of [allCells(), allButtons()]) {
+      const sizes = all.map((share) => partOf<unknown>(share, trials).length);
+      expect(Math.max(...sizes) - Math.min(...sizes)).toBeLessThanOrEqual(1);
+    }
     const seconds = all.map((share) => filesOf(share).reduce((sum, name) => sum + (SOMETIMES[name] ?? 0), 0));
     expect(Math.max(...seconds)).toBeLessThanOrEqual(Math.max(...Object.values(SOMETIMES)));
   });

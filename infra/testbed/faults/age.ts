@@ -6,6 +6,7 @@ import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
+import { type Button, allButtons } from './buttons.js';
 import { type Cell, allCells } from './cells.js';
 import type { MatrixRecord, RecordedCell } from './report.js';
 
@@ -39,7 +40,8 @@ const BEHIND: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Files and folders. Throws for an activity that the table does not know. */
-export function guardedBy({ kind, place, name }: Pick<Cell, 'kind' | 'place' | 'name'>): readonly string[] {
+export function guardedBy({ kind, place, name }: Pick<Cell | Button, 'kind' | 'place' | 'name'>): readonly string[] {
+  if (kind === 'button') return ANYWHERE;
   if (kind === 'write') return [...ALWAYS, ...SETTLING, ...COPYING];
   if (kind === 'message') return [...ALWAYS, ...COPYING];
   const behind = BEHIND[place];
@@ -47,8 +49,8 @@ export function guardedBy({ kind, place, name }: Pick<Cell, 'kind' | 'place' | '
   return [...new Set([...ALWAYS, ...behind])];
 }
 
-/** The death of an orchestrator may come anywhere. */
-const OF_A_DEATH = [...ALWAYS, 'activities', 'hypervisor/port.ts', 'hypervisor/qemu', 'host', 'tpm', 'channel'];
+/** The death of an orchestrator may come anywhere; and a run that begins again comes past everything. */
+const ANYWHERE = [...ALWAYS, 'activities', 'hypervisor/port.ts', 'hypervisor/qemu', 'host', 'tpm', 'channel'];
 
 export interface History {
   /** The last commit that changed one of these; null where none did. */
@@ -63,11 +65,11 @@ export interface OldCell {
 }
 
 /** Of the cells that can be and the deaths on record. */
-export async function oldCells(rows: readonly RecordedCell[], cells: readonly Cell[], history: History): Promise<readonly OldCell[]> {
+export async function oldCells(rows: readonly RecordedCell[], cells: readonly (Cell | Button)[], history: History): Promise<readonly OldCell[]> {
   const recorded = new Map(rows.map((row) => [row.name, row]));
   const asked: { readonly name: string; readonly row: RecordedCell | undefined; readonly paths: readonly string[] }[] = [
     ...cells.filter(({ notApplicable }) => notApplicable === null).map((cell) => ({ name: cell.name, row: recorded.get(cell.name), paths: guardedBy(cell) })),
-    ...rows.filter(({ kind }) => kind === 'orchestrator').map((row) => ({ name: row.name, row, paths: OF_A_DEATH })),
+    ...rows.filter(({ kind }) => kind === 'orchestrator').map((row) => ({ name: row.name, row, paths: ANYWHERE })),
   ];
   const changes = new Map<string, Promise<string | null>>();
   const holds = new Map<string, Promise<boolean>>();
@@ -108,5 +110,5 @@ export function ageReport(record: Pick<MatrixRecord, 'cells'>, old: readonly Old
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
   const record = JSON.parse(await readFile(RECORD_FILE, 'utf8')) as MatrixRecord;
-  process.stdout.write(`${ageReport(record, await oldCells(record.cells, allCells(), gitHistory('.')))}\n`);
+  process.stdout.write(`${ageReport(record, await oldCells(record.cells, [...allCells(), ...allButtons()], gitHistory('.')))}\n`);
 }

@@ -6,10 +6,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { readPublicKey } from '../../../cli/keys.js';
 import { verifyEvidence } from '../../../client/verify/index.js';
 import { Evidence } from '../../../domain/evidence.js';
-import type { MigrationResult } from '../../../domain/status.js';
+import type { MigrationResult, VmSurvey } from '../../../domain/status.js';
 import { CONTROL_QUEUE, FOLLOWS, type Phase, hostQueue } from '../../../domain/steps.js';
 import { firstGap } from '../guest-console.js';
 import type { Testbed } from '../testbed.js';
+import { until } from '../until.js';
 import type { Cell } from './cells.js';
 import type { TestedGuest, Unsealing } from './guest.js';
 import type { StepRun } from './history.js';
@@ -76,9 +77,15 @@ export async function evidenceProblems(testbed: Testbed, result: MigrationResult
   return [...otherOutcome, ...problems.map(({ field, problem }) => `the evidence does not hold: ${field}: ${problem}`)];
 }
 
+/** What these hosts say of the VM. Whoever does not answer in time is asked again: a host that is late has not nothing of it. */
+export async function vmOnHosts({ client }: Testbed, vmId: string, hosts: readonly HostName[] = HOSTS): Promise<readonly VmSurvey[]> {
+  const surveys = await until(`an answer of ${hosts.join(' and ')}`, () => client.hosts(), (all) => hosts.every((host) => all.some(({ hostId, reachable }) => hostId === host && reachable)), { limitMs: GUEST_LIMIT_MS, everyMs: POLL_MS });
+  return surveys.flatMap((survey) => (survey.reachable ? survey.vms : [])).filter((vm) => vm.vmId === vmId);
+}
+
 /** One record that may run, on the host that runs it; one hypervisor and one vTPM in all. */
 export async function copyProblems(testbed: Testbed, guest: TestedGuest, owner: HostName): Promise<Problems> {
-  const vms = (await testbed.client.vms()).filter((vm) => vm.vmId === guest.vmId);
+  const vms = await vmOnHosts(testbed, guest.vmId);
   const [own, other] = [vms.find((vm) => vm.hostId === owner), vms.find((vm) => vm.hostId === otherHost(owner))];
   const processes = await guest.processes();
   const whole = ['hypervisor', 'vtpm'].map((kind) => `${kind} on ${owner}`);

@@ -4,12 +4,13 @@
  *
  *   node host-worker.js CONFIG SOCKET [quick]
  *
- * `quick`: with the shorter limits of infra/testbed/quick.ts.
+ * `quick`: with the shorter limits of infra/testbed/quick.ts. At SIGALRM sessions end as they do at their limit, which nobody sits out.
  */
 import { loadHostConfig } from '../../../workers/config.js';
 import { runHostWorker } from '../../../workers/host.js';
 import { quickChannels } from '../quick.js';
 import { connectToHarness } from './ask.js';
+import { endedBySignal } from './session-limit.js';
 import { wrapActivities } from './wrap-activities.js';
 import { wrapServices } from './wrap-services.js';
 
@@ -17,6 +18,6 @@ const [, , configFile = '', socketPath = '', pace] = process.argv;
 const config = await loadHostConfig(configFile);
 const ask = await connectToHarness(socketPath);
 await runHostWorker(config, {
-  services: (built) => wrapServices(pace === 'quick' ? { ...built, channels: quickChannels(built.channels) } : built, ask),
+  services: (built) => endedBySignal(wrapServices(pace === 'quick' ? { ...built, channels: quickChannels(built.channels) } : built, ask)),
   activities: (built) => wrapActivities(built, config.hostId, ask),
 });

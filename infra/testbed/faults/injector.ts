@@ -13,20 +13,27 @@ export interface Injector {
    * throws, an accident of the harness and not of the product; never resolves.
    */
   follow(script: Script | null): Promise<never>;
+  /** Activities that workers have begun and not ended, by name; a worker that died has none. */
+  inHand(): readonly string[];
   close(): Promise<void>;
 }
 
 export async function startInjector(socketPath: string): Promise<Injector> {
   let script: Script | null = null;
   let fail: (thrown: unknown) => void = () => undefined;
-  const workers = new Set<Socket>();
+  const workers = new Map<Socket, string[]>();
   const server = createServer((socket) => {
-    workers.add(socket);
+    const begun: string[] = [];
+    workers.set(socket, begun);
     socket.on('error', () => undefined).on('close', () => workers.delete(socket));
     // A reader of lines tells its socket's errors again, as its own.
     createInterface({ input: socket }).on('error', () => undefined).on('line', (line) => {
       const { id, point } = JSON.parse(line) as Question;
+      const activity = point.kind === 'activity' ? point.name : null;
+      if (activity !== null && point.at === 'before') begun.push(activity);
       answerTo(point).then((answer) => {
+        const isOver = activity !== null && (point.at !== 'before' || answer.startsWith('fail'));
+        if (isOver) begun.splice(begun.indexOf(activity), 1);
         const reply: Reply = { id, answer };
         if (!socket.destroyed) socket.write(`${JSON.stringify(reply)}\n`);
       }, () => undefined);
@@ -51,8 +58,9 @@ export async function startInjector(socketPath: string): Promise<Injector> {
       accident.catch(() => undefined); // whoever follows may have ended before it happens
       return accident;
     },
+    inHand: () => [...workers.values()].flat(),
     async close() {
-      for (const socket of workers) socket.destroy();
+      for (const socket of workers.keys()) socket.destroy();
       await closed(server);
     },
   };

@@ -6,11 +6,13 @@ import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { parseArgs, promisify } from 'node:util';
 import { RECORD_FILE, gitHistory, oldCells } from './age.js';
+import { type Button, allButtons } from './buttons.js';
 import { type Cell, allCells } from './cells.js';
 import { deaths } from './orchestrator.js';
 import { type MatrixRecord, document, json, line, updated } from './report.js';
-import type { CellResult, RigParts, Trial } from './rig.js';
+import type { CellResult, Trial } from './rig.js';
 import { createRigs } from './rigs.js';
+import type { RigParts } from './stage.js';
 
 /** Of each kind. */
 const DEATHS = 50;
@@ -48,10 +50,11 @@ async function main(): Promise<number> {
   if (values.record && hypervisor === 'fake') return say('only a run on QEMU is recorded: no claim rests on the fake', 2);
   const run = (trials: readonly Trial[]) => runAll({ guestDir, temporalBinary, hypervisor, isThrifty: false, pace: 'product' }, trials, Number(values.rigs));
   const dying = deaths(DEATHS, Number(values.seed));
-  const [cells, left] = [allCells().filter(({ notApplicable }) => notApplicable === null), allCells().filter(({ notApplicable }) => notApplicable !== null)];
+  const all = [...allCells(), ...allButtons()];
+  const [cells, left] = [all.filter(({ notApplicable }) => notApplicable === null), all.filter(({ notApplicable }) => notApplicable !== null)];
   const pattern = new RegExp(values.only);
   const older = values.older ? new Set((await oldCells((await recorded()).cells, cells, gitHistory('.'))).map(({ name }) => name)) : null;
-  const isNamed = ({ name }: Cell) => (name.includes(values.only) || pattern.test(name)) && (older?.has(name) ?? true);
+  const isNamed = ({ name }: Cell | Button) => (name.includes(values.only) || pattern.test(name)) && (older?.has(name) ?? true);
   if (values.list) return say([...cells.filter(isNamed).map(({ name }) => name), ...left.filter(isNamed).map(({ name, notApplicable }) => `(${name}: ${notApplicable})`)].join('\n'), 0);
   const named: readonly Trial[] = values.only === 'orchestrator' ? dying : cells.filter(isNamed);
   if (named.length === 0) return older ? say('no cell is older than the code that it guards', 0) : say(`no cell is named ${values.only}; --list lists them`, 2);
@@ -63,7 +66,7 @@ async function main(): Promise<number> {
   return judged(results);
 }
 
-async function record(results: readonly CellResult[], cells: readonly Cell[], left: readonly Cell[]): Promise<void> {
+async function record(results: readonly CellResult[], cells: readonly (Cell | Button)[], left: readonly (Cell | Button)[]): Promise<void> {
   const before = await recorded();
   const commit = (await output('git', 'rev-parse', '--short', 'HEAD')).trim() + ((await output('git', 'status', '--porcelain', '--untracked-files=no')) === '' ? '' : '+');
   const next: MatrixRecord = { versions: await versions(), cells: updated(before.cells, results, { date: new Date().toISOString().slice(0, 10), commit }, cells) };

@@ -18,7 +18,8 @@ export interface Point {
   /** The host, or `control`. */
   readonly on: string;
   readonly name: string;
-  readonly at: 'before' | 'after';
+  /** `failed`: of an activity, in the place of `after`. Whatever is answered, it has failed. */
+  readonly at: 'before' | 'after' | 'failed';
   /** Of an activity: Temporal's count. 1 elsewhere. */
   readonly attempt: number;
 }

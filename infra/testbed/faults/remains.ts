@@ -37,7 +37,7 @@ export async function remainsOf(hosts: Readonly<Record<HostName, TestbedHost>>, 
   async function lookAt(host: HostName): Promise<string[]> {
     const { config, tcti, worker } = hosts[host];
     const access = createLocalHost(config.hostId);
-    const traces = host === owner ? [] : await createVmStore(access, { vmsDir: `${config.stateDir}/vms`, runDir: config.runDir }).traces(vmId);
+    const traces = host === owner ? [] : await tracesOn(hosts[host], vmId);
     const tools = (await commandLines()).filter(({ words }) => words[0]?.includes('tpm2') && words.includes(tcti)).map(({ words }) => words.join(' '));
     const handles = await Promise.all(TPM_HANDLES.map(async (kind) => [kind, (await access.run('tpm2_getcap', ['-T', tcti, kind])).stdout.toString().trim()] as const));
     const files = (await tpmFiles(hosts[host])).filter((name) => !baseline.tpmFiles[host].includes(name));
@@ -50,6 +50,11 @@ export async function remainsOf(hosts: Readonly<Record<HostName, TestbedHost>>, 
       ...ports.map((port) => `the worker of ${host} listens on port ${port}`),
     ];
   }
+}
+
+/** What stands there of a VM, in words. */
+export function tracesOn({ config }: TestbedHost, vmId: VmId): Promise<readonly string[]> {
+  return createVmStore(createLocalHost(config.hostId), { vmsDir: `${config.stateDir}/vms`, runDir: config.runDir }).traces(vmId);
 }
 
 async function tpmFiles({ config }: TestbedHost): Promise<readonly string[]> {

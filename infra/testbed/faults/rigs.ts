@@ -1,6 +1,7 @@
 /** Several rigs as one: a trial takes the first that is free, in the order of asking. */
 import { closeReplays } from './history.js';
-import { type Rig, type RigParts, createRig } from './rig.js';
+import { type Rig, createRig } from './rig.js';
+import type { RigParts } from './stage.js';
 
 export function createRigs(parts: RigParts, count: number): Rig {
   const rigs = Array.from({ length: count }, () => createRig(parts));

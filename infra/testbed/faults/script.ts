@@ -18,7 +18,7 @@ export interface ScriptedFault {
 }
 
 /** Happens the first time that a point fits. */
-interface Rule {
+export interface Rule {
   readonly fits: (point: Point) => boolean;
   readonly act: (point: Point) => Promise<Answer>;
   hits: number;
@@ -127,7 +127,7 @@ export function scriptOf(cell: Cell, move: Move): ScriptedFault {
   };
 }
 
-function causeRules(cause: Cause, move: Move, rule: (fits: Rule['fits'], act: Rule['act']) => Rule, startFencing: (host: HostName) => void): readonly Rule[] {
+export function causeRules(cause: Cause, move: Move, rule: (fits: Rule['fits'], act: Rule['act']) => Rule, startFencing: (host: HostName) => void): readonly Rule[] {
   const at = (kind: Point['kind'], on: string, name: string, when: Point['at']) => (p: Point) => p.kind === kind && p.on === on && p.name === name && p.at === when;
   switch (cause) {
     case null:

@@ -20,7 +20,10 @@ export function wrapActivities<T extends Record<string, AsyncFunction>>(activiti
     const before = await askHere('before');
     if (before === 'mute') Object.assign(context, { heartbeat: () => undefined });
     throwWhereTold(before, name, 'before its effect');
-    const result = await run();
+    const result = await run().catch(async (error: unknown) => {
+      await askHere('failed');
+      throw error;
+    });
     const after = await askHere('after');
     throwWhereTold(after, name, 'after its effect: the reply is lost');
     return after === 'twice' ? run() : result;
