@@ -7,11 +7,11 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync
 
 const FOLDER = '.cache/mutants';
 
-/** The file to give to Stryker. */
-export function incrementalFile() {
+/** The file to give to Stryker, of each `room` its own. */
+export function incrementalFile(room) {
   mkdirSync(FOLDER, { recursive: true });
-  const file = `${FOLDER}/${digestOfShared()}.json`;
-  for (const name of readdirSync(FOLDER)) if (name.endsWith('.json') && `${FOLDER}/${name}` !== file) rmSync(`${FOLDER}/${name}`);
+  const file = `${FOLDER}/${room}-${digestOfShared()}.json`;
+  for (const name of readdirSync(FOLDER)) if (name.startsWith(`${room}-`) && `${FOLDER}/${name}` !== file) rmSync(`${FOLDER}/${name}`);
   if (existsSync(file)) writeFileSync(file, JSON.stringify(withoutChangedTests(JSON.parse(readFileSync(file, 'utf8')))));
   return file;
 }
