@@ -25,6 +25,8 @@ export interface Defect {
   /** What it has to be found by. */
   readonly breaks: readonly InvariantName[];
   readonly planted: Planted;
+  /** With which few runs find it; of three. */
+  readonly seed: number;
 }
 
 const ALL = Object.keys(INVARIANTS) as InvariantName[];
@@ -278,16 +280,16 @@ function both(...planted: readonly Planted[]): Planted {
 }
 
 export const DEFECTS: readonly Defect[] = [
-  { name: 'any-input', what: 'the parser of inputs says yes to everything', breaks: ['typed-refusals'], planted: anythingGoes },
-  { name: 'any-record', what: 'and the store of records writes what it is told', breaks: ['records-readable'], planted: recordsUnchecked },
-  { name: 'no-turns-wiped-keys', what: 'steps of a session at once, and keys that give zeros when they are destroyed', breaks: ['keys-of-their-own', 'good-hands'], planted: both(noTurns, wipedKeys) },
-  { name: 'any-state', what: 'a statement is believed by its signature alone', breaks: ['takes-back-on-a-refusal', 'gives-up-to-an-owner'], planted: anyState },
-  { name: 'bare-epochs', what: 'a claim is believed by its epoch alone', breaks: ['gives-up-to-an-owner', 'nothing-erased'], planted: bareEpochs },
-  { name: 'two-steps', what: 'settleSource looks the copy up, and withdraws the offer later', breaks: ['way-back'], planted: twoSteps },
-  { name: 'anyone-settles', what: 'a settlement without a signed order', breaks: ['settled-as-ordered'], planted: anyoneSettles },
-  { name: 'overwriting', what: 'a settlement takes the place of another', breaks: ['settled-for-good'], planted: overwriting },
-  { name: 'told-time', what: 'what is over is forgotten by the time that Temporal tells', breaks: ['settled-for-good'], planted: toldTime },
-  { name: 'good-again', what: 'a session of an order that was settled', breaks: ['refused-is-refused'], planted: goodAgain },
-  { name: 'no-hold', what: 'two that act on one record at once', breaks: ALL, planted: noHold },
-  { name: 'accepted-said', what: 'a host that owned a later epoch says that it accepted', breaks: ['says-what-was'], planted: acceptedSaid },
+  { name: 'any-input', what: 'the parser of inputs says yes to everything', breaks: ['typed-refusals'], planted: anythingGoes, seed: 3 },
+  { name: 'any-record', what: 'and the store of records writes what it is told', breaks: ['records-readable'], planted: recordsUnchecked, seed: 2 },
+  { name: 'no-turns-wiped-keys', what: 'steps of a session at once, and keys that give zeros when they are destroyed', breaks: ['keys-of-their-own', 'good-hands'], planted: both(noTurns, wipedKeys), seed: 1 },
+  { name: 'any-state', what: 'a statement is believed by its signature alone', breaks: ['takes-back-on-a-refusal', 'gives-up-to-an-owner'], planted: anyState, seed: 3 },
+  { name: 'bare-epochs', what: 'a claim is believed by its epoch alone', breaks: ['gives-up-to-an-owner', 'nothing-erased'], planted: bareEpochs, seed: 3 },
+  { name: 'two-steps', what: 'settleSource looks the copy up, and withdraws the offer later', breaks: ['way-back'], planted: twoSteps, seed: 1 },
+  { name: 'anyone-settles', what: 'a settlement without a signed order', breaks: ['settled-as-ordered'], planted: anyoneSettles, seed: 3 },
+  { name: 'overwriting', what: 'a settlement takes the place of another', breaks: ['settled-for-good'], planted: overwriting, seed: 1 },
+  { name: 'told-time', what: 'what is over is forgotten by the time that Temporal tells', breaks: ['settled-for-good'], planted: toldTime, seed: 2 },
+  { name: 'good-again', what: 'a session of an order that was settled', breaks: ['refused-is-refused'], planted: goodAgain, seed: 2 },
+  { name: 'no-hold', what: 'two that act on one record at once', breaks: ALL, planted: noHold, seed: 3 },
+  { name: 'accepted-said', what: 'a host that owned a later epoch says that it accepted', breaks: ['says-what-was'], planted: acceptedSaid, seed: 2 },
 ];
