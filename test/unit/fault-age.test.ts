@@ -63,5 +63,6 @@ it('every cell guards code, all of which there is; an activity without a row thr
 it('the report counts them by their reasons, and says what runs them again', () => {
   const cells = [row(receipt, docs), row(wrap, docs, { date: '2026-02-05' })];
   expect(ageReport({ cells }, [])).toContain('2026-01-05 to 2026-02-05): no cell is older');
-  expect(ageReport({ cells }, [{ name: 'a', why: 'failed' }])).toMatch(/1 of 2 cells are older .*\(1 failed\).*npm run matrix -- --older --record/s);
+  expect(ageReport({ cells }, [{ name: receipt.name, why: 'failed' }])).toMatch(/1 of 2 cells were not run since .*\(1 failed\).*npm run matrix -- --older --record/s);
+  expect(ageReport({ cells }, [{ name: 'new', why: 'never run' }])).toContain('1 of 3 cells were not run since');
 });

@@ -105,7 +105,8 @@ export function ageReport(record: Pick<MatrixRecord, 'cells'>, old: readonly Old
   const all = `fault matrix on record (${RECORD_FILE}, ${dates[0]} to ${dates.at(-1)})`;
   if (old.length === 0) return `${all}: no cell is older than the last change of the code that it guards`;
   const counted = [...new Set(old.map(({ why }) => why))].map((why) => `${old.filter((cell) => cell.why === why).length} ${why}`);
-  return `${all}: ${old.length} of ${record.cells.length} cells are older than the last change of the code that they guard (${counted.join('; ')}).\n  \`npm run matrix -- --older --record\` runs those again.`;
+  const known = new Set([...record.cells, ...old].map(({ name }) => name)).size;
+  return `${all}: ${old.length} of ${known} cells were not run since the last change of the code that they guard (${counted.join('; ')}).\n  \`npm run matrix -- --older --record\` runs those again.`;
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
