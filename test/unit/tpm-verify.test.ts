@@ -55,8 +55,22 @@ describe('the AK', () => {
   const free: readonly ObjectAttribute[] = ['userWithAuth', 'adminWithPolicy', 'noDA'];
   it.each(Array.from({ length: 32 }, (_, bit) => bit))('attribute bit %i the other way round', (bit) => {
     const problem = checkAttestationKey(asAk({ objectAttributes: (AK_ATTRIBUTES ^ (1 << bit)) >>> 0 }));
-    if (free.some((name) => OBJECT_ATTRIBUTE[name] === 1 << bit)) expect(problem).toBeNull();
-    else expect(problem).toMatch(/^it (lacks|has) /);
+    const [name] = (Object.keys(OBJECT_ATTRIBUTE) as ObjectAttribute[]).filter((one) => OBJECT_ATTRIBUTE[one] === 1 << bit);
+    if (name && free.includes(name)) expect(problem).toBeNull();
+    else expect(problem).toBe(`it ${AK_ATTRIBUTES & (1 << bit) ? 'lacks' : 'has'} ${name ?? `reserved attributes 0x${((1 << bit) >>> 0).toString(16)}`}`);
+  });
+
+  it('names all attributes that it lacks, or has too many', () => {
+    expect(checkAttestationKey(asAk({ objectAttributes: 0 }))).toBe('it lacks fixedTPM, fixedParent, sensitiveDataOrigin, restricted, sign');
+    const more = OBJECT_ATTRIBUTE.decrypt | OBJECT_ATTRIBUTE.encryptedDuplication;
+    expect(checkAttestationKey(asAk({ objectAttributes: AK_ATTRIBUTES | more }))).toMatch(/^it has (?:decrypt, encryptedDuplication|encryptedDuplication, decrypt)$/);
+  });
+
+  it('is no key of a parent, and signs nothing that is no signature', () => {
+    expect(checkAttestationKey(asAk({ symmetric: { algorithm: ALGORITHM.aes, keyBits: 128, mode: 0x43 } }))).toBe('its scheme is not ECDSA with SHA-256');
+    const signed = ak.sign(quoteFacts);
+    for (const signature of ['', 'AAAA', '!', signed.attest]) expect(verifySignature(ak, { ...signed, signature })).toBe(false);
+    expect(verifySignature(ak, { ...signed, attest: '!' })).toBe(false);
   });
 
   it('is refused with another scheme, name or a point off the curve', () => {
