@@ -1,6 +1,6 @@
 /** tpm/structures.ts and tpm/marshal.ts: of bytes that are cut off or too many, the field is named that they are not enough for. */
 import { expect, it } from 'vitest';
-import { marshalAttest, marshalEccPoint, marshalEccPublic, marshalSignature, pcrDigestOf, sized } from '../../tpm/marshal.js';
+import { endorsementNameOf, marshalAttest, marshalEccPoint, marshalEccPublic, marshalSignature, nameOf, pcrDigestOf, sized } from '../../tpm/marshal.js';
 import { type Attest, ALGORITHM, CURVE_P256, type EccPublic, StructureError, TPM_GENERATED_VALUE, TPM_ST_ATTEST_CERTIFY, TPM_ST_ATTEST_QUOTE, parseAttest, parseEccPoint, parseEccPublic, parseSignature, parseSizedBuffers, splitAttestation } from '../../tpm/structures.js';
 
 const [FOUR, THIRTY_TWO] = [Buffer.alloc(4, 4), Buffer.alloc(32, 32)];
@@ -73,4 +73,9 @@ it.each([-1, 24, 1.5])('writes no selection of PCR %s', (pcr) => {
 
 it('has a digest of PCRs that have values alone', () => {
   expect(() => pcrDigestOf([1], {})).toThrow(RangeError);
+});
+
+it('names objects by SHA-256 alone, and a primary of the endorsement hierarchy by that of its name', () => {
+  expect(problemWith(() => nameOf(marshalEccPublic({ ...key, nameAlgorithm: 0x0c }))).message).toBe('nameAlg at byte 2: 0xc is not SHA-256');
+  expect(endorsementNameOf(`000b${'11'.repeat(32)}`)).toBe('000ba4d4b9c7fc355222c7dc07e6154bd47d7fc31806e9a5ba49999d15aa94fac168');
 });

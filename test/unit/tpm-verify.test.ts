@@ -71,6 +71,10 @@ describe('the AK', () => {
     const signed = ak.sign(quoteFacts);
     for (const signature of ['', 'AAAA', '!', signed.attest]) expect(verifySignature(ak, { ...signed, signature })).toBe(false);
     expect(verifySignature(ak, { ...signed, attest: '!' })).toBe(false);
+    expect(() => parseAttestation({ ...signed, signature: '!' })).toThrow('signature at byte 0: not canonical base64');
+    expect(() => parseAttestation({ ...signed, attest: '!' })).toThrow('attest at byte 0: not canonical base64');
+    expect(() => keyObjectOf('!')).toThrow(/^public area at byte 0: not canonical base64$/);
+    expect(checkAttestationKey({ ...ak, publicArea: '!' })).toBe('AK public area at byte 0: not canonical base64');
   });
 
   it('is refused with another scheme, name or a point off the curve', () => {
@@ -78,7 +82,7 @@ describe('the AK', () => {
     expect(checkAttestationKey(asAk({ scheme: { algorithm: ALGORITHM.ecdsa, hashAlgorithm: 0x0004 } }))).toMatch(/scheme/);
     expect(checkAttestationKey(asAk({ scheme: null }))).toMatch(/scheme/);
     expect(checkAttestationKey({ ...ak, name: makeSoftwareKey().name })).toMatch(/name/);
-    expect(checkAttestationKey(asAk({ x: Buffer.alloc(32, 1) }))).toMatch(/not a point/);
+    expect(checkAttestationKey(asAk({ x: Buffer.alloc(32, 1) }))).toBe('unique at byte 0: not a point of P-256');
     expect(checkAttestationKey(asAk({ nameAlgorithm: 0x0004 }))).toMatch(/nameAlg/);
     expect(() => keyObjectOf(asAk({ x: Buffer.alloc(32, 1) }).publicArea)).toThrow(StructureError);
     expect(nameOf(Buffer.from(ak.publicArea, 'base64'))).toBe(ak.name);
@@ -144,5 +148,6 @@ describe('checkWrappingKey', () => {
     expect(problemOf(wrappingKey({}, { type: TPM_ST_ATTEST_QUOTE, attested: quoteFacts.attested }))).toMatch(/not a certification/);
     expect(problemOf(wrappingKey(), { ak: { ...ak, name: makeSoftwareKey().name } })).toMatch(/name/);
     expect(problemOf({ ...wrappingKey(), publicArea: 'AAAA' })).toMatch(/at byte/);
+    expect(problemOf({ ...wrappingKey(), publicArea: '!' })).toBe('public area at byte 0: not canonical base64');
   });
 });
