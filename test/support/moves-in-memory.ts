@@ -18,10 +18,9 @@ export const rejected = (move: Pick<Move, 'order'>, reason = REASON) => ({ ...of
 export const QUOTE = { attest: expect.any(String) as string, signature: expect.any(String) as string };
 
 /** The source has handed over, and both workers are new: neither knows more than its record. */
-export async function handedOver(hosts: Hosts): Promise<Move> {
-  const move = await hosts.move('prepared');
-  for (const name of ['copyMemory', 'stopAndCopy'] as const) hosts.call('host-a', name, { order: move.signed, port: move.port });
-  hosts.call('host-b', 'verifyImage', { order: move.signed });
+export async function handedOver(hosts: Hosts, changes?: Parameters<Hosts['move']>[1]): Promise<Move> {
+  const move = await hosts.move('prepared', changes);
+  copying(hosts, move);
   await hosts.until(() => hosts.state('host-a') === 'relinquished');
   for (const host of ['host-b', 'host-a'] as const) hosts.world.endWorker(host);
   await hosts.quiet();
@@ -32,11 +31,10 @@ export async function handedOver(hosts: Hosts): Promise<Move> {
 /** The destination accepted, and its source, whose worker is new, does not know it. */
 export async function acceptedUnheard(hosts: Hosts): Promise<{ readonly move: Move; readonly statement: VerdictStatement }> {
   const move = await hosts.move('prepared');
-  for (const name of ['copyMemory', 'stopAndCopy'] as const) hosts.call('host-a', name, { order: move.signed, port: move.port });
-  const verifying = hosts.call('host-b', 'verifyImage', { order: move.signed });
+  const { verified } = copying(hosts, move);
   await hosts.until(() => hosts.state('host-b') === 'owner');
   hosts.world.endWorker('host-a');
-  const { statement } = (await hosts.drive(verifying.answer)) as { statement: VerdictStatement };
+  const { statement } = (await hosts.drive(verified.answer)) as { statement: VerdictStatement };
   await hosts.startWorker('host-a');
   return { move, statement };
 }

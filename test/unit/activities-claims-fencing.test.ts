@@ -73,13 +73,7 @@ describe('fencing a destination', () => {
     const hosts = await beginHosts({ vm: null });
     for (const host of ['host-a', 'host-b'] as const) hosts.files(host).set('/srv/one.raw', Buffer.alloc(512));
     await hosts.start(withDisk, 'host-a');
-    const move = await hosts.move('prepared', { vm: withDisk });
-    for (const name of ['copyMemory', 'stopAndCopy'] as const) hosts.call('host-a', name, { order: move.signed, port: move.port });
-    hosts.call('host-b', 'verifyImage', { order: move.signed });
-    await hosts.until(() => hosts.state('host-a') === 'relinquished');
-    for (const host of ['host-b', 'host-a'] as const) hosts.world.endWorker(host);
-    await hosts.quiet();
-    await hosts.startWorker('host-a');
+    const move = await handedOver(hosts, { vm: withDisk });
     return { hosts, move, fence: await fenceOf(hosts, move) };
   }
 

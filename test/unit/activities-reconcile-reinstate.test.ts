@@ -1,7 +1,7 @@
 /** activities/reconcile.ts and reinstate.ts on hosts in memory: what a worker finds out of line when it starts, what it does about it by the record, and what it leaves alone. */
 import { describe, expect, it } from 'vitest';
 import { A, B, type Hosts, WEB, beginHosts, installedPath, recordPath, runDirOf } from '../support/hosts-in-memory.js';
-import { handedOver, refusedOf } from '../support/moves-in-memory.js';
+import { copying, handedOver, refusedOf } from '../support/moves-in-memory.js';
 import { createReconciliation } from '../../activities/reconcile.js';
 import type { HostServices } from '../../activities/services.js';
 import { createSettlement } from '../../activities/settle.js';
@@ -28,8 +28,7 @@ function reconcile(hosts: Hosts, host: HostName, changes: (services: HostService
 async function offering() {
   const hosts = await beginHosts();
   const move = await hosts.move('prepared', { requiresApproval: true });
-  for (const name of ['copyMemory', 'stopAndCopy'] as const) hosts.call('host-a', name, { order: move.signed, port: move.port });
-  hosts.call('host-b', 'verifyImage', { order: move.signed });
+  copying(hosts, move);
   await hosts.quiet();
   expect(hosts.state('host-a')).toBe('offering');
   return { hosts, move };

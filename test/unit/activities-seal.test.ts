@@ -1,7 +1,7 @@
 /** activities/seal.ts on hosts in memory: whom the secrets of a VM are wrapped for, what they say, who opens them, and what becomes of the bytes. */
 import { describe, expect, it } from 'vitest';
 import { type Hosts, WEB, beginHosts, installedPath, refusalsOf } from '../support/hosts-in-memory.js';
-import { type Move, sessionOn } from '../support/moves-in-memory.js';
+import { copying, type Move, sessionOn } from '../support/moves-in-memory.js';
 import { createSealing } from '../../activities/seal.js';
 import type { MoveSecrets, Session } from '../../activities/session.js';
 import { canonicalJson, digestOf } from '../../domain/canonical.js';
@@ -140,8 +140,7 @@ describe('wrapping', () => {
   it('is refused for a VM that another move has on offer', async () => {
     const hosts = await beginHosts();
     const first = await hosts.move('prepared', { requiresApproval: true });
-    for (const name of ['copyMemory', 'stopAndCopy'] as const) hosts.call('host-a', name, { order: first.signed, port: first.port });
-    hosts.call('host-b', 'verifyImage', { order: first.signed });
+    copying(hosts, first);
     await hosts.quiet();
     const second = await hosts.move('appraised');
     expect(await hosts.refused('host-a', 'wrapSecrets', { order: second.signed })).toEqual(['VM_NOT_OWNED: host-a does not own VM web: its ownership record says offering']);

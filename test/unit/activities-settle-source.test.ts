@@ -1,7 +1,7 @@
 /** activities/settle.ts on hosts in memory: what a source takes back before the handover, and what ends the move after it. */
 import { describe, expect, it } from 'vitest';
 import { B, WEB, beginHosts, orderIn, recordPath, refusalsOf, runDirOf } from '../support/hosts-in-memory.js';
-import { REASON, acceptedUnheard, ending, handedOver, offeringOf, orderOfEpoch, rejected, settlementOn, settlementOver } from '../support/moves-in-memory.js';
+import { copying, REASON, acceptedUnheard, ending, handedOver, offeringOf, orderOfEpoch, rejected, settlementOn, settlementOver } from '../support/moves-in-memory.js';
 import { createSettlement } from '../../activities/settle.js';
 import type { HostServices } from '../../activities/services.js';
 import type { OwnershipRecord } from '../../domain/ownership.js';
@@ -114,8 +114,7 @@ describe('a source that handed over', () => {
   it('needs a verdict, and keeps its session', async () => {
     const hosts = await beginHosts();
     const move = await hosts.move('prepared');
-    for (const name of ['copyMemory', 'stopAndCopy'] as const) hosts.call('host-a', name, { order: move.signed, port: move.port });
-    hosts.call('host-b', 'verifyImage', { order: move.signed });
+    copying(hosts, move);
     await hosts.until(() => hosts.state('host-a') === 'relinquished');
     hosts.world.endWorker('host-b');
     expect(await hosts.ask('host-a', 'settleSource', ending(move))).toEqual({ state: 'needs-verdict', epoch: 2 });

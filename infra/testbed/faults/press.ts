@@ -2,9 +2,9 @@
 import { settleable } from '../../../domain/settleable.js';
 import type { Button } from './buttons.js';
 import type { Script } from './injector.js';
-import type { HostName, Move } from './move.js';
+import type { Move } from './move.js';
 import type { Point } from './points.js';
-import { type Rule, causeRules } from './script.js';
+import { causeRules, fencingOf, following, rule } from './script.js';
 
 export interface Pressing<T> {
   readonly script: Script;
@@ -18,17 +18,12 @@ export interface Pressing<T> {
 export function pressingOf<T>({ place, on, moment, cause }: Button, move: Move, press: () => Promise<T>): Pressing<T> {
   const pressed = settleable<T>();
   const givenUp = settleable<void>();
-  const rule = (fits: Rule['fits'], act: Rule['act']): Rule => ({ fits, act, hits: 0 });
   const host = on === 'control' ? 'control' : move[on];
-  let fencing: Promise<void> | null = null;
-  const startFencing = (fenced: HostName) => {
-    fencing = move.fence(fenced);
-    fencing.catch(() => undefined); // told by over()
-  };
+  const fencing = fencingOf(move);
   const caused = cause === 'destination-off' ? [rule((p) => isWrite(p, move.destination, 'accept') && p.at === 'before', async () => {
     await move.powerOff(move.destination);
     return 'pass';
-  })] : causeRules(cause, move, rule, startFencing);
+  })] : causeRules(cause, move, fencing.start);
   // A source that has given the VM away is held until the destination, which nobody waits for any more, has given up: nobody knows then who runs it.
   const isDoubted = place === 'relinquish';
   const own = typeof moment === 'string' ? [] : [
@@ -43,21 +38,7 @@ export function pressingOf<T>({ place, on, moment, cause }: Button, move: Move, 
     })] : []),
   ];
   pressed.promise.catch(() => undefined); // told by whoever waits for it
-  return {
-    async script(point) {
-      const next = [...caused, ...(caused.every((r) => r.hits > 0) ? own : [])].find((r) => r.hits === 0 && r.fits(point));
-      if (!next) return 'pass';
-      next.hits += 1;
-      return next.act(point);
-    },
-    pressed: pressed.promise,
-    isCaused: () => caused.every((r) => r.hits > 0),
-    async over() {
-      if (!fencing) return;
-      await fencing;
-      await move.powerOn(move.destination);
-    },
-  };
+  return { ...following(caused, own), pressed: pressed.promise, over: fencing.over };
 }
 
 function isWrite(point: Point, on: string, name: string): boolean {

@@ -28,7 +28,6 @@ export function scriptOf(cell: Cell, move: Move): ScriptedFault {
   let abortAnswer: string | null | undefined;
   const host = cell.on === 'control' ? 'control' : move[cell.on];
   const isHere = (point: Point) => point.kind === cell.kind && point.on === host && point.name === cell.place;
-  const rule = (fits: Rule['fits'], act: Rule['act']): Rule => ({ fits, act, hits: 0 });
   const before = (act: Rule['act']) => rule((p) => isHere(p) && p.at === 'before', act);
   const after = (act: Rule['act']) => rule((p) => isHere(p) && p.at === 'after', act);
   const killIt = async (): Promise<Answer> => {
@@ -44,11 +43,8 @@ export function scriptOf(cell: Cell, move: Move): ScriptedFault {
   let secondTry: () => void;
   const triedAgain = new Promise<void>((resolve) => (secondTry = resolve));
 
-  let fencing: Promise<void> | null = null;
-  const caused = causeRules(cell.cause, move, rule, (host) => {
-    fencing = move.fence(host);
-    fencing.catch(() => undefined); // told by over()
-  });
+  const fencing = fencingOf(move);
+  const caused = causeRules(cell.cause, move, fencing.start);
   const own = ownRules();
 
   function ownRules(): readonly Rule[] {
@@ -109,17 +105,43 @@ export function scriptOf(cell: Cell, move: Move): ScriptedFault {
   }
 
   return {
+    ...following(caused, own),
+    isInjected: () => own.every((r) => r.hits > 0),
+    abortAnswer: () => abortAnswer,
+    async over() {
+      move.mendNetwork();
+      await fencing.over();
+    },
+  };
+}
+
+export function rule(fits: Rule['fits'], act: Rule['act']): Rule {
+  return { fits, act, hits: 0 };
+}
+
+/** First what is the cause, then the rest. */
+export function following(caused: readonly Rule[], own: readonly Rule[]): Pick<ScriptedFault, 'script' | 'isCaused'> {
+  const isCaused = () => caused.every((r) => r.hits > 0);
+  return {
     async script(point) {
-      const next = [...caused, ...(caused.every((r) => r.hits > 0) ? own : [])].find((r) => r.hits === 0 && r.fits(point));
+      const next = [...caused, ...(isCaused() ? own : [])].find((r) => r.hits === 0 && r.fits(point));
       if (!next) return 'pass';
       next.hits += 1;
       return next.act(point);
     },
-    isInjected: () => own.every((r) => r.hits > 0),
-    isCaused: () => caused.every((r) => r.hits > 0),
-    abortAnswer: () => abortAnswer,
+    isCaused,
+  };
+}
+
+/** An operator's fence, beside what goes on; it fails where its end is waited for. The destination has power again after it. */
+export function fencingOf(move: Move): { readonly start: (host: HostName) => void; readonly over: () => Promise<void> } {
+  let fencing: Promise<void> | null = null;
+  return {
+    start(host) {
+      fencing = move.fence(host);
+      fencing.catch(() => undefined); // told by over()
+    },
     async over() {
-      move.mendNetwork();
       if (!fencing) return;
       await fencing;
       await move.powerOn(move.destination);
@@ -127,7 +149,7 @@ export function scriptOf(cell: Cell, move: Move): ScriptedFault {
   };
 }
 
-export function causeRules(cause: Cause, move: Move, rule: (fits: Rule['fits'], act: Rule['act']) => Rule, startFencing: (host: HostName) => void): readonly Rule[] {
+export function causeRules(cause: Cause, move: Move, startFencing: (host: HostName) => void): readonly Rule[] {
   const at = (kind: Point['kind'], on: string, name: string, when: Point['at']) => (p: Point) => p.kind === kind && p.on === on && p.name === name && p.at === when;
   switch (cause) {
     case null:

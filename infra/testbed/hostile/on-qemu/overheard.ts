@@ -12,9 +12,6 @@ type Payloads = NonNullable<Event['activityTaskCompletedEventAttributes']>['resu
 const ALL_EVENTS = 1;
 const HOST_QUEUE = /^host-/;
 
-/** Who hears what goes through Temporal. */
-export type Ears = Pick<Loot, 'asked' | 'answered'>;
-
 export interface Listening {
   /** Resolves once what the workflow was started with is known. */
   readonly started: Promise<void>;
@@ -25,7 +22,7 @@ export interface Listening {
 }
 
 /** Of one run of a workflow, from its beginning; all of it goes to the `ears`. */
-export function listen(client: Client, workflowId: string, runId: string, ears: readonly Ears[]): Listening {
+export function listen(client: Client, workflowId: string, runId: string, ears: readonly Loot[]): Listening {
   const asked = new Map<string, string>();
   const waiting = new Map<string, ((activityId: string | null) => void)[]>();
   const started = settleable<void>();
@@ -80,7 +77,7 @@ export async function readAll(client: Client): Promise<Loot> {
   return loot;
 }
 
-function readerFor(ears: readonly Ears[]): (event: Event) => void {
+function readerFor(ears: readonly Loot[]): (event: Event) => void {
   return ({ workflowExecutionStartedEventAttributes: start, activityTaskScheduledEventAttributes: scheduled, activityTaskCompletedEventAttributes: completed, workflowExecutionUpdateAcceptedEventAttributes: update }) => {
     const queue = scheduled?.taskQueue?.name ?? '';
     for (const one of ears) {
