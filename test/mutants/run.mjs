@@ -19,7 +19,7 @@ import { digestOf, placesIn, secondsExpected } from './changed.mjs';
 import { secondsFor } from './clock.mjs';
 import { incrementalFile } from './kept.mjs';
 import { documentOf, rowOf, scoreOf, totalOf, unexplained } from './record.mjs';
-import { mutatedFiles } from './scope.mjs';
+import { ROOMS, mutatedFiles, roomOf } from './scope.mjs';
 
 const RECORD = 'docs/mutants.json';
 const { values: asked } = parseArgs({
@@ -49,10 +49,11 @@ if (places.length === 0) {
   process.exitCode = tell(await run());
 }
 
-/** One row for each file that was mutated: of activities by all unit tests, of the rest without those of activities. */
+/** One row for each file that was mutated; vitest.config.mjs says which tests are for the files of which room. */
 async function run() {
-  const isActivity = ({ file }) => file.startsWith('activities/');
-  return { ...(await runOf('rest', places.filter((place) => !isActivity(place)))), ...(await runOf('activities', places.filter(isActivity))) };
+  const rows = {};
+  for (const room of ROOMS) Object.assign(rows, await runOf(room, places.filter(({ file }) => roomOf(file) === room)));
+  return rows;
 }
 
 async function runOf(room, places) {

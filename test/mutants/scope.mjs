@@ -9,6 +9,13 @@ const SCOPE = [
   ...['ek-certificate', 'event-log', 'evidence-verifier', 'marshal', 'structures', 'verify', 'wrap'].map((name) => `tpm/${name}.ts`),
 ];
 
+/** What is tried in one run of Stryker, each with the tests that vitest.config.mjs gives to it. */
+export const ROOMS = ['rest', 'channel', 'activities'];
+
+export function roomOf(file) {
+  return ROOMS.find((room) => file.startsWith(`${room}/`)) ?? 'rest';
+}
+
 /** Of all mutants in the record, in percent. */
 export const SCORE_WANTED = 90;
 

@@ -6,10 +6,12 @@ import { basename } from 'node:path';
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer } from 'vitest/node';
 
-/** They load the whole house: what lies below activities has tests of its own to notice its mutants, in a tenth of the time. */
+/** They load the whole house, or wait for real sockets and clocks: what lies below has tests of its own to notice its mutants, in a tenth of the time. */
 const OF_ACTIVITIES = 'test/unit/activities-*.test.ts';
+const OF_CHANNEL = 'test/unit/channel-{stream,slow-peers}.test.ts';
+const LEFT_OUT = { activities: [], channel: [OF_ACTIVITIES], rest: [OF_ACTIVITIES, OF_CHANNEL] };
 /** The longest first. */
-const LONG = ['channel-stream', 'channel-slow-peers', 'verify-standing', 'domain-documents', 'house-imports', 'domain-ownership', 'state-diagrams'];
+const LONG = ['channel-stream', 'channel-slow-peers', 'workers-consoles', 'verify-standing', 'domain-documents', 'house-imports', 'domain-ownership', 'state-diagrams'];
 
 /** The first failure ends the run of a mutant: tests named after its file come first, those that take long come last. */
 class NearestFirst extends BaseSequencer {
@@ -27,7 +29,9 @@ class NearestFirst extends BaseSequencer {
 export default defineConfig({
   test: {
     include: ['test/unit/**/*.test.ts'],
-    exclude: ['test/unit/fuzz-*.test.ts', ...(process.env.KORORA_MUTATED_ROOM === 'activities' ? [] : [OF_ACTIVITIES])],
+    exclude: ['test/unit/fuzz-*.test.ts', ...LEFT_OUT[process.env.KORORA_MUTATED_ROOM ?? 'rest']],
+    // A survivor is one that all its tests have run with: modules are loaded once for them all, and anew for the next mutant.
+    isolate: false,
     setupFiles: ['test/mutants/one-seed.ts'],
     sequence: { sequencer: NearestFirst },
     testTimeout: 60_000,

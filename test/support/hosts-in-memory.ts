@@ -6,7 +6,7 @@
  * Clocks stand still, so that nothing comes at the machine's own pace; nothing is done outside of a test, so that each mutant is tried by those that come to it.
  */
 import type * as Noble from '@noble/curves/ed25519.js';
-import { afterEach, beforeEach, vi } from 'vitest';
+import { onTestFinished, vi } from 'vitest';
 import type { HostActivities } from '../../activities/index.js';
 import type { HostServices } from '../../activities/services.js';
 import { digestOf } from '../../domain/canonical.js';
@@ -30,15 +30,6 @@ vi.mock('@noble/curves/ed25519.js', async (importReal) => {
   return { ...real, ed25519: remembering(real.ed25519) };
 });
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] });
-});
-afterEach(() => {
-  for (const world of begun.splice(0)) for (const host of HOSTS) world.endWorker(host);
-  vi.useRealTimers();
-});
-const begun: World[] = [];
-
 type Name = keyof HostActivities;
 type Argument<N extends Name> = Parameters<HostActivities[N]>[0];
 type Answer<N extends Name> = Awaited<ReturnType<HostActivities[N]>>;
@@ -56,13 +47,17 @@ export interface Begun {
 
 export type Hosts = Awaited<ReturnType<typeof beginHosts>>;
 
-/** Workers on three hosts; `web`, or `vm`, runs on host-a, which owns its epoch 1. */
+/** Workers on three hosts, until the test is finished; `web`, or `vm`, runs on host-a, which owns its epoch 1. */
 export async function beginHosts({ services, vm = vmOf('web') }: Begun = {}) {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] });
+  onTestFinished(() => {
+    for (const host of HOSTS) world.endWorker(host);
+    vi.useRealTimers();
+  });
   bare ??= makeReady().then(newPast);
   const isUsual = vm !== null && digestOf(vm) === digestOf(vmOf('web'));
   const past = isUsual ? await (usual ??= bare.then(withWeb)) : await bare;
   const world = new World({ past, turns: new Turns(IN_ORDER), watched: [], ...(services ? { planted: { services } } : {}) });
-  begun.push(world);
   const driver = new Driver(world, new Loot());
   const { people } = world;
   const { ask: asked } = driver.person();
@@ -170,7 +165,6 @@ let usual: Promise<Past> | null = null;
 
 async function withWeb(past: Past): Promise<Past> {
   const world = new World({ past, turns: new Turns(IN_ORDER), watched: [] });
-  begun.push(world);
   const driver = new Driver(world, new Loot());
   await driver.until(world.startWorker('host-a'));
   await driver.until(world.call('host-a', 'startVm', [{ start: await startOf(vmOf('web'), 'host-a', null), vm: vmOf('web') }]).answer);
