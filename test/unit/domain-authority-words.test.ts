@@ -1,5 +1,6 @@
 /** domain/authority.ts: what a bundle lets its operators do by each kind of document, and in which words it is refused. */
 import { describe, expect, it } from 'vitest';
+import type { z } from 'zod';
 import { type Authority, type OperatorKind, authorize, openAuthorized, openSigned } from '../../domain/authority.js';
 import { type Envelope, signEnvelope } from '../../domain/envelope.js';
 import { KororaError } from '../../domain/failures.js';
@@ -13,7 +14,7 @@ const STRANGER = testSigner(9);
 const RESOURCES = { disks: ['*'], bootFiles: ['*'], bridges: ['*'] };
 
 /** In which ada has this scope alone, if any. */
-function letting(scope: Partial<Scope> | null, wordsOfTwo: readonly string[] = []): TrustBundle {
+function letting(scope: Partial<z.input<typeof Scope>> | null, wordsOfTwo: readonly string[] = []): TrustBundle {
   const scopes = scope ? [{ ...RESOURCES, vms: ['*'], sources: ['*'], destinations: ['*'], ...scope }] : [];
   return trustBundleOf({
     operators: [{ name: 'ada', publicKey: ADA.publicKey, status: 'active', scopes }, { name: 'grace', publicKey: GRACE.publicKey, status: 'active', scopes: [] }],
@@ -41,7 +42,7 @@ const DOCUMENTS = {
 } satisfies Record<OperatorKind, Envelope>;
 
 describe('a document', () => {
-  it.each<[OperatorKind, Partial<Scope>, string]>([
+  it.each<[OperatorKind, Partial<z.input<typeof Scope>>, string]>([
     ['korora/order', { actions: ['migrate'], vms: ['web-1'], sources: ['host-a'], destinations: ['host-b'] }, 'migrate VM web-1 (from host-a to host-b)'],
     ['korora/start', { actions: ['start'], vms: ['web-1'], destinations: ['host-a'] }, 'start VM web-1 (host-a)'],
     ['korora/approval', { actions: ['approve'], vms: ['web-1'], sources: ['host-a'], destinations: ['host-b'] }, 'approve VM web-1 (from host-a to host-b)'],
