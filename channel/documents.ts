@@ -4,6 +4,7 @@
  */
 import type { z } from 'zod';
 import { canonicalJson } from '../domain/canonical.js';
+import { describeIssues } from '../domain/documents.js';
 import { problemOf } from '../domain/failures.js';
 import { invalid } from './frames.js';
 
@@ -15,10 +16,7 @@ export function encodeDocument(document: object): Buffer {
 export function decodeDocument<S extends z.ZodType>(schema: S, payload: Buffer): z.infer<S> {
   const text = payload.toString('utf8');
   const document = schema.safeParse(parse(text));
-  if (!document.success) {
-    const [issue] = document.error.issues;
-    throw invalid(`document: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not valid'}`);
-  }
+  if (!document.success) throw invalid(describeIssues(document.error));
   if (canonicalJson(document.data) !== text) throw invalid('document: not in canonical form');
   return document.data;
 }

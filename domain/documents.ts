@@ -37,8 +37,15 @@ export function parseJson(text: string, refusal: (problem: string, cause: unknow
 /** A refusal travels through Temporal and onto terminals; whoever wrote the document chose the names in it. */
 const MAX_PROBLEM_CHARACTERS = 2000;
 
+type Issue = z.ZodError['issues'][number];
+
 /** "disks.0.path: an absolute path…; memoryBytes: …", its end cut off where it is very long. */
 export function describeIssues(error: Pick<z.ZodError, 'issues'>): string {
-  const problem = error.issues.map((issue) => `${issue.path.map(String).join('.') || 'document'}: ${issue.message}`).join('; ');
+  const problem = error.issues.map((issue) => `${issue.path.map(String).join('.') || 'document'}: ${messageOf(issue)}`).join('; ');
   return problem.length > MAX_PROBLEM_CHARACTERS ? `${problem.slice(0, MAX_PROBLEM_CHARACTERS)}…` : problem;
+}
+
+/** Of a name that is none in its record: what is wrong with it. */
+function messageOf(issue: Issue): string {
+  return issue.code === 'invalid_key' ? issue.issues.map(({ message }) => message).join(', ') : issue.message;
 }

@@ -19,9 +19,7 @@ describe('values of PCRs', () => {
   });
 
   it.each(['24', '29', '30', '1a', '2x', '00', '07', '-1', '1.5', '', ' 1', '123', 'x'])('are of no PCR "%s"', (pcr) => {
-    expect(PcrValues.safeParse({ [pcr]: digest(1) }).error?.issues).toEqual([
-      expect.objectContaining({ code: 'invalid_key', path: [pcr], issues: [expect.objectContaining({ message: 'a PCR index, 0 to 23' })] }),
-    ]);
+    expect(wrongWith(PcrValues, { [pcr]: digest(1) })).toBe(`${pcr || 'document'}: a PCR index, 0 to 23`);
   });
 
   it('are SHA-256 digests', () => {
