@@ -58,7 +58,7 @@ function readSpecIdEvent(reader: LogReader): DigestSizes {
   const sizes = new Map<number, number>();
   for (let i = 0; i < count; i += 1) {
     const [algorithm, size] = [event.uintLE('algorithmId', 2), event.uintLE('digestSize', 2)];
-    if (sizes.has(algorithm)) throw new StructureError('algorithmId', start + event.offset, `0x${algorithm.toString(16)} a second time`);
+    if (sizes.has(algorithm)) throw new StructureError('algorithmId', start + event.offset - 4, `0x${algorithm.toString(16)} a second time`);
     sizes.set(algorithm, size);
   }
   if (sizes.get(ALGORITHM.sha256) !== 32) throw new StructureError('digestSizes', start + 28, 'no SHA-256 of 32 bytes');

@@ -79,7 +79,7 @@ describe('a log is refused', () => {
 
   it('that names an algorithm twice, at the place of the second', () => {
     const log = specIdEvent([...BOTH, [0x000b, 32, 'sha256']]);
-    expect(() => parseEventLog(log)).toThrow(expect.objectContaining({ field: 'algorithmId', message: expect.stringMatching(/^algorithmId at byte (?:68|72): 0xb a second time$/) as string }));
+    expect(() => parseEventLog(log)).toThrow(expect.objectContaining({ field: 'algorithmId', message: 'algorithmId at byte 68: 0xb a second time' }));
   });
 
   it.each<[string, Buffer, string]>([
