@@ -1,9 +1,10 @@
 /** domain/bundle-lint.ts: the bounds of each rule, and bundles that come near to one and are meant. */
 import { describe, expect, it } from 'vitest';
 import { lintBundle } from '../../domain/bundle-lint.js';
+import { HostId } from '../../domain/ids.js';
 import { ACTIONS, type Operator, type Scope } from '../../domain/operators.js';
 import type { HostClass, HostEntry, TrustBundle } from '../../domain/trust-bundle.js';
-import { digest, hostClassOf, hostEntryOf, tpmName, trustBundleOf } from '../support/documents.js';
+import { DESTINATION, SOURCE, digest, hostClassOf, hostEntryOf, tpmName, trustBundleOf } from '../support/documents.js';
 import { testSigner } from '../support/signers.js';
 
 const NOW = new Date('2026-01-01T00:00:00Z');
@@ -65,7 +66,7 @@ describe('korora trust lint', () => {
 
   it('says nothing of a revoked key, whatever its scopes', () => {
     const revoked = (...scopes: Scope[]): Operator => ({ ...operator('bob', 4, ...scopes), status: 'revoked' });
-    for (const bob of [revoked(), revoked(scope({ destinations: ['host-z'] })), revoked(scope({ actions: [...ACTIONS], disks: ['*'] }))]) expect(told({ operators: [ada(SCOPE), grace(WORDS), bob] })).toEqual([]);
+    for (const bob of [revoked(), revoked(scope({ destinations: [HostId.parse('host-z')] })), revoked(scope({ actions: [...ACTIONS], disks: ['*'] }))]) expect(told({ operators: [ada(SCOPE), grace(WORDS), bob] })).toEqual([]);
   });
 });
 
@@ -75,12 +76,12 @@ describe('a key', () => {
 
   it.each<[string, Scope, readonly string[]]>([
     ['all VMs on all hosts', all({}), everything],
-    ['all of that, and some of it by name', all({ vms: ['web-1', '*'], sources: ['*', 'host-a'], destinations: ['host-b', '*'] }), everything],
+    ['all of that, and some of it by name', all({ vms: ['web-1', '*'], sources: ['*', SOURCE], destinations: [DESTINATION, '*'] }), everything],
     ['some VMs', all({ vms: ['web-*'] }), []],
-    ['VMs of one host', all({ sources: ['host-a'] }), []],
-    ['VMs to one host', all({ destinations: ['host-b'] }), []],
-    ['VMs of one host to one host', all({ sources: ['host-a'], destinations: ['host-b'] }), []],
-    ['some VMs of one host to one host', all({ vms: ['web-1'], sources: ['host-a'], destinations: ['host-b'] }), []],
+    ['VMs of one host', all({ sources: [SOURCE] }), []],
+    ['VMs to one host', all({ destinations: [DESTINATION] }), []],
+    ['VMs of one host to one host', all({ sources: [SOURCE], destinations: [DESTINATION] }), []],
+    ['some VMs of one host to one host', all({ vms: ['web-1'], sources: [SOURCE], destinations: [DESTINATION] }), []],
   ])('with every action for %s', (_, one, findings) => {
     expect(told({ operators: [ada(one), grace(WORDS)] })).toEqual(findings);
   });
