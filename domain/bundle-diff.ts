@@ -32,13 +32,13 @@ function named(bundle: TrustBundle): unknown {
 }
 
 function keyed<K extends string, T extends Readonly<Record<K, string>>>(items: readonly T[], key: K): Readonly<Record<string, T>> {
-  // Ids of reference sets need not differ; the second of one id is one more.
+  // Ids of reference sets need not differ: the second of one id is one more, its number behind a space, which no id has.
   const seen = new Map<string, number>();
   return Object.fromEntries(
     items.map((item) => {
       const count = (seen.get(item[key]) ?? 0) + 1;
       seen.set(item[key], count);
-      return [count === 1 ? item[key] : `${item[key]}#${count}`, item];
+      return [count === 1 ? item[key] : `${item[key]} #${count}`, item];
     }),
   );
 }

@@ -62,7 +62,7 @@ function classFindings(at: string, { pcrs, referenceSets, firmwareVersions }: Ho
       return [
         ...(sameId < i ? [error(`${at}.referenceSets.${set.id}`, 'another set of the class has this id: evidence could mean either')] : []),
         ...(other && sameValues < i && other.status === set.status ? [warning(`${at}.referenceSets.${set.id}`, `it has the values of ${other.id}`)] : []),
-        ...(other && sameValues < i && other.status !== set.status ? [error(`${at}.referenceSets.${set.id}`, `it is ${set.status}, and ${other.id} with the same values is ${other.status}`)] : []),
+        ...(other && other.status !== set.status ? [error(`${at}.referenceSets.${set.id}`, `it is ${set.status}, and ${other.id} with the same values is ${other.status}`)] : []),
         ...(set.status === 'active' && empty.length > 0 ? [warning(`${at}.referenceSets.${set.id}`, `nothing was measured into PCR ${empty.join(', ')}: the value says nothing of the host`)] : []),
       ];
     }),

@@ -32,14 +32,19 @@ describe('reference sets of one id', () => {
 
   it.each<[string, readonly string[], string]>([
     ['first', ['revoked', 'active', 'active'], 'kernel-6.1'],
-    ['second', ['active', 'revoked', 'active'], 'kernel-6.1#2'],
-    ['third', ['active', 'active', 'revoked'], 'kernel-6.1#3'],
+    ['second', ['active', 'revoked', 'active'], 'kernel-6.1 #2'],
+    ['third', ['active', 'active', 'revoked'], 'kernel-6.1 #3'],
   ])('are told apart by their number: the %s', (_, statuses, name) => {
     expect(diffBundles(holding('active', 'active', 'active'), holding(...statuses))).toStrictEqual([{ at: `classes.rack.referenceSets.${name}.status`, before: 'active', after: 'revoked' }]);
   });
 
+  it('are told apart from one whose id looks like their number', () => {
+    const holding = (second: string) => withClass({ referenceSets: ['a', 'a', 'a#2', 'a#2'].map((id, i) => ({ ...SET, id, status: i === 1 ? second : 'active' })) });
+    expect(diffBundles(holding('active'), holding('revoked'))).toStrictEqual([{ at: 'classes.rack.referenceSets.a #2.status', before: 'active', after: 'revoked' }]);
+  });
+
   it('are one more where one came', () => {
-    expect(diffBundles(holding('active'), holding('active', 'pending'))).toStrictEqual([{ at: 'classes.rack.referenceSets.kernel-6.1#2', after: { ...SET, status: 'pending' } }]);
+    expect(diffBundles(holding('active'), holding('active', 'pending'))).toStrictEqual([{ at: 'classes.rack.referenceSets.kernel-6.1 #2', after: { ...SET, status: 'pending' } }]);
   });
 });
 
