@@ -7,7 +7,7 @@ import { digestOf } from '../../domain/canonical.js';
 import { type Envelope, signEnvelope } from '../../domain/envelope.js';
 import { Evidence } from '../../domain/evidence.js';
 import type { Role } from '../../domain/ids.js';
-import { type Manifest, Succession, type Verdict } from '../../domain/manifest.js';
+import { type Manifest, type Receipt, Succession, type Verdict } from '../../domain/manifest.js';
 import type { HostEntry } from '../../domain/trust-bundle.js';
 import { pcrDigestOf } from '../../tpm/marshal.js';
 import { ADA, DESTINATION, GRACE, POLICY_SIGNER, SOURCE, approvalOf, digest, fenceOf, hostClassOf, hostEntryOf, limitsChangeOf, manifestOf, orderOf, samples, trustBundleOf, verdictOf } from './documents.js';
@@ -32,6 +32,8 @@ export interface OtherwiseSigned {
   /** In the place of manifest, verdict and receipts: the destination owned a later epoch since, and no longer knows the move. */
   readonly succession?: Partial<Record<keyof Succession, unknown>>;
   readonly destination?: Partial<Record<keyof HostEntry, unknown>>;
+  /** Of either receipt. */
+  readonly receipt?: Partial<Record<keyof Receipt, unknown>>;
 }
 
 export async function signedMove({ attest = (_, as) => as, ...changes }: OtherwiseSigned = {}): Promise<SignedMove> {
@@ -53,7 +55,7 @@ export async function signedMove({ attest = (_, as) => as, ...changes }: Otherwi
   const receipt = (role: Role) => {
     const said = {
       protocol: 'korora/1', purpose: 'receipt', role, hostId: role === 'source' ? SOURCE : DESTINATION, migrationId: order.migrationId, vmId: order.vmId, epoch: order.epoch + 1,
-      orderDigest: digestOf(order), verdictDigest: digestOf(verdict), observedDigest: digestOf(observed[role]),
+      orderDigest: digestOf(order), verdictDigest: digestOf(verdict), observedDigest: digestOf(observed[role]), ...changes.receipt,
     };
     return { receipt: said, quote: quoted(`receipts.${role}`, aks[role], said) };
   };
