@@ -79,12 +79,11 @@ describe('a verdict', () => {
   });
 
   it('that is not there leaves a manifest that is', async () => {
-    const { manifest: _, ...kept } = REFUSED;
-    expect((await saidOfMove({}, kept)).unproven).toContain('manifest: no verdict names it');
+    expect((await saidOfMove({}, ({ manifest }) => ({ ...REFUSED, manifest }))).unproven).toContain('manifest: no verdict names it');
     expect((await saidOfMove({}, REFUSED)).unproven.join()).not.toContain('manifest');
   });
 
-  it.each<[string, string | number, string]>([
+  it.each<[string, string | number, string | number]>([
     ['migrationId', migrationId(9), migrationId(1)],
     ['vmId', 'web-2', 'web-1'],
     ['destination', 'host-a', 'host-b'],
