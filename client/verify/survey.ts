@@ -23,8 +23,7 @@ export function surveyQuestionOf(bundle: TrustBundle, hostId: string, vmId: VmId
 /** SURVEY_UNPROVEN. */
 export function proveVm(bundle: TrustBundle, question: SurveyQuestionTo, reply: unknown): Proven<ShownVm> {
   const { vm } = prove(bundle, question, reply);
-  const isAbout = vm?.record.vmId === question.vmId && vm?.record.hostId === question.hostId;
-  if (!vm || !isAbout) throw refuse('SURVEY_UNPROVEN', { host: question.hostId, problem: 'it is of another VM' });
+  if (!vm || vm.record.vmId !== question.vmId || vm.record.hostId !== question.hostId) throw refuse('SURVEY_UNPROVEN', { host: question.hostId, problem: 'it is of another VM' });
   return vm as Proven<ShownVm>;
 }
 

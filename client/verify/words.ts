@@ -28,12 +28,17 @@ export function checkWord({ order, installed, report }: Case, { kind, field, sai
   report.tells(`${field}.atMs`, `it was heard at ${atMs}`);
   const opened = openSigned(kind, envelope);
   const { document } = opened;
-  const isOfTheMove = report.agrees(field, document, { migrationId: order.migrationId, vmId: order.vmId });
-  if (!isSaidBy(report, field, opened, order, installed) || !isOfTheMove) return;
-  report.proves(field, whatIsSaid(document), nameOf(installed, document.by));
-  if (document.kind !== 'korora/approval') return;
-  report.agrees(field, document, { orderDigest: digestOf(order) });
-  if (installed.bundle.parameters.approverMustDiffer && document.by === order.by) report.fails(field, `${document.by} ordered the move`);
+  const isOfTheMove = report.agrees(field, document, { migrationId: order.migrationId, vmId: order.vmId, ...(document.kind === 'korora/approval' ? { orderDigest: digestOf(order) } : {}) });
+  const isSaid = isSaidBy(report, field, opened, order, installed);
+  const doubt = doubtOf(document, order, installed);
+  if (doubt) report.fails(field, doubt);
+  if (isSaid && isOfTheMove && !doubt) report.proves(field, whatIsSaid(document), nameOf(installed, document.by));
+}
+
+function doubtOf(document: OpenedDocument<WordKind>['document'], order: Order, { bundle }: InstalledBundle): string | null {
+  if (document.kind === 'korora/approval' && bundle.parameters.approverMustDiffer && document.by === order.by) return `${document.by} ordered the move`;
+  if (document.kind === 'korora/fence' && document.host !== order.source && document.host !== order.destination) return `${document.host} is no host of this move`;
+  return null;
 }
 
 /** `order`: null where the document is itself the order. */

@@ -117,14 +117,25 @@ describe('a word that proves nothing', () => {
   });
 });
 
+describe('a fence', () => {
+  it('is of a host of the move', async () => {
+    const { proven, problems } = await foundIn({ fences: [await signEnvelope(fenceOf({ host: 'host-c' }), ADA)] });
+    expect(problems).toEqual([{ field: 'fences.0', problem: 'host-c is no host of this move' }]);
+    expect(proven).toEqual([]);
+  });
+});
+
 describe('an approval', () => {
   it('is of the order that it names', async () => {
-    const { problems } = await foundIn({ approval: await signEnvelope(approvalOf({ orderDigest: digest(9) }), GRACE) });
+    const { problems, proven } = await foundIn({ approval: await signEnvelope(approvalOf({ orderDigest: digest(9) }), GRACE) });
     expect(problems).toEqual([{ field: 'approval.orderDigest', problem: `${digest(9)} instead of ${orderDigest()}` }]);
+    expect(proven).toEqual([]);
   });
 
   it.each([[true, [{ field: 'approval', problem: 'ada ordered the move' }]], [false, []]])('by whom ordered the move is wrong where another is to approve (%s)', async (approverMustDiffer, expected) => {
     const approval = await signEnvelope(approvalOf({ by: 'ada', orderDigest: orderDigest({ approverMustDiffer }) }), ADA);
-    expect((await foundIn({ approval }, { approverMustDiffer })).problems).toEqual(expected);
+    const { problems, proven } = await foundIn({ approval }, { approverMustDiffer });
+    expect(problems).toEqual(expected);
+    expect(proven.map(({ field }) => field)).toEqual(approverMustDiffer ? [] : ['approval']);
   });
 });
