@@ -173,7 +173,7 @@ function learnClaim(record: OwnershipRecord, event: EventOf<'learn-claim'>, isIn
   const isGiven = authority.source === record.hostId && authority.destination === hostId && authority.epoch + 1 === epoch;
   if (!isGiven) return no(record, event);
   if (isMove(record, 'relinquished', migrationId)) return record.peer === hostId && epoch === record.epoch + 1 ? retire(record, event.keptUntil) : no(record, event);
-  const mayBeOld = isInDoubt && record.state !== 'incoming' && record.epoch <= authority.epoch && !settlementOf(record, migrationId);
+  const mayBeOld = isInDoubt && record.state !== 'incoming' && !settlementOf(record, migrationId);
   return mayBeOld ? retire(record, event.keptUntil, { migrationId, peer: hostId }) : no(record, event);
 }
 
