@@ -1,6 +1,6 @@
 /**
- * What Stryker keeps of its last run, so that the next one runs only what changed. Stryker sees a changed source and a new test;
- * it sees neither that a test says something else than last time, nor a change of what tests share. Both are done here.
+ * What Stryker keeps of its last run, so that the next one runs only what changed. Stryker sees a changed source and a new test; it sees neither that
+ * a test says something else than last time, nor a change of what tests share, nor that a new test comes to what runs while a module is loaded. All three are done here.
  */
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ export function incrementalFile(room) {
   mkdirSync(FOLDER, { recursive: true });
   const file = `${FOLDER}/${room}-${digestOfShared()}.json`;
   for (const name of readdirSync(FOLDER)) if (name.startsWith(`${room}-`) && `${FOLDER}/${name}` !== file) rmSync(`${FOLDER}/${name}`);
-  if (existsSync(file)) writeFileSync(file, JSON.stringify(withoutChangedTests(JSON.parse(readFileSync(file, 'utf8')))));
+  if (existsSync(file)) writeFileSync(file, JSON.stringify(withoutSurvivors(withoutChangedTests(JSON.parse(readFileSync(file, 'utf8'))))));
   return file;
 }
 
@@ -20,6 +20,12 @@ export function incrementalFile(room) {
 function withoutChangedTests(report) {
   const isSame = ([name, { source }]) => existsSync(name) && readFileSync(name, 'utf8') === source;
   return { ...report, testFiles: Object.fromEntries(Object.entries(report.testFiles ?? {}).filter(isSame)) };
+}
+
+/** They are tried again, always. */
+function withoutSurvivors(report) {
+  const kept = (mutants) => mutants.filter(({ status }) => status !== 'Survived' && status !== 'NoCoverage');
+  return { ...report, files: Object.fromEntries(Object.entries(report.files).map(([name, file]) => [name, { ...file, mutants: kept(file.mutants) }])) };
 }
 
 function digestOfShared() {
