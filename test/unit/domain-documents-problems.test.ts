@@ -33,6 +33,12 @@ describe('a text that is no JSON', () => {
 });
 
 describe('what is wrong with a document', () => {
+  it('is all that is wrong with a name in it, in the words for names', () => {
+    const schema = z.record(z.string().min(3, 'too short').regex(/^x/, 'it begins otherwise'), z.number());
+    const { error } = schema.safeParse({ ab: 1 });
+    expect(error && describeIssues(error)).toBe('ab: too short, it begins otherwise');
+  });
+
   it.each<[string, Pick<z.ZodError, 'issues'>, string]>([
     ['a member by its way', issues([['disks', 0, 'path'], 'no absolute path']), 'disks.0.path: no absolute path'],
     ['the document as such, where it is no member', issues([[], 'expected an object']), 'document: expected an object'],
