@@ -49,6 +49,11 @@ describe('a signature', () => {
     const envelope: Envelope = { payloadType: 'text', payload: 'AAAA', signatures: [{ keyid: keyIdOf(publicKey), sig: Buffer.alloc(64, 0xff).toString('base64') }] };
     expect(signersOf(envelope, [publicKey])).toEqual([]);
   });
+
+  it('that is too long is by nobody', () => {
+    const publicKey = PublicKey.parse(ONE);
+    expect(signersOf({ payloadType: 'text', payload: 'AAAA', signatures: [{ keyid: keyIdOf(publicKey), sig: 'A'.repeat(88) }] }, [publicKey])).toEqual([]);
+  });
 });
 
 describe('an envelope', () => {
