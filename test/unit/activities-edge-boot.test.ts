@@ -3,13 +3,14 @@ import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
 import { describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
+import { createCopying } from '../../activities/copy.js';
 import { atTheEdge } from '../../activities/edge.js';
 import { KororaError, failure } from '../../domain/failures.js';
 import { SecretKey } from '../../domain/secret-key.js';
 import { VmDocument } from '../../domain/vm.js';
 import { FOREVER, OPERATOR, sign, vmOf } from '../../infra/testbed/hostile/people.js';
 import { beginHosts } from '../support/hosts-in-memory.js';
-import { copying } from '../support/moves-in-memory.js';
+import { copying, sessionOn } from '../support/moves-in-memory.js';
 
 describe('an argument that an activity does not take', () => {
   /** What it refuses, of an activity that takes these members, each a number. */
@@ -63,6 +64,28 @@ describe('a boot', () => {
     } finally {
       spy.mockRestore();
     }
+  });
+});
+
+describe('a copy that runs', () => {
+  it('tells Temporal how far it is', async () => {
+    const hosts = await beginHosts();
+    const move = await hosts.move('prepared', { requiresApproval: true });
+    copying(hosts, move);
+    await hosts.quiet();
+    const heard: unknown[] = [];
+    const environment = new MockActivityEnvironment({}, { logger: new DefaultLogger('ERROR', () => undefined) });
+    environment.on('heartbeat', (details: unknown) => heard.push(details));
+    const { copyMemory } = createCopying(hosts.services('host-a'), {} as never);
+    environment.run(() => copyMemory({ order: move.signed, port: move.port } as never)).catch(() => undefined);
+    await hosts.quiet();
+    for (let i = 0; i < 2; i++) {
+      vi.advanceTimersByTime(200);
+      await hosts.quiet();
+    }
+    const progress = await hosts.drive(sessionOn(hosts, 'host-a', move).outgoing?.progress() ?? Promise.reject(new Error('no copy')));
+    expect(heard).toEqual([undefined, { progress }]);
+    expect(progress).toMatchObject({ round: expect.any(Number) as number });
   });
 });
 
