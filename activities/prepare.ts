@@ -4,7 +4,6 @@
  */
 import { randomBytes } from 'node:crypto';
 import { refuse } from '../domain/failures.js';
-import { digestOf } from '../domain/canonical.js';
 import type { VmId } from '../domain/ids.js';
 import type { Order } from '../domain/order.js';
 import { isSurplus } from '../domain/ownership.js';
@@ -25,7 +24,6 @@ export function createPreparation(services: HostServices) {
   /** Where the channel listens; the bundle says on which address peers reach it. Idempotent: the same port while the session lives. */
   async function prepareDestination({ order: envelope, vm }: HostInput<'prepareDestination'>): Promise<{ readonly port: number }> {
     const admitted = await admit(services, envelope, 'destination');
-    if (digestOf(vm) !== admitted.order.vmDigest) throw refuse('VM_DIFFERS', { host: hostId });
     await refuseResources(services, admitted.order, vm);
     return sessions.inTurn(admitted, async (session) => {
       session.incoming ??= await prepare(session, vm);

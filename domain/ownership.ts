@@ -134,7 +134,7 @@ function learnVerdict(record: OwnershipRecord, event: EventOf<'learn-verdict'>):
   if (verdict.verdict === 'accepted') {
     if (isMove(record, 'retired', verdict.migrationId)) return same(record);
     if (!isMove(record, 'relinquished', verdict.migrationId) || !fits(record, verdict)) return no(record, event);
-    return retire(record, null);
+    return retire(record, null, record);
   }
   if (record.state === 'owner' && settlementOf(record, verdict.migrationId)?.outcome === 'rejected') return same(record);
   if (!isMove(record, 'relinquished', verdict.migrationId) || !fits(record, verdict)) return no(record, event);
@@ -147,7 +147,7 @@ function learnSuccession(record: OwnershipRecord, event: EventOf<'learn-successi
   if (succession.vmId !== record.vmId) return no(record, event);
   if (isMove(record, 'retired', succession.migrationId)) return same(record);
   const isOfPeer = isMove(record, 'relinquished', succession.migrationId) && record.peer === succession.hostId && succession.ownedEpoch > record.epoch;
-  return isOfPeer ? retire(record, event.keptUntil) : no(record, event);
+  return isOfPeer ? retire(record, event.keptUntil, record) : no(record, event);
 }
 
 /**
@@ -172,7 +172,7 @@ function learnClaim(record: OwnershipRecord, event: EventOf<'learn-claim'>, isIn
   }
   const isGiven = authority.source === record.hostId && authority.destination === hostId && authority.epoch + 1 === epoch;
   if (!isGiven) return no(record, event);
-  if (isMove(record, 'relinquished', migrationId)) return record.peer === hostId && epoch === record.epoch + 1 ? retire(record, event.keptUntil) : no(record, event);
+  if (isMove(record, 'relinquished', migrationId)) return record.peer === hostId && epoch === record.epoch + 1 ? retire(record, event.keptUntil, record) : no(record, event);
   const mayBeOld = isInDoubt && record.state !== 'incoming' && !settlementOf(record, migrationId);
   return mayBeOld ? retire(record, event.keptUntil, { migrationId, peer: hostId }) : no(record, event);
 }
@@ -242,10 +242,8 @@ function outgoingOf({ epoch, migrationId, peer, order, peerBoot }: RecordIn<'off
   return { epoch, migrationId, peer, order, peerBoot };
 }
 
-function retire(record: OwnershipRecord, keptUntil: string | null, by?: { readonly migrationId: MigrationId; readonly peer: HostId }): Transition {
-  const gone = by ?? ('migrationId' in record ? record : null);
-  if (!gone) throw new Error(`a record that says ${record.state} retires by no move`);
-  return become(record, { state: 'retired', epoch: record.epoch, migrationId: gone.migrationId, peer: gone.peer, keptUntil });
+function retire(record: OwnershipRecord, keptUntil: string | null, by: { readonly migrationId: MigrationId; readonly peer: HostId }): Transition {
+  return become(record, { state: 'retired', epoch: record.epoch, migrationId: by.migrationId, peer: by.peer, keptUntil });
 }
 
 function settlement(migrationId: MigrationId, epoch: number, outcome: Settlement['outcome'], detail: Partial<Settlement> = {}): Settlement {
