@@ -2,9 +2,9 @@
  * activities/outgoing-move.ts in the order of its steps, over stand-ins for hypervisor, channel and record that do
  * what a test tells them. No claim about a move rests on them: those are test/e2e's, on the real parts.
  */
-import { refuse } from '../../domain/failures.js';
+import { failure, refuse } from '../../domain/failures.js';
 import { PassThrough } from 'node:stream';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { createOutgoingMove } from '../../activities/outgoing-move.js';
 import type { HostServices } from '../../activities/services.js';
 import type { Session } from '../../activities/session.js';
@@ -72,16 +72,18 @@ function newMove(limits: Partial<CopyLimits> = {}, requiresApproval = false, vmS
     return 'runs' as const;
   };
   const session = { order, isHeld: order.requiresApproval, identity: { spkiSha256: digest(1), certificate: '', privateKey: '' } } as unknown as Session;
+  const sessionKey = SecretKey.of(Buffer.alloc(32, 1));
+  const copies = vi.spyOn(sessionKey, 'copy');
   const move = createOutgoingMove(services, { withdrawOffer }, {
     session,
     vm: vmDocument(),
     address: { host: '127.0.0.1', port: 1 },
     peer: { evidence: samples.destinationEvidence } as unknown as AppraisedPeer,
     peerBoot: PEER_BOOT,
-    secrets: { sessionKey: SecretKey.of(Buffer.alloc(32, 1)), vtpmMigrationKey: SecretKey.of(Buffer.alloc(32, 2)), epoch: Epoch.parse(2), previousVerdict: null, vtpmIdentity: manifestOf().vtpmIdentity, disks: [] },
+    secrets: { sessionKey, vtpmMigrationKey: SecretKey.of(Buffer.alloc(32, 2)), epoch: Epoch.parse(2), previousVerdict: null, vtpmIdentity: manifestOf().vtpmIdentity, disks: [] },
   });
   const turn = () => new Promise(setImmediate);
-  return { move, order, session, done, turn, imageOpens, pauses, relinquishes, sent, breaks, inRound: (round: number, throttlePercent: number | null = null) => (progress = { ...progress, round, throttlePercent }) };
+  return { move, order, session, done, turn, keyOfCopy: () => copies.mock.results[0]?.value as SecretKey, imageOpens, pauses, relinquishes, sent, breaks, inRound: (round: number, throttlePercent: number | null = null) => (progress = { ...progress, round, throttlePercent }) };
 }
 
 describe('an outgoing move', () => {
@@ -105,8 +107,71 @@ describe('an outgoing move', () => {
 
   it('offers nothing that does not run', async () => {
     const { move, done } = newMove({}, false, 'paused');
-    await expect(move.finish()).rejects.toMatchObject({ code: 'VM_NOT_RUNNING' });
+    await expect(move.finish()).rejects.toMatchObject({ failures: [failure('VM_NOT_RUNNING', { host: 'host-a', vm: 'web-1', status: 'paused' })] });
     expect(done).toEqual([]);
+  });
+
+  it('whose image does not open tells the channel so, and destroys its key', async () => {
+    const { move, done, imageOpens, keyOfCopy } = newMove();
+    const handover = move.finish();
+    imageOpens.reject(new Error('no such device'));
+    await expect(handover).rejects.toThrow('no such device');
+    expect(done).toEqual(['offer', 'open image, pause limit 10', 'abort channel: the source could not open its image', 'bring back, withdraw']);
+    expect(keyOfCopy().isDestroyed).toBe(true);
+  });
+
+  it('that breaks in a way nobody foresaw tells the channel that it ended', async () => {
+    const { move, done, turn, imageOpens, breaks } = newMove();
+    const handover = move.finish();
+    handover.catch(() => undefined);
+    imageOpens.resolve();
+    await turn();
+    breaks.reject(new Error('it broke'));
+    await expect(handover).rejects.toThrow('it broke');
+    expect(done.slice(2)).toEqual(['abort channel: the source ended the copy', 'close image', 'bring back, withdraw']);
+  });
+
+  it('takes other limits before there is a copy', async () => {
+    const { move, order, done, turn, imageOpens } = newMove({ downtimeLimitMs: 60 });
+    await move.setLimits({ ...order.limits, downtimeLimitMs: 5 });
+    move.finish().catch(() => undefined);
+    imageOpens.resolve();
+    await turn();
+    expect(done).toEqual(['offer', 'open image, pause limit 5']);
+  });
+
+  it('counts a round once, however often it is asked in it, and none before the first', async () => {
+    const { move, done, turn, imageOpens, inRound } = newMove({ downtimeLimitMs: 10, stallRounds: 2 });
+    move.finish().catch(() => undefined);
+    imageOpens.resolve();
+    await turn();
+    for (const round of [0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]) {
+      inRound(round);
+      await move.progress();
+    }
+    await turn();
+    expect([done.slice(2), Object.keys(move.rounds), move.rounds.map(({ round }) => round)]).toEqual([[], ['0', '1'], [1, 2]]);
+  });
+
+  it('counts no round in which it was held, and each of the others', async () => {
+    const { move, session, done, turn, imageOpens, inRound } = newMove({ downtimeLimitMs: 10, stallRounds: 2 });
+    const handover = move.finish();
+    handover.catch(() => undefined);
+    imageOpens.resolve();
+    await turn();
+    const inRounds = async (...rounds: readonly number[]) => {
+      for (const round of rounds) {
+        inRound(round);
+        await move.progress();
+        await turn();
+      }
+    };
+    await inRounds(2, 3);
+    for (session.isHeld of [true, false]) await move.followHold();
+    await inRounds(4, 5);
+    expect(done.slice(2)).toEqual(['hold', 'let go on']);
+    await inRounds(6);
+    await expect(handover).rejects.toMatchObject({ code: 'COPY_STALLED' });
   });
 
   it('plans a longer pause as memory rounds go by, up to the limit in force', async () => {
@@ -207,12 +272,14 @@ describe('an outgoing move', () => {
     imageOpens.resolve();
     await turn();
     expect([(await move.progress())?.round, move.isConnected]).toEqual([1, true]);
-    inRound(2);
-    await move.progress();
+    for (const round of [2, 3]) {
+      inRound(round);
+      await move.progress();
+    }
     pauses.resolve({ stoppedAtMs: 0 });
     await move.paused;
-    inRound(3);
-    expect([(await move.progress())?.round, move.rounds.map(({ round }) => round)]).toEqual([2, [1, 2]]);
+    inRound(4);
+    expect([(await move.progress())?.round, move.rounds.map(({ round }) => round)]).toEqual([3, [1, 2, 3]]);
     await expect(move.followHold()).rejects.toThrow('NOT_COPYING: VM web-1 is not in its memory rounds (phase stopped)');
   });
 
@@ -250,7 +317,8 @@ describe('an outgoing move', () => {
     imageOpens.resolve();
     await turn();
     pauses.resolve({ stoppedAtMs: 0 });
-    await expect(handover).rejects.toMatchObject({ code });
+    const refusal = awaitsApproval ? failure('APPROVAL_MISSING', { vm: 'web-1', host: 'host-a' }) : failure('ABORTED', { reason: 'a test wanted it' });
+    await expect(handover).rejects.toMatchObject({ failures: [refusal] });
     await move.handedOver;
     expect(done.slice(-3)).toEqual([`abort channel: ${code}`, 'close image', 'bring back, withdraw']);
     expect(done).not.toContain('relinquish');
@@ -265,9 +333,11 @@ describe('an outgoing move', () => {
     pauses.resolve({ stoppedAtMs: 0 });
     await turn();
     breaks.reject(new Error('it broke'));
+    await move.handedOver;
+    await turn();
+    expect(done).not.toContain('close image');
     relinquishes.resolve();
     await expect(handover).rejects.toThrow('it broke');
-    await move.handedOver;
     expect(done.filter((what) => what !== 'release').slice(2)).toEqual(['relinquish', 'close image', 'close channel']);
     expect(move.finish()).toBe(handover);
   });
