@@ -150,19 +150,28 @@ export function createSessions(hostId: string, lifetimeMs = SESSION_LIFETIME_MS)
       }
       await (await session.wrappingKey?.catch(() => null))?.forget();
     }
-    places.delete(place.key.migrationId);
+    leave(place);
+  }
+
+  /** Its place may be another session's by now. */
+  function leave(place: Place): void {
+    if (places.get(place.key.migrationId) === place) places.delete(place.key.migrationId);
+  }
+
+  function closePlace(place: Place, why: KororaError): Promise<void> {
+    return (place.closing ??= closeNow(place, why));
   }
 
   function close(migrationId: MigrationId, why: KororaError): Promise<void> {
     const place = places.get(migrationId);
-    return place ? (place.closing ??= closeNow(place, why)) : Promise.resolve();
+    return place ? closePlace(place, why) : Promise.resolve();
   }
 
   /** Where its hosts have met it lasts as long as the copy does, and once more that long for what comes after, if nobody closes it. */
   function expire(place: Place): void {
     const { session } = place;
     const isCopying = !place.isLast && (session?.outgoing?.isConnected || session?.incoming?.isConnected);
-    if (!isCopying) return void close(place.key.migrationId, lost()).catch(() => undefined);
+    if (!isCopying) return void closePlace(place, lost()).catch(() => undefined);
     place.isLast = true;
     void Promise.allSettled([session.outgoing?.ended, session.incoming?.verification]).then(() => arm(place));
   }
@@ -185,7 +194,7 @@ export function createSessions(hostId: string, lifetimeMs = SESSION_LIFETIME_MS)
       try {
         place.session = await place.opening;
       } catch (error) {
-        places.delete(key.migrationId);
+        leave(place);
         throw error;
       }
       arm(place);

@@ -43,6 +43,18 @@ describe('a session', () => {
     expect(await codeOf(sessions.open(key, async () => sessionOf()))).toBe('none');
   });
 
+  it('that could not be made, and is closed meanwhile, takes nobody’s place with it', async () => {
+    const sessions = createSessions(SOURCE);
+    const made = settleable<Session>();
+    const opening = codeOf(sessions.open(key, () => made.promise)).then(async (code) => [code, await codeOf(sessions.open(key, async () => sessionOf()))]);
+    const closing = sessions.close(key.migrationId, why);
+    made.reject(refuse('HOST_UNKNOWN', { host: 'x' }));
+    expect(await closing).toBeUndefined();
+    expect(await opening).toEqual(['HOST_UNKNOWN', 'none']);
+    await settled();
+    expect(sessions.isUnderWay(key)).toBe(true);
+  });
+
   it('is for one order and one role', async () => {
     const { sessions } = await opened();
     for (const other of [{ ...key, orderDigest: digest(9) }, { ...key, role: 'destination' as const }]) {
@@ -189,6 +201,43 @@ describe('a session that takes too long', () => {
 });
 
 describe('a session that nobody closes', () => {
+  const beginsToExpire = async (more: Partial<Session>) => {
+    const sessions = createSessions(SOURCE, 1000);
+    await sessions.open(key, async () => sessionOf(more));
+    return async (ms: number) => {
+      vi.advanceTimersByTime(ms);
+      await settled();
+      return sessions.isUnderWay(key);
+    };
+  };
+  const unconnected = { isConnected: false, abort: () => undefined, ended: Promise.resolve() } as unknown as Session['outgoing'];
+
+  it.each<[string, Partial<Session>]>([['before there is a copy', {}], ['whose copy never met its peer', { outgoing: unconnected }]])('ends after its time %s', async (_, more) => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const underWayAfter = await beginsToExpire(more);
+      expect([await underWayAfter(999), await underWayAfter(1)]).toEqual([true, false]);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it.each(['outgoing', 'incoming'] as const)('lasts as long as its %s copy, however long that is, and once more its time', async (side) => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const over = settleable<never>();
+      const outgoing = { isConnected: true, abort: () => undefined, ended: over.promise };
+      const incoming = { isConnected: true, giveUp: new AbortController(), verification: over.promise, listener: { close: async () => undefined } };
+      const underWayAfter = await beginsToExpire(side === 'outgoing' ? { outgoing: outgoing as unknown as Session['outgoing'] } : { incoming: incoming as unknown as IncomingMove });
+      for (let i = 0; i < 5; i++) expect(await underWayAfter(1000)).toBe(true);
+      over.reject(new Error('it ended'));
+      await settled();
+      expect([await underWayAfter(999), await underWayAfter(1)]).toEqual([true, false]);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   it('ends some time after its copy did, so that no key stays in memory for ever', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     try {
