@@ -167,10 +167,14 @@ describe('an outgoing move', () => {
       }
     };
     await inRounds(2, 3);
-    for (session.isHeld of [true, false]) await move.followHold();
-    await inRounds(4, 5);
+    session.isHeld = true;
+    await move.followHold();
+    await inRounds(4);
+    session.isHeld = false;
+    await move.followHold();
+    await inRounds(5, 6);
     expect(done.slice(2)).toEqual(['hold', 'let go on']);
-    await inRounds(6);
+    await inRounds(7);
     await expect(handover).rejects.toMatchObject({ code: 'COPY_STALLED' });
   });
 
