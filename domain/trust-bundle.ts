@@ -95,18 +95,19 @@ export interface InstalledBundle {
 
 /**
  * `host` is whose copy this is. BUNDLE_INVALID, with every wrong field; BUNDLE_NOT_SIGNED, unless one of the `pinned` keys
- * signed it. A client pins none: whoever keeps its signing key keeps its copy, by which it believes what it shows before it signs.
+ * signed it: those are `signedBy`. A client pins none: whoever keeps its signing key keeps its copy, by which it believes what it shows before it signs.
  */
-export function installBundle(value: unknown, host: string, pinned: readonly PublicKey[] | 'any signer'): InstalledBundle {
+export function installBundle(value: unknown, host: string, pinned: readonly PublicKey[] | 'any signer'): InstalledBundle & { readonly signedBy: readonly PublicKey[] } {
   const envelope = parseDocumentOf(Envelope, value, 'BUNDLE_INVALID', { host });
   // The signature first: what no pinned key signed is not read.
-  if (pinned !== 'any signer' && signersOf(envelope, pinned).length === 0) {
+  const signedBy = pinned === 'any signer' ? [] : signersOf(envelope, pinned);
+  if (pinned !== 'any signer' && signedBy.length === 0) {
     const signers = envelope.signatures.map(({ keyid }) => keyid).join(', ');
     throw refuse('BUNDLE_NOT_SIGNED', { host, pinned: pinned.map(keyIdOf).join(', ') || 'none', signers });
   }
   const opened = readEnvelope(TrustBundle, 'korora/trust-bundle', envelope);
   if ('problem' in opened) throw refuse('BUNDLE_INVALID', { host, problem: opened.problem });
-  return { bundle: opened.document, digest: digestOf(opened.document) };
+  return { bundle: opened.document, digest: digestOf(opened.document), signedBy };
 }
 
 /** HOST_UNKNOWN. */

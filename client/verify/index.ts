@@ -10,7 +10,7 @@
 import { type OpenedDocument, openSigned } from '../../domain/authority.js';
 import { digestOf } from '../../domain/canonical.js';
 import { parseDocument } from '../../domain/documents.js';
-import { Envelope, type PublicKey, keyIdOf, signersOf } from '../../domain/envelope.js';
+import { type PublicKey, keyIdOf } from '../../domain/envelope.js';
 import { Evidence } from '../../domain/evidence.js';
 import { KororaError } from '../../domain/failures.js';
 import { ROLES } from '../../domain/ids.js';
@@ -44,7 +44,7 @@ export function verifyEvidence(value: unknown, bundle: unknown, signers: readonl
   check('order', () => {
     const opened = openSigned('korora/order', evidence.order);
     const one: Case = { evidence, order: opened.document, installed, verifier: createEvidenceVerifier(), report };
-    checkOrder(one, opened, signers && signersOf(Envelope.parse(bundle), signers));
+    checkOrder(one, opened, signers && installed.signedBy);
     for (const role of ROLES) check(`attestation.${role}`, () => checkAttestation(one, role));
     if (evidence.attestation.source ?? evidence.attestation.destination) report.leaves('nonces', 'whether they were fresh: each host checked its own');
     check('verdict', () => checkVerdict(one));
