@@ -50,14 +50,12 @@ export type Hosts = Awaited<ReturnType<typeof beginHosts>>;
 /** Workers on three hosts, until the test is finished; `web`, or `vm`, runs on host-a, which owns its epoch 1. */
 export async function beginHosts({ services, vm = vmOf('web') }: Begun = {}) {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] });
-  onTestFinished(() => {
-    for (const host of HOSTS) world.endWorker(host);
-    vi.useRealTimers();
-  });
+  onTestFinished(() => void vi.useRealTimers());
   bare ??= makeReady().then(newPast);
   const isUsual = vm !== null && digestOf(vm) === digestOf(vmOf('web'));
   const past = isUsual ? await (usual ??= bare.then(withWeb)) : await bare;
   const world = new World({ past, turns: new Turns(IN_ORDER), watched: [], ...(services ? { planted: { services } } : {}) });
+  onTestFinished(() => HOSTS.forEach((host) => world.endWorker(host)));
   const driver = new Driver(world, new Loot());
   const { people } = world;
   const { ask: asked } = driver.person();
@@ -168,7 +166,9 @@ async function withWeb(past: Past): Promise<Past> {
   const driver = new Driver(world, new Loot());
   await driver.until(world.startWorker('host-a'));
   await driver.until(world.call('host-a', 'startVm', [{ start: await startOf(vmOf('web'), 'host-a', null), vm: vmOf('web') }]).answer);
-  return world.past();
+  const reached = world.past();
+  world.endWorker('host-a');
+  return reached;
 }
 
 export async function startOf(vm: VmDocument, host: HostName, epoch: number | null, changes: Partial<StartOrder> = {}): Promise<Envelope> {

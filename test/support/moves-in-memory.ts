@@ -6,7 +6,7 @@ import type { MigrationId } from '../../domain/ids.js';
 import type { VerdictStatement } from '../../domain/manifest.js';
 import { type OwnershipEvent, type OwnershipRecord, type Settlement, noRecord } from '../../domain/ownership.js';
 import type { HostName } from '../../infra/testbed/hostile/people.js';
-import { A, B, type Hosts, WEB, orderIn } from './hosts-in-memory.js';
+import { A, B, type Hosts, WEB, beginHosts, orderIn } from './hosts-in-memory.js';
 
 export type Move = Awaited<ReturnType<Hosts['move']>>;
 export const REASON = 'its operator thought better of it';
@@ -74,4 +74,13 @@ export function sessionOn(hosts: Hosts, host: HostName, { order }: Pick<Move, 'o
 /** As a record has it of a move that was refused. */
 export function refusedOf(migrationId: MigrationId, changes: Partial<Settlement> = {}): Settlement {
   return { migrationId, epoch: 2, outcome: 'rejected', manifest: null, reason: 'x', peer: null, authority: null, notAfter: null, ...changes };
+}
+
+/** A copy that waits for its approval. */
+export async function waiting() {
+  const hosts = await beginHosts();
+  const move = await hosts.move('prepared', { requiresApproval: true });
+  const calls = copying(hosts, move);
+  await hosts.quiet();
+  return { hosts, move, ...calls };
 }

@@ -1,6 +1,5 @@
 /** What the offline verifier says of evidence, as lines that a test compares whole. */
-import { type EvidenceReport, verifyEvidence } from '../../client/index.js';
-import type { Envelope, PublicKey } from '../../domain/envelope.js';
+import { verifyEvidence } from '../../client/index.js';
 import type { Evidence } from '../../domain/evidence.js';
 import { POLICY_SIGNER } from './documents.js';
 import { type OtherwiseSigned, signedMove } from './signed-evidence.js';
@@ -14,7 +13,10 @@ export interface Said {
   readonly told: readonly string[];
 }
 
-export function saidOf(report: EvidenceReport): Said {
+/** Of a move of which hosts signed what the test says, and which is told with `changes`. */
+export async function saidOfMove(signed: OtherwiseSigned = {}, changes: Partial<Evidence> | ((evidence: Evidence) => Partial<Evidence>) = {}): Promise<Said> {
+  const { evidence, bundle } = await signedMove(signed);
+  const report = verifyEvidence({ ...evidence, ...(typeof changes === 'function' ? changes(evidence) : changes) }, bundle, [POLICY_SIGNER.publicKey]);
   return {
     proven: report.proven.map(({ field, what, by }) => `${field}: ${what} [${by.replace(/AK 000b[0-9a-f]{64}$/, 'AK')}]`),
     problems: report.problems.map(({ field, problem }) => `${field}: ${problem}`),
@@ -22,16 +24,6 @@ export function saidOf(report: EvidenceReport): Said {
     unproven: report.unproven.map(({ field, why }) => `${field}: ${why}`),
     told: report.told.map(({ field, what }) => `${field}: ${what}`),
   };
-}
-
-export function verified(evidence: unknown, bundle: Envelope, signers: readonly PublicKey[] | null = [POLICY_SIGNER.publicKey]): Said {
-  return saidOf(verifyEvidence(evidence, bundle, signers));
-}
-
-/** Of a move of which hosts signed what the test says, and which is told with `changes`. */
-export async function saidOfMove(signed: OtherwiseSigned = {}, changes: Partial<Evidence> | ((evidence: Evidence) => Partial<Evidence>) = {}): Promise<Said> {
-  const { evidence, bundle } = await signedMove(signed);
-  return verified({ ...evidence, ...(typeof changes === 'function' ? changes(evidence) : changes) }, bundle);
 }
 
 /** The fields that are proven. */

@@ -1,7 +1,7 @@
 /** activities/copy.ts and receipts.ts on hosts in memory: what a copy needs, what operators may say of it while it runs, and what each host signs afterwards. */
 import { describe, expect, it } from 'vitest';
 import { type Hosts, B, beginHosts, installedPath, refusalsOf } from '../support/hosts-in-memory.js';
-import { type Move, QUOTE, copying, sessionOn } from '../support/moves-in-memory.js';
+import { type Move, QUOTE, copying, sessionOn, waiting } from '../support/moves-in-memory.js';
 import { roundRecords } from '../../activities/copy.js';
 import { digestOf } from '../../domain/canonical.js';
 import { HostId, MigrationId } from '../../domain/ids.js';
@@ -10,15 +10,6 @@ import { FOREVER, OPERATOR, sign } from '../../infra/testbed/hostile/people.js';
 const OTHER = MigrationId.parse('00000000-0000-4000-8000-0000000000ff');
 const limitsOf = ({ order }: Move, downtimeLimitMs: number, changes: object = {}) =>
   sign({ kind: 'korora/limits', version: 1, migrationId: order.migrationId, vmId: order.vmId, limits: { ...order.limits, downtimeLimitMs }, by: OPERATOR, notAfter: FOREVER, ...changes } as never);
-
-/** A copy that waits for its approval. */
-async function waiting() {
-  const hosts = await beginHosts();
-  const move = await hosts.move('prepared', { requiresApproval: true });
-  const calls = copying(hosts, move);
-  await hosts.quiet();
-  return { hosts, move, ...calls };
-}
 
 describe('a copy', () => {
   it('ends with what its rounds were, and with the verdict and the times of the pause', async () => {

@@ -10,7 +10,7 @@ import { SecretKey } from '../../domain/secret-key.js';
 import { VmDocument } from '../../domain/vm.js';
 import { FOREVER, OPERATOR, sign, vmOf } from '../../infra/testbed/hostile/people.js';
 import { beginHosts } from '../support/hosts-in-memory.js';
-import { copying, sessionOn } from '../support/moves-in-memory.js';
+import { sessionOn, waiting } from '../support/moves-in-memory.js';
 
 describe('an argument that an activity does not take', () => {
   /** What it refuses, of an activity that takes these members, each a number. */
@@ -69,10 +69,7 @@ describe('a boot', () => {
 
 describe('a copy that runs', () => {
   it('tells Temporal how far it is', async () => {
-    const hosts = await beginHosts();
-    const move = await hosts.move('prepared', { requiresApproval: true });
-    copying(hosts, move);
-    await hosts.quiet();
+    const { hosts, move } = await waiting();
     const heard: unknown[] = [];
     const environment = new MockActivityEnvironment({}, { logger: new DefaultLogger('ERROR', () => undefined) });
     environment.on('heartbeat', (details: unknown) => heard.push(details));
@@ -91,10 +88,7 @@ describe('a copy that runs', () => {
 
 describe('other limits', () => {
   it('are of the VM that moves', async () => {
-    const hosts = await beginHosts();
-    const move = await hosts.move('prepared', { requiresApproval: true });
-    copying(hosts, move);
-    await hosts.quiet();
+    const { hosts, move } = await waiting();
     const { migrationId, limits } = move.order;
     const change = await sign({ kind: 'korora/limits', version: 1, migrationId, vmId: 'other', limits, by: OPERATOR, notAfter: FOREVER } as never);
     expect(await hosts.refused('host-a', 'tuneCopy', { move: move.key, change })).toEqual(['ORDER_INVALID: the order is not valid: migrationId: it is of another move']);

@@ -1,17 +1,10 @@
 /** domain/attestation.ts: which fields are as they must be, at their boundaries, and in which words one is refused that is not. */
 import { describe, expect, it } from 'vitest';
-import type { z } from 'zod';
 import { PcrValues, StateQuestion, TpmBoot } from '../../domain/attestation.js';
-import { describeIssues } from '../../domain/documents.js';
 import { digest } from '../support/documents.js';
+import { wrongWith } from '../support/problems.js';
 
 const INDICES = Array.from({ length: 24 }, (_, index) => index);
-
-/** What is wrong with it, in words; null where nothing is. */
-function wrongWith(schema: z.ZodType, value: unknown): string | null {
-  const { error } = schema.safeParse(value);
-  return error ? describeIssues(error) : null;
-}
 
 describe('values of PCRs', () => {
   it.each(INDICES.map(String))('may be of PCR %s', (pcr) => {

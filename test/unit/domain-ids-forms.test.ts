@@ -2,18 +2,12 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { digestOf } from '../../domain/canonical.js';
-import { describeIssues } from '../../domain/documents.js';
 import { Enrolment, answerDigestOf } from '../../domain/enrolment.js';
 import { isFailureCode, refuse } from '../../domain/failures.js';
 import { AbsolutePath, Base64, Hex, HostId, Sha256Hex, VmId, assertNever, recordOf } from '../../domain/ids.js';
 import { ClaimStatement, Succession, SuccessionStatement, Verdict, verdictOf } from '../../domain/manifest.js';
 import { markdownLine } from '../../domain/markdown.js';
-
-/** What is wrong with it; null where nothing is. */
-function wrong(schema: z.ZodType, value: unknown): string | null {
-  const { error } = schema.safeParse(value);
-  return error ? describeIssues(error) : null;
-}
+import { wrongWith as wrong } from '../support/problems.js';
 
 describe.each([['a host', HostId], ['a VM', VmId]])('the name of %s', (_, schema) => {
   it.each(['a', '7', 'ab', 'a-b', 'web-1', 'a'.repeat(48), `a${'-'.repeat(46)}b`])('may be %s', (name) => expect(wrong(schema, name)).toBeNull());

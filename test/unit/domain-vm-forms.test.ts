@@ -1,20 +1,14 @@
 /** domain/vm.ts and domain/progress.ts: which forms a VM document and copy limits have, and in which words another one is refused. */
 import { describe, expect, it } from 'vitest';
-import type { z } from 'zod';
-import { describeIssues } from '../../domain/documents.js';
 import { AutoConverge, DEFAULT_AUTO_CONVERGE } from '../../domain/progress.js';
 import { BridgeName, Disk, KIB, MIB, Network, VmDocument } from '../../domain/vm.js';
+import { wrongWith as wrong } from '../support/problems.js';
 
 const VM = {
   kind: 'korora/vm', version: 1, vmId: 'web', hypervisor: 'qemu', machine: 'pc-q35-7.2', cpu: { model: 'Westmere', count: 2 }, memoryBytes: 256 * MIB,
   boot: { kernel: '/srv/vmlinuz', initrd: '/srv/initrd', commandLine: 'quiet' }, disks: [], networks: [], vtpm: null,
 };
 
-/** What is wrong with it; null where nothing is. */
-function wrong(schema: z.ZodType, value: unknown): string | null {
-  const { error } = schema.safeParse(value);
-  return error ? describeIssues(error) : null;
-}
 const wrongWith = (changes: object) => wrong(VmDocument, { ...VM, ...changes });
 const disk = (id: string, path = `/srv/${id}`) => ({ id, path, format: 'raw' });
 const network = (changes: object = {}) => ({ id: 'lan', mac: '52:54:00:12:34:56', bridge: 'br0', ...changes });
