@@ -99,7 +99,7 @@ export async function cancellable<T>(hostId: string, whenCancelled: (why: Korora
   const { cancellationSignal: signal } = context;
   const onAbort = () => whenCancelled(whyCancelled(context, hostId));
   if (signal.aborted) onAbort();
-  signal.addEventListener('abort', onAbort, { once: true });
+  signal.addEventListener('abort', onAbort);
   try {
     return await work();
   } finally {

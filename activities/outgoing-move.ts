@@ -222,7 +222,7 @@ export function createOutgoingMove(services: HostServices, { withdrawOffer }: Pi
     return new Promise((resolve, reject) => {
       const onAbort = () => reject(stop.signal.reason as Error);
       if (stop.signal.aborted) onAbort();
-      stop.signal.addEventListener('abort', onAbort, { once: true });
+      stop.signal.addEventListener('abort', onAbort);
       work.then(resolve, reject).finally(() => stop.signal.removeEventListener('abort', onAbort));
     });
   }

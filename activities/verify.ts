@@ -39,19 +39,15 @@ export function createVerification(services: HostServices, settlement: Settlemen
       if ('verdict' in answer) return { ...verificationOf(answer), timings: null };
     }
     // What it joins is the session's; the waiting is not: other steps take their turn beside it.
-    const incoming = await sessions.inTurn(admitted, async (session) => {
+    const { giveUp, verification } = await sessions.inTurn(admitted, async (session) => {
       const secrets = secretsOf(session, hostId, 'taking the image');
-      if (!session.incoming) throw refuse('SESSION_LOST', { host: hostId });
-      session.incoming.verification ??= receive(session, secrets, session.incoming);
-      session.incoming.verification.catch(() => undefined);
-      return session.incoming;
+      const { incoming } = session;
+      if (!incoming) throw refuse('SESSION_LOST', { host: hostId });
+      const joined = (incoming.verification ??= receive(session, secrets, incoming));
+      joined.catch(() => undefined);
+      return { giveUp: incoming.giveUp, verification: joined };
     });
-    return cancellable(hostId, (why) => incoming.giveUp.abort(why), () => verificationIn(incoming));
-  }
-
-  function verificationIn({ verification }: IncomingMove): Promise<Verification> {
-    if (!verification) throw refuse('SESSION_LOST', { host: hostId });
-    return verification;
+    return cancellable(hostId, (why) => giveUp.abort(why), () => verification);
   }
 
   async function receive(session: Session, secrets: MoveSecrets, incoming: IncomingMove): Promise<Verification> {
@@ -63,7 +59,7 @@ export function createVerification(services: HostServices, settlement: Settlemen
       void listener.close();
     };
     if (giveUp.signal.aborted) onGiveUp();
-    giveUp.signal.addEventListener('abort', onGiveUp, { once: true });
+    giveUp.signal.addEventListener('abort', onGiveUp);
     try {
       channel = await listener.accept();
       incoming.isConnected = true;

@@ -16,7 +16,7 @@ import { networkFacts } from './networks.js';
 import { resourceFailures } from './resources.js';
 import { type VtpmKeys, destroyKeys, sealKeys, withKeyBytes } from './vtpm-keys.js';
 import type { HostSurvey, VmSurvey } from '../domain/status.js';
-import { classOf, hostIn } from '../domain/trust-bundle.js';
+import { type HostClass, classOf, hostIn } from '../domain/trust-bundle.js';
 import { SECRET_KEY_BYTES, SecretKey } from '../domain/secret-key.js';
 import type { VmDocument } from '../domain/vm.js';
 import type { InstalledVm } from '../host/vm-store.js';
@@ -137,8 +137,7 @@ export function createVmActivities(services: HostServices) {
     if (doubt !== null) failures.push(failure('RECORDS_IN_DOUBT', { host: hostId, problem: doubt }));
     const surveyed = await Promise.all(vmIds.map((vmId) => ask(() => surveyVm(vmId), unreadable(vmId, hostId))));
     const stale = doubt === null ? surveyed.flatMap((vm) => (vm.recordProblem && vm.ownership !== UNREADABLE ? [failure('RECORD_STALE', { vm: vm.vmId, host: hostId, problem: vm.recordProblem })] : [])) : [];
-    const isReference = hostClass && pcrValues && matchingSet(hostClass, pcrValues);
-    if (hostClass && pcrValues && !isReference) failures.push(...pcrDifferences(hostId, hostClass, pcrValues, verifier.readEventLog(await shownEventLog(services))));
+    const pcrs = await appraisePcrs(hostClass, pcrValues);
     return {
       hostId,
       reachable: true,
@@ -146,13 +145,21 @@ export function createVmActivities(services: HostServices) {
       hypervisor: facts ? `${facts.kind} ${facts.version} ${facts.accelerator}` : 'none',
       swtpm: swtpm ?? 'none',
       pcrValues: pcrValues ?? {},
-      pcrProblem: hostClass ? (isReference ? null : 'no active reference set matches') : 'no policy',
+      pcrProblem: pcrs.problem,
       availableMemoryBytes: memory,
       // A host that only remembers of a VM which orders were refused has none of it.
       vms: surveyed.filter(({ ownership: state, vm, status }) => state !== 'none' || vm !== null || status !== 'absent'),
-      failures: [...failures, ...stale],
+      failures: [...failures, ...pcrs.failures, ...stale],
       findings: services.findings,
     };
+  }
+
+  async function appraisePcrs(hostClass: HostClass | null, pcrValues: PcrValues | null): Promise<{ readonly problem: string | null; readonly failures: readonly Failure[] }> {
+    if (!hostClass) return { problem: 'no policy', failures: [] };
+    if (!pcrValues) return { problem: 'PCRs not readable', failures: [] };
+    if (matchingSet(hostClass, pcrValues)) return { problem: null, failures: [] };
+    const log = verifier.readEventLog(await shownEventLog(services));
+    return { problem: 'no active reference set matches', failures: pcrDifferences(hostId, hostClass, pcrValues, log) };
   }
 
   return { startVm, surveyHost };

@@ -39,6 +39,26 @@ describe('taking the image', () => {
     expect(hosts.record('host-b')?.settled).toMatchObject([{ outcome: 'accepted', epoch: 2, peer: 'host-a', manifest, authority: move.signed }]);
   });
 
+  it.each<[string, () => object]>([
+    ['accepted', () => ({})],
+    ['refused', () => ({ loaded: () => Promise.reject(new Error('a defect')) })],
+  ])('that is %s ends its channel and its door once the source was told', async (_, change) => {
+    const order: string[] = [];
+    const noted = <T extends object>(of: string, part: T, names: readonly (keyof T & string)[]): T => ({ ...part, ...Object.fromEntries(names.map((name) => [name, (...args: unknown[]) => (order.push(`${of}: ${name}`), (part[name] as (...args: unknown[]) => unknown)(...args))])) });
+    const hosts = await beginHosts({ services: (services) => {
+      const made = onBWithImage(change).services?.(services) ?? services;
+      const { channels } = made;
+      const listen: typeof channels.listen = async (...asked) => {
+        const listener = noted('door', await channels.listen(...asked), ['close']);
+        return { ...listener, accept: async () => noted('channel', await listener.accept(), ['sendVerdict', 'close']) };
+      };
+      return made.hostId === 'host-b' ? { ...made, channels: { ...channels, listen } } : made;
+    } });
+    const { verified } = copying(hosts, await hosts.move('prepared'));
+    await hosts.drive(verified.answer);
+    expect(order).toEqual(['channel: sendVerdict', 'channel: close', 'door: close']);
+  });
+
   it('gives the same verdict and manifest again, without times', async () => {
     const hosts = await beginHosts();
     const move = await hosts.move('copied');

@@ -1,8 +1,8 @@
 /** activities/vm.ts and boot.ts on hosts in memory: by whose word a VM is made and boots, once; and what a host says of what it has. */
 import { describe, expect, it } from 'vitest';
-import { type Hosts, A, B, WEB, beginHosts, installedPath, onB, recordPath, runDirOf, startOf } from '../support/hosts-in-memory.js';
+import { type Hosts, A, B, WEB, beginHosts, installedPath, onB, recordPath, runDirOf, startOf, timedHosts } from '../support/hosts-in-memory.js';
 import { digestOf } from '../../domain/canonical.js';
-import { refuse } from '../../domain/failures.js';
+import { type Failure, refuse } from '../../domain/failures.js';
 import type { OwnershipRecord } from '../../domain/ownership.js';
 import { VmDocument } from '../../domain/vm.js';
 import type { InstalledVm } from '../../host/vm-store.js';
@@ -10,6 +10,7 @@ import { FOREVER, GOOD_PCRS, type HostName, OPERATOR, vmOf } from '../../infra/t
 
 const vm = vmOf('web');
 const installedOn = (hosts: Hosts, host: HostName = 'host-a') => JSON.parse(hosts.files(host).get(installedPath(host))?.toString() ?? '') as InstalledVm;
+const textsOf = (failures: readonly Failure[]) => failures.map(({ code, message }) => `${code}: ${message}`);
 const codes = (refusals: readonly string[]) => refusals.map((text) => text.split(':')[0]);
 const surveyOf = async (hosts: Hosts, host: HostName = 'host-a') => {
   const survey = await hosts.ask(host, 'surveyHost');
@@ -33,6 +34,7 @@ describe('starting a VM', () => {
     expect(hosts.world.hosts['host-b'].tpm.opens(installed.vtpm?.keys.privateArea ?? '')?.toString('hex')).toBe(`${vtpm?.stateKey ?? ''}${vtpm?.migrationKey ?? ''}`);
     expect(await hosts.ask('host-b', 'startVm', { start, vm })).toEqual(said);
     expect(places).toHaveLength(1);
+    expect(installedOn(hosts, 'host-b')).toEqual(installed);
   });
 
   it('boots it once by one order, and again by another of its epoch', async () => {
@@ -53,6 +55,20 @@ describe('starting a VM', () => {
     hosts.files('host-a').set(installedPath('host-a'), Buffer.from(JSON.stringify({ ...installedOn(hosts), started: [ended, first] })));
     await hosts.start(vm, 'host-a', 1);
     expect(installedOn(hosts).started).toEqual([first, { orderDigest: expect.any(String) as string, notAfter: FOREVER }]);
+  });
+
+  it('keeps an order to its last millisecond', async () => {
+    const { hosts, clock } = await timedHosts();
+    const last = { orderDigest: 'ab'.repeat(32), notAfter: '2040-01-01T00:00:00Z' };
+    hosts.files('host-a').set(installedPath('host-a'), Buffer.from(JSON.stringify({ ...installedOn(hosts), started: [last] })));
+    clock.ms = Date.parse(last.notAfter);
+    await hosts.start(vm, 'host-a', 1);
+    expect(installedOn(hosts).started).toEqual([last, { orderDigest: expect.any(String) as string, notAfter: FOREVER }]);
+  });
+
+  it('is not taken for another document than was signed where its VM is here already', async () => {
+    const hosts = await beginHosts();
+    expect(await hosts.refused('host-a', 'startVm', { start: await startOf(vm, 'host-a', 1), vm: { ...vm, memoryBytes: 128 * 1024 * 1024 } })).toEqual(['VM_DIFFERS: the VM document that host-a has is not the one that was signed']);
   });
 
   it('is of this VM on this host, as its document was signed', async () => {
@@ -174,11 +190,12 @@ describe('what a host says of itself', () => {
     hosts.files('host-a').set(recordPath('host-a'), Buffer.from(JSON.stringify(old)));
     await hosts.startWorker('host-a');
     const one = await surveyOf(hosts);
-    expect([codes(one.failures.map(({ code }) => code)), one.vms[0]?.mayRun, typeof one.vms[0]?.recordProblem]).toEqual([['RECORD_STALE'], false, 'string']);
+    const problem = 'it is of generation 2, the last one is of 3';
+    expect([textsOf(one.failures), one.vms[0]?.mayRun, one.vms[0]?.recordProblem]).toEqual([[`RECORD_STALE: the ownership record of VM web on host-a may not be its last: ${problem}`], false, problem]);
     hosts.world.hosts['host-a'].tpm.state.counter = 99;
     await hosts.startWorker('host-a');
     const all = await surveyOf(hosts);
-    expect([codes(all.failures.map(({ code }) => code)), all.vms[0]?.mayRun]).toEqual([['RECORDS_IN_DOUBT'], false]);
+    expect([textsOf(all.failures), all.vms[0]?.mayRun]).toEqual([['RECORDS_IN_DOUBT: the ownership records of host-a may not be its last: the counter of the TPM is at 99, and their ledger is of 3'], false]);
   });
 
   it('names the PCRs that no reference set has', async () => {
@@ -186,6 +203,12 @@ describe('what a host says of itself', () => {
     hosts.world.hosts['host-a'].tpm.state.pcrs = { ...GOOD_PCRS, '4': 'ee'.repeat(32) };
     const survey = await surveyOf(hosts);
     expect([survey.pcrProblem, survey.pcrValues['4'], survey.failures.length > 0, survey.failures.every(({ code }) => code.startsWith('PCR'))]).toEqual(['no active reference set matches', 'ee'.repeat(32), true, true]);
+  });
+
+  it('says that its PCRs cannot be read, and not that they are others', async () => {
+    const hosts = await beginHosts(onB(({ tpm }) => ({ tpm: { ...tpm, readPcrs: () => Promise.reject(refuse('TPM_UNREACHABLE', { host: 'host-b', problem: 'no device' })) } })));
+    const survey = await surveyOf(hosts, 'host-b');
+    expect([survey.pcrProblem, survey.pcrValues, survey.failures.map(({ code }) => code)]).toEqual(['PCRs not readable', {}, ['TPM_UNREACHABLE']]);
   });
 
   it('never fails for a part that is missing', async () => {

@@ -29,6 +29,10 @@ describe('a manifest', () => {
     expect(found({ [field]: value })).toEqual([`MANIFEST_MISMATCH: the manifest names another ${field}: ${difference}`]);
   });
 
+  it('that does not name the verdict that was wrapped is refused for it', () => {
+    expect(found({}, ARRIVED, { ...SECRETS, previousVerdict: digest(5) as Sha256Hex })).toEqual([`MANIFEST_MISMATCH: the manifest names another previousVerdict: none, expected ${digest(5)}`]);
+  });
+
   it('is refused where one byte less or more arrived than it says, whatever the digest', () => {
     for (const bytes of [manifest.streamBytes - 1, manifest.streamBytes + 1]) {
       expect(found({}, { ...ARRIVED, bytes })).toEqual([`STREAM_LENGTH_MISMATCH: ${bytes} bytes arrived, the manifest says ${manifest.streamBytes}`]);
