@@ -2,17 +2,12 @@
  * channel/link.ts, tick by tick and event by event, over a socket made of streams and a clock that stands still: what ends a link, what its user and its peer are told, and
  * what it writes. That real connections end so is shown by channel-stream.test.ts and channel-slow-peers.test.ts.
  */
-import { randomUUID } from 'node:crypto';
-import { Duplex } from 'node:stream';
-import type { TLSSocket } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { confirmationOf } from '../../channel/confirmation.js';
-import { FRAMES, HEADER_BYTES, encodeControl } from '../../channel/frames.js';
+import { FRAMES, encodeControl } from '../../channel/frames.js';
 import { Link, lost } from '../../channel/link.js';
-import type { ChannelTerms } from '../../channel/port.js';
 import { KororaError, refuse } from '../../domain/failures.js';
-import { MigrationId, type Role } from '../../domain/ids.js';
-import { SecretKey } from '../../domain/secret-key.js';
+import type { Role } from '../../domain/ids.js';
+import { Wire, settled, termsOf } from '../support/wire.js';
 
 const LIMIT_MS = 4000;
 const TICK_MS = 1000;
@@ -20,38 +15,12 @@ const TICK_MS = 1000;
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] }));
 afterEach(() => void vi.useRealTimers());
 
-/** Keeps what is written; hangs up and is destroyed as a socket is, and says so. */
-class Wire extends Duplex {
-  readonly frames: string[] = [];
-  /** Of the next write. */
-  fails: Error | null = null;
-  stuckBytes = 0;
-
-  exportKeyingMaterial(): Buffer {
-    return Buffer.alloc(32, 1);
-  }
-
-  override _read(): void {
-    // What is heard is pushed.
-  }
-
-  override _write(chunk: Buffer, _: BufferEncoding, done: (error?: Error | null) => void): void {
-    const [name] = Object.entries(FRAMES).find(([, { type }]) => type === chunk[0]) ?? ['?'];
-    this.frames.push(name === 'ABORT' ? `ABORT ${chunk.subarray(HEADER_BYTES).toString()}` : name);
-    done(this.fails);
-  }
-}
-
-const settled = () => new Promise<void>((resolve) => setImmediate(() => setImmediate(resolve)));
-
 /** A link of one end, and its peer's word; confirmed unless asked otherwise. */
 async function begin({ role = 'destination', isConfirmed = true, silenceLimitMs = LIMIT_MS, throws }: { readonly role?: Role; readonly isConfirmed?: boolean; readonly silenceLimitMs?: number | null; readonly throws?: Error } = {}) {
-  const wire = new Wire({ allowHalfOpen: true, emitClose: true });
-  Object.defineProperty(wire, 'writableLength', { get: () => wire.stuckBytes });
-  const socket = wire as unknown as TLSSocket;
-  const terms = { migrationId: MigrationId.parse(randomUUID()), sessionKey: SecretKey.of(Buffer.alloc(32, 2)), ...(silenceLimitMs === null ? {} : { silenceLimitMs }) } as ChannelTerms;
+  const wire = new Wire();
+  const terms = termsOf(silenceLimitMs);
   const told: string[] = [];
-  const link = new Link(role, socket, terms, {
+  const link = new Link(role, wire.socket, terms, {
     onConfirmed: () => told.push('confirmed'),
     onData: (piece) => {
       if (throws) throw throws;
@@ -61,11 +30,8 @@ async function begin({ role = 'destination', isConfirmed = true, silenceLimitMs 
     onBroken: ({ message }) => told.push(message),
   });
   const peer: Role = role === 'source' ? 'destination' : 'source';
-  const hear = async (bytes: Buffer) => {
-    wire.push(bytes);
-    await settled();
-  };
-  const confirm = () => hear(encodeControl('CONFIRM', confirmationOf(peer, socket, terms)));
+  const hear = (bytes: Buffer) => wire.hear(bytes);
+  const confirm = () => wire.confirmBy(peer, terms);
   const broken = () => Promise.race([link.broken.catch((error: unknown) => (error as Error).message), settled().then(() => 'whole')]);
   const tick = (ticks = 1) => vi.advanceTimersByTime(ticks * TICK_MS);
   if (isConfirmed) {
