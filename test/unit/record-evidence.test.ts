@@ -1,8 +1,11 @@
 /** activities/record.ts on a real folder: what was recorded of a move is never replaced, whoever writes again, at once, or was cut short before. */
-import { mkdir, mkdtemp, readFile, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { type FileHandle, mkdir, mkdtemp, open, readFile, readdir, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createRecording } from '../../activities/record.js';
 import { digestOf } from '../../domain/canonical.js';
 import { signEnvelope } from '../../domain/envelope.js';
@@ -77,15 +80,55 @@ describe('the evidence of a move', () => {
     ['another file', (path) => writeFile(path, '{}\n')],
     ['half of it', (path) => writeFile(path, JSON.stringify(MOVED, null, 2).slice(0, 100))],
     ['a folder', (path) => mkdir(path)],
+    ['a pipe', (path) => Promise.resolve(execFileSync('mkfifo', [path]))],
+    ['a socket', async (path) => {
+      const server = createServer().listen(path);
+      onTestFinished(() => void server.close());
+      await once(server, 'listening');
+    }],
   ])('is not taken for written where its name is that of %s, which stays as it is', async (_, plant) => {
     await writeFile(join(folder, 'victim'), 'precious');
     await mkdir(evidenceDir, { recursive: true });
     const path = join(evidenceDir, nameOf(MOVED));
     await plant(path);
-    const found = await readFile(path, 'utf8').catch(() => null);
+    const contentOf = async () => ((await stat(path).catch(() => null))?.isFile() ? readFile(path, 'utf8') : null);
+    const found = await contentOf();
     await expect(record()).rejects.toMatchObject({ code: 'EVIDENCE_NAME_TAKEN' });
-    expect([await readFile(path, 'utf8').catch(() => null), await readFile(join(folder, 'victim'), 'utf8')]).toEqual([found, 'precious']);
+    expect([await contentOf(), await readFile(join(folder, 'victim'), 'utf8')]).toEqual([found, 'precious']);
     await rm(path, { recursive: true });
     expect((await record()).path).toBe(path);
+  });
+
+  it('is on the disk before anybody hears of it: its file, its name, and a folder that was made for it; and nothing stays open', async () => {
+    const probe = await open(folder);
+    const handles = Object.getPrototypeOf(probe) as FileHandle;
+    await probe.close();
+    const synced: string[] = [];
+    const spy = vi.spyOn(handles, 'sync').mockImplementation(async function sync(this: FileHandle) { synced.push(await readlink(`/proc/self/fd/${this.fd}`)); });
+    onTestFinished(() => spy.mockRestore());
+    await record();
+    expect(synced).toEqual([folder, expect.stringContaining(`${evidenceDir}/.${nameOf(MOVED)}.`), evidenceDir]);
+    const stillOpen = await Promise.all((await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')));
+    expect(stillOpen.filter((path) => path.startsWith(folder))).toEqual([]);
+    synced.length = 0;
+    await record(REFUSED);
+    expect(synced).toEqual([expect.stringContaining(`.${nameOf(REFUSED)}.`), evidenceDir]);
+  });
+
+  it('is not said to be written where something of another kind stands in its way', async () => {
+    await mkdir(join(evidenceDir, `.${nameOf(MOVED)}.folder`), { recursive: true });
+    await expect(record()).rejects.toMatchObject({ code: 'EISDIR' });
+    await rm(evidenceDir, { recursive: true });
+    await writeFile(evidenceDir, 'a file');
+    await expect(record()).rejects.toMatchObject({ code: 'EEXIST' });
+  });
+
+  it('is beside files that are none of its kind, of which it says nothing', async () => {
+    await mkdir(evidenceDir, { recursive: true });
+    const ofTheMove = `${VM}-${migrationId(1)}-`;
+    const others = ['', '.json', '0123456789abcde.json', '0123456789abcdef0.json', '0123456789abcdeF.json', 'x0123456789abcdef.json', '0123456789abcdef.json.old', '0123456789abcdef-json'];
+    for (const name of others.map((end) => `${ofTheMove}${end}`)) await writeFile(join(evidenceDir, name), '');
+    for (const name of ['a', 'b']) await writeFile(join(evidenceDir, `${ofTheMove}${name.repeat(16)}.json`), '');
+    expect((await record()).differsFrom).toEqual(['a', 'b'].map((name) => join(evidenceDir, `${ofTheMove}${name.repeat(16)}.json`)));
   });
 });
