@@ -112,7 +112,7 @@ export class FrameDecoder {
 
   #takeHeader(chunk: Buffer, at: number): number {
     if (this.#headerBytes === 0) this.#begun += 1;
-    const taken = chunk.copy(this.#header, this.#headerBytes, at, at + HEADER_BYTES - this.#headerBytes);
+    const taken = chunk.copy(this.#header, this.#headerBytes, at);
     this.#headerBytes += taken;
     if (this.#headerBytes === HEADER_BYTES) {
       this.#headerBytes = 0;

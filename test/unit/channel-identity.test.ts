@@ -34,6 +34,27 @@ it('says nothing of whom it is for: one name, no end, a serial number that DER a
   expect(privateKey).toMatch(/^-----BEGIN PRIVATE KEY-----\n[^]*\n-----END PRIVATE KEY-----\n$/);
 });
 
+it('is DER: every length in as few bytes as there are (X.690 §10.1), to the last byte', async () => {
+  const { raw } = new X509Certificate((await createIdentity()).certificate);
+  const tags: number[] = [];
+  const walk = (at: number, end: number): void => {
+    while (at < end) {
+      const tag = raw.readUInt8(at);
+      const first = raw.readUInt8(at + 1);
+      const more = first < 0x80 ? 0 : first & 0x7f;
+      const length = more === 0 ? first : raw.readUIntBE(at + 2, more);
+      expect([tag, first, more]).toEqual([tag, length < 0x80 ? length : length < 0x100 ? 0x81 : 0x82, length < 0x80 ? 0 : length < 0x100 ? 1 : 2]);
+      const start = at + 2 + more;
+      tags.push(tag);
+      if ((tag & 0x20) !== 0) walk(start, start + length);
+      at = start + length;
+    }
+    expect(at).toBe(end);
+  };
+  walk(0, raw.length);
+  expect(tags).toHaveLength(28);
+});
+
 it('is what the peer proved to hold; nothing where it showed none, or one that cannot be read', async () => {
   const { certificate, spkiSha256 } = await createIdentity();
   const x509 = new X509Certificate(certificate);
