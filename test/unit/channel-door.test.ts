@@ -1,7 +1,7 @@
 /** channel/listener.ts, connect.ts and tls.ts on real sockets: what a door tells, keeps and lets go, and what whoever comes to it says of himself. */
 import { once } from 'node:events';
 import { type AddressInfo, Socket, connect as connectTcp, createServer } from 'node:net';
-import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
+import { TLSSocket, createServer as createTlsServer } from 'node:tls';
 import { constants } from 'node:crypto';
 import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { lost } from '../../channel/link.js';
@@ -177,7 +177,11 @@ describe('whoever comes to it', () => {
     const destination = await peer;
     destination.send(TYPE.CONFIRM, destination.proofOf('destination', SecretKey.of(Buffer.alloc(32, 9))));
     const { message } = refuse('CHANNEL_KEY_UNCONFIRMED', {});
+    const destroyed = vi.spyOn(TLSSocket.prototype, 'destroy');
+    onTestFinished(() => destroyed.mockRestore());
     expect((await connecting).message).toBe(message);
+    // Its last word is on its way: it hangs up, and does not cut off.
+    expect(destroyed).not.toHaveBeenCalled();
     expect((await destination.next(TYPE.ABORT)).toString()).toBe(message);
     expect(destination.received.map(({ type }) => type)).toEqual([TYPE.ABORT]);
   });

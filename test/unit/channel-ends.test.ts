@@ -1,5 +1,5 @@
 /** channel/outgoing.ts and incoming.ts, frame by frame, over a connection made of streams (test/support/wire.ts): credit, gathering, what is destroyed, and the verdict that comes early. */
-import { PassThrough, Readable, Writable } from 'node:stream';
+import { Duplex, PassThrough, Readable, Writable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { encodeDocument } from '../../channel/documents.js';
 import { WINDOW_BYTES, encodeControl, invalid, writeHeader } from '../../channel/frames.js';
@@ -124,6 +124,35 @@ describe('the source', () => {
     expect((await sending).bytes).toBe(WINDOW_BYTES + 100);
   });
 
+  it('is not done where its image has ended and its last bytes wait for credit', async () => {
+    const { wire, outgoing } = await source();
+    const image = imageOf();
+    const sending = outgoing.sendImage(image);
+    for (let sent = 0; sent < WINDOW_BYTES; sent += STAGE_BYTES) {
+      image.push(Buffer.alloc(STAGE_BYTES));
+      await settled();
+    }
+    image.push(Buffer.alloc(100));
+    image.push(null);
+    expect([await isSettled(sending), outgoing.sentBytes]).toEqual([false, WINDOW_BYTES]);
+    await wire.hear(grantOf(100));
+    expect((await sending).bytes).toBe(WINDOW_BYTES + 100);
+  });
+
+  it('takes an image to its end from what has two ends, and is gone before all was sent, as the socket of a hypervisor is', async () => {
+    const { wire, outgoing } = await source();
+    wire.isHeld = true;
+    const image = new Duplex({ read: () => undefined, write: (_, __, done) => done() });
+    const sending = outgoing.sendImage(image);
+    image.push(Buffer.from('ab'));
+    image.push(null);
+    await settled();
+    image.destroy();
+    expect(await isSettled(sending)).toBe(false);
+    wire.release();
+    expect((await sending).bytes).toBe(2);
+  });
+
   it('takes back what it sent, and not a byte more', async () => {
     const { wire, outgoing } = await source();
     const image = imageOf();
@@ -202,6 +231,14 @@ describe('the source', () => {
     expect(wire.frames).toEqual([]);
     wire.destroy();
     expect(await isSettled(outgoing.broken)).toBe(false);
+  });
+
+  it('is rejected before it has an image', async () => {
+    const { outgoing, ends, answer } = await source();
+    await answer(verdictOf(ends, 'rejected', 'no room'));
+    expect(await outgoing.receiveVerdict()).toMatchObject({ reason: 'no room' });
+    const image = imageOf();
+    expect([await messageOf(outgoing.sendImage(image)), image.destroyed, await isSettled(outgoing.broken)]).toEqual([refuse('DESTINATION_REJECTED', { reason: 'no room' }).message, true, false]);
   });
 
   it('believes no acceptance before its manifest, and one after it; then the end is no failure', async () => {
@@ -336,6 +373,15 @@ describe('the destination', () => {
     expect((await receiving).summary).toEqual({ bytes: 0, sha256: sha256(Buffer.alloc(0)) });
   });
 
+  it('is done with a sink of two ends once its one end took everything, as the socket of a hypervisor has', async () => {
+    const { incoming, finish, wire } = await destination();
+    const sink = new Duplex({ read: () => undefined, write: (_, __, done) => done(), autoDestroy: false });
+    const receiving = incoming.receiveImage(sink);
+    await wire.hear(dataOf(Buffer.from('ab')));
+    await finish(2, sha256(Buffer.from('ab')));
+    expect((await receiving).summary.bytes).toBe(2);
+  });
+
   it('is done once its sink took everything, or fails where the channel breaks before', async () => {
     const { incoming, finish, wire } = await destination();
     const sink = new Sink(true);
@@ -377,5 +423,16 @@ describe('the destination', () => {
     const { wire, incoming } = await destination();
     await wire.hear(encodeControl('MANIFEST', Buffer.from('{}')));
     expect(await messageOf(incoming.broken)).toMatch(/^CHANNEL_FRAME_INVALID: /);
+  });
+});
+
+describe('either end', () => {
+  it.each([['source', async () => { const { wire, outgoing } = await source(); return { wire, end: outgoing }; }], ['destination', async () => { const { wire, incoming } = await destination(); return { wire, end: incoming }; }]] as const)('is closed with a word, and once it is gone: %s', async (_, begin) => {
+    const { wire, end } = await begin();
+    const closing = end.close();
+    expect([await isSettled(closing), wire.frames, wire.writableEnded]).toEqual([false, ['ABORT the channel was closed before the verdict'], true]);
+    wire.push(null);
+    await closing;
+    expect(wire.destroyed).toBe(true);
   });
 });
