@@ -74,7 +74,6 @@ export function createReconciliation(services: HostServices, { withdrawOrRelinqu
         await discard(vmId);
         return finding(`a copy from ${record.peer} that waited for an image`, 'rejected for good; the copy is gone');
       case 'retired':
-        return clearAway(vmId, record, status);
       case 'none':
         if (isSurplus(record)) return clearAway(vmId, record, status);
         return (await vms.traces(vmId)).length > 0 ? finding(`traces of a VM without an ownership record, ${status}`, 'nothing: no record says whose it is') : null;

@@ -65,7 +65,7 @@ export function createRecording({ evidenceDir }: { readonly evidenceDir: string 
 
 /** Follows no link, and waits for no pipe; null where there is no regular file. */
 async function readOwn(path: string): Promise<Buffer | null> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(unlessCode('ENOENT', 'ELOOP', 'ENXIO'));
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(unlessCode('ELOOP', 'ENXIO'));
   if (!file) return null;
   try {
     return (await file.stat()).isFile() ? await file.readFile() : null;

@@ -1,10 +1,12 @@
 /** activities/copy.ts and receipts.ts on hosts in memory: what a copy needs, what operators may say of it while it runs, and what each host signs afterwards. */
 import { describe, expect, it } from 'vitest';
 import { type Hosts, B, beginHosts, installedPath, refusalsOf } from '../support/hosts-in-memory.js';
-import { type Move, QUOTE, copying, sessionOn, waiting } from '../support/moves-in-memory.js';
+import { type Move, QUOTE, copying, refusedOf, sessionOn, waiting } from '../support/moves-in-memory.js';
 import { roundRecords } from '../../activities/copy.js';
+import { createReceipts } from '../../activities/receipts.js';
 import { digestOf } from '../../domain/canonical.js';
 import { HostId, MigrationId } from '../../domain/ids.js';
+import type { OwnershipRecord } from '../../domain/ownership.js';
 import { FOREVER, OPERATOR, sign } from '../../infra/testbed/hostile/people.js';
 
 const OTHER = MigrationId.parse('00000000-0000-4000-8000-0000000000ff');
@@ -184,5 +186,48 @@ describe('a receipt', () => {
     const answer = await rejecting.ask('host-b', 'settleDestination', { order: refused.signed, reason: 'x' });
     if (!('verdict' in answer)) throw new Error('no verdict');
     expect(await rejecting.refused('host-a', 'giveReceipt', { move: refused.key, statement: { verdict: answer.verdict, quote: answer.quote } })).toEqual(['OWNERSHIP_REFUSED: host-a refuses receipt for VM web: its record says owner']);
+  });
+
+  describe('is of what the record says, whatever statement is shown to be signed', () => {
+    interface Changes {
+      readonly verdict?: object;
+      readonly record?: (move: Move) => object;
+      readonly session?: object;
+    }
+
+    /** Asked of a host that believes any statement, and whose record and session are as a test says. */
+    async function asked(host: 'host-a' | 'host-b', { verdict = {}, record = () => ({}), session = {} }: Changes) {
+      const hosts = await beginHosts();
+      const move = await hosts.move('copied');
+      const services = hosts.services(host);
+      const found = { ...hosts.record(host), ...record(move) } as OwnershipRecord;
+      Object.assign(sessionOn(hosts, host, move), session);
+      const receipts = createReceipts({ ...services, verifier: { ...services.verifier, appraiseStatement: () => [] }, ownership: { ...services.ownership, read: () => Promise.resolve(found) } });
+      const { statement } = move.answers?.[2] ?? {};
+      return hosts.drive(receipts.giveReceipt({ move: move.key, statement: { ...statement, verdict: { ...statement?.verdict, ...verdict } } as never }));
+    }
+    const refusedBy = (host: string, state: string) => [`OWNERSHIP_REFUSED: ${host} refuses receipt for VM web: its record says ${state}`];
+
+    it('and of an accepted verdict of its own move', async () => {
+      for (const verdict of [{ verdict: 'rejected' }, { migrationId: OTHER }, { vmId: 'db' }]) {
+        for (const [host, state] of [['host-a', 'retired'], ['host-b', 'owner']] as const) expect(await refusalsOf(asked(host, { verdict }))).toEqual(refusedBy(host, state));
+      }
+      for (const host of ['host-a', 'host-b'] as const) expect(await asked(host, {})).toMatchObject({ statement: { receipt: { hostId: host } } });
+    });
+
+    it.each([['retired', { migrationId: OTHER }], ['relinquished', { state: 'relinquished' }], ['owner', { state: 'owner' }]])('and of a source whose record says that this move ended it, not: %s, %j', async (state, record) => {
+      expect(await refusalsOf(asked('host-a', { record: () => record }))).toEqual(refusedBy('host-a', state));
+    });
+
+    it.each<[string, (move: Move) => readonly unknown[]]>([['nothing', () => []], ['that another was rejected', () => [refusedOf(OTHER)]], ['that it was rejected', ({ order }) => [refusedOf(order.migrationId)]]])(
+      'and of a destination whose record says that it accepted, not: %s',
+      async (_, settledOf) => {
+        expect(await refusalsOf(asked('host-b', { record: (move) => ({ settled: settledOf(move) }) }))).toEqual(refusedBy('host-b', 'owner'));
+      },
+    );
+
+    it.each([['without a copy', { outgoing: null }], ['whose copy did not end well', { outgoing: { rounds: [], finish: () => Promise.reject(new Error('a test')) } }]])('and of a source %s says that it saw nothing', async (_, session) => {
+      expect((await asked('host-a', { session })).observed).toEqual({ role: 'source', rounds: [], timings: null, approval: null, limitsChanges: [] });
+    });
   });
 });

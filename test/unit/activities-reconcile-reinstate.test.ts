@@ -6,6 +6,7 @@ import { createReconciliation } from '../../activities/reconcile.js';
 import type { HostServices } from '../../activities/services.js';
 import { createSettlement } from '../../activities/settle.js';
 import { type OwnershipRecord, noRecord } from '../../domain/ownership.js';
+import { HostId } from '../../domain/ids.js';
 import { ledgerDigestOf } from '../../domain/survey.js';
 import type { HostName } from '../../infra/testbed/hostile/people.js';
 
@@ -166,6 +167,13 @@ describe('a worker that starts', () => {
     expect(hosts.files('host-b').get(stray)?.toString()).toBe('precious');
   });
 
+  it('says nothing of a VM of which it has a withdrawn order, and no traces', async () => {
+    const hosts = await beginHosts();
+    const { order } = await hosts.move('ordered');
+    write(hosts, 'host-b', { ...noRecord(WEB, B), settled: [refusedOf(order.migrationId, { outcome: 'withdrawn' })] });
+    expect(await restarted(hosts, 'host-b')).toEqual([]);
+  });
+
   it('clears away what a rejection stands for', async () => {
     const hosts = await beginHosts();
     const { order } = await hosts.move('ordered');
@@ -217,6 +225,17 @@ describe('reinstating the records of a host', () => {
     const said = await hosts.ask('host-a', 'reinstateRecords', await word(hosts));
     expect(said).toEqual([finding('it is owned here, its hypervisor is gone, its vTPM still ran', 'the vTPM was ended; the VM may be started')]);
     expect(await hosts.drive(hosts.services('host-a').ownership.doubt())).toBeNull();
+  });
+
+  it('has them believed where there are none', async () => {
+    const hosts = await beginHosts();
+    hosts.world.hosts['host-c'].tpm.state.counter = 7;
+    await hosts.startWorker('host-c');
+    const { ownership } = hosts.services('host-c');
+    expect(await hosts.drive(ownership.doubt())).not.toBeNull();
+    const digest = ledgerDigestOf(HostId.parse('host-c'), await hosts.drive(ownership.showLedger()));
+    expect(await hosts.ask('host-c', 'reinstateRecords', await word(hosts, 'host-c', digest))).toEqual([]);
+    expect(await hosts.drive(ownership.doubt())).toBeNull();
   });
 
   it('has one believed that was put back, where no doubt is about the ledger', async () => {

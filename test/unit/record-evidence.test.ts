@@ -1,7 +1,7 @@
 /** activities/record.ts on a real folder: what was recorded of a move is never replaced, whoever writes again, at once, or was cut short before. */
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { type FileHandle, mkdir, mkdtemp, open, readFile, readdir, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { type FileHandle, mkdir, mkdtemp, open, readFile, readdir, readlink, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -25,6 +25,13 @@ const REFUSED = evidenceOf({ manifest: null, verdict: null, outcome: { kind: 're
 const nameOf = (evidence: object) => `${VM}-${migrationId(1)}-${digestOf(evidence).slice(0, 16)}.json`;
 const record = (evidence = MOVED) => createRecording({ evidenceDir }).recordEvidence({ evidence });
 const inFile = async (evidence: object): Promise<unknown> => JSON.parse(await readFile(join(evidenceDir, nameOf(evidence)), 'utf8'));
+
+/** What every open file has its methods from. */
+async function handlesOf(): Promise<FileHandle> {
+  const probe = await open(folder);
+  await probe.close();
+  return Object.getPrototypeOf(probe) as FileHandle;
+}
 
 describe('the evidence of a move', () => {
   it('is written whole, for its owner alone, under a name of the move and of what is in it', async () => {
@@ -93,16 +100,30 @@ describe('the evidence of a move', () => {
     await plant(path);
     const contentOf = async () => ((await stat(path).catch(() => null))?.isFile() ? readFile(path, 'utf8') : null);
     const found = await contentOf();
-    await expect(record()).rejects.toMatchObject({ code: 'EVIDENCE_NAME_TAKEN' });
+    await expect(record()).rejects.toThrow(`EVIDENCE_NAME_TAKEN: ${path} is not the evidence that is to stand there`);
     expect([await contentOf(), await readFile(join(folder, 'victim'), 'utf8')]).toEqual([found, 'precious']);
     await rm(path, { recursive: true });
     expect((await record()).path).toBe(path);
   });
 
+  it.each([
+    ['is written where another writer of the same was done first, and took away what was aside', true],
+    ['is not said to be written where all that was written is gone, and is written by another try', false],
+  ])('%s', async (_, isElsewhere) => {
+    const handles = await handlesOf();
+    const spy = vi.spyOn(handles, 'sync').mockImplementation(async function sync(this: FileHandle) {
+      const aside = await readlink(`/proc/self/fd/${this.fd}`);
+      if (aside.includes('/.')) await (isElsewhere ? rename(aside, join(evidenceDir, nameOf(MOVED))) : rm(aside));
+    });
+    onTestFinished(() => spy.mockRestore());
+    if (!isElsewhere) await expect(record()).rejects.toMatchObject({ code: 'ENOENT' });
+    if (!isElsewhere) spy.mockRestore();
+    expect((await record()).path).toBe(join(evidenceDir, nameOf(MOVED)));
+    expect(await inFile(MOVED)).toEqual(MOVED);
+  });
+
   it('is on the disk before anybody hears of it: its file, its name, and a folder that was made for it; and nothing stays open', async () => {
-    const probe = await open(folder);
-    const handles = Object.getPrototypeOf(probe) as FileHandle;
-    await probe.close();
+    const handles = await handlesOf();
     const synced: string[] = [];
     const spy = vi.spyOn(handles, 'sync').mockImplementation(async function sync(this: FileHandle) { synced.push(await readlink(`/proc/self/fd/${this.fd}`)); });
     onTestFinished(() => spy.mockRestore());
@@ -128,7 +149,7 @@ describe('the evidence of a move', () => {
     const ofTheMove = `${VM}-${migrationId(1)}-`;
     const others = ['', '.json', '0123456789abcde.json', '0123456789abcdef0.json', '0123456789abcdeF.json', 'x0123456789abcdef.json', '0123456789abcdef.json.old', '0123456789abcdef-json'];
     for (const name of others.map((end) => `${ofTheMove}${end}`)) await writeFile(join(evidenceDir, name), '');
-    for (const name of ['a', 'b']) await writeFile(join(evidenceDir, `${ofTheMove}${name.repeat(16)}.json`), '');
-    expect((await record()).differsFrom).toEqual(['a', 'b'].map((name) => join(evidenceDir, `${ofTheMove}${name.repeat(16)}.json`)));
+    for (const name of ['c', 'a', 'f', 'b', 'e', 'd']) await writeFile(join(evidenceDir, `${ofTheMove}${name.repeat(16)}.json`), '');
+    expect((await record()).differsFrom).toEqual(['a', 'b', 'c', 'd', 'e', 'f'].map((name) => join(evidenceDir, `${ofTheMove}${name.repeat(16)}.json`)));
   });
 });
