@@ -73,7 +73,7 @@ export function createReconciliation(services: HostServices, { withdrawOrRelinqu
         await ownership.apply(vmId, { type: 'reject', migrationId: record.migrationId, epoch: record.epoch, reason: 'the worker of the destination was restarted', shown: null });
         await discard(vmId);
         return finding(`a copy from ${record.peer} that waited for an image`, 'rejected for good; the copy is gone');
-      case 'retired':
+      case 'retired': // always surplus
       case 'none':
         if (isSurplus(record)) return clearAway(vmId, record, status);
         return (await vms.traces(vmId)).length > 0 ? finding(`traces of a VM without an ownership record, ${status}`, 'nothing: no record says whose it is') : null;

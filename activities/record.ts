@@ -7,7 +7,7 @@
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { link, mkdir, open, readdir, unlink } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { openSigned } from '../domain/authority.js';
 import { digestOf } from '../domain/canonical.js';
 import type { Evidence } from '../domain/evidence.js';
@@ -32,7 +32,7 @@ export function createRecording({ evidenceDir }: { readonly evidenceDir: string 
     const ofTheMove = `${vmId}-${migrationId}-`;
     const name = `${ofTheMove}${digest.slice(0, NAME_DIGITS)}.json`;
     const made = await mkdir(evidenceDir, { recursive: true, mode: 0o700 });
-    if (made !== undefined) await sync(dirname(made));
+    if (made !== undefined) await syncNames(resolve(made), resolve(evidenceDir));
     await create(name, Buffer.from(`${JSON.stringify(evidence, null, 2)}\n`));
     const isOther = (other: string) => other !== name && other.startsWith(ofTheMove) && /^[0-9a-f]{16}\.json$/.test(other.slice(ofTheMove.length));
     const differsFrom = (await readdir(evidenceDir)).filter(isOther).sort().map((other) => join(evidenceDir, other));
@@ -51,7 +51,7 @@ export function createRecording({ evidenceDir }: { readonly evidenceDir: string 
     } finally {
       await file.close();
     }
-    // What was written aside is gone where another writer of the same file was done first.
+    // What was written aside is gone where another writer of the same file was done first. Where that one is gone as well, another try writes it.
     await link(written, path).catch(unlessCode('EEXIST', 'ENOENT'));
     const found = await readOwn(path);
     if (!found?.equals(content)) throw refuse('EVIDENCE_NAME_TAKEN', { path });
@@ -72,6 +72,11 @@ async function readOwn(path: string): Promise<Buffer | null> {
   } finally {
     await file.close();
   }
+}
+
+/** The folders in which the names of `folder` stand, and of those above it down from `made`. */
+async function syncNames(made: string, folder: string): Promise<void> {
+  for (let named = folder; named.length >= made.length; named = dirname(named)) await sync(dirname(named));
 }
 
 async function sync(folder: string): Promise<void> {

@@ -74,10 +74,10 @@ export function createSealing(services: HostServices, { settleHere }: Pick<Settl
   async function gatherSecrets(order: Order): Promise<MoveSecrets> {
     const [record, installed] = await Promise.all([ownership.read(order.vmId), vms.read(order.vmId)]);
     if (!installed) throw refuse('VM_UNKNOWN', { vm: order.vmId });
-    await refuseResources(services, order, installed.vm);
     if (!installed.vtpm) throw refuse('VM_WITHOUT_VTPM', { vm: order.vmId });
     if (record.state !== 'owner') throw refuse('VM_NOT_OWNED', { host: hostId, vm: order.vmId, state: record.state });
     if (record.epoch !== order.epoch) throw refuse('ORDER_STALE', { vm: order.vmId, ordered: order.epoch, host: hostId, actual: record.epoch });
+    await refuseResources(services, order, installed.vm);
     const { stateKey, migrationKey } = await unsealKeys(tpm, hostId, installed.vtpm.keys);
     stateKey.destroy();
     return {

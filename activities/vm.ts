@@ -137,7 +137,7 @@ export function createVmActivities(services: HostServices) {
     if (doubt !== null) failures.push(failure('RECORDS_IN_DOUBT', { host: hostId, problem: doubt }));
     const surveyed = await Promise.all(vmIds.map((vmId) => ask(() => surveyVm(vmId), unreadable(vmId, hostId))));
     const stale = doubt === null ? surveyed.flatMap((vm) => (vm.recordProblem && vm.ownership !== UNREADABLE ? [failure('RECORD_STALE', { vm: vm.vmId, host: hostId, problem: vm.recordProblem })] : [])) : [];
-    const pcrs = await appraisePcrs(hostClass, pcrValues);
+    const pcrs = await comparePcrs(hostClass, pcrValues);
     return {
       hostId,
       reachable: true,
@@ -154,7 +154,7 @@ export function createVmActivities(services: HostServices) {
     };
   }
 
-  async function appraisePcrs(hostClass: HostClass | null, pcrValues: PcrValues | null): Promise<{ readonly problem: string | null; readonly failures: readonly Failure[] }> {
+  async function comparePcrs(hostClass: HostClass | null, pcrValues: PcrValues | null): Promise<{ readonly problem: string | null; readonly failures: readonly Failure[] }> {
     if (!hostClass) return { problem: 'no policy', failures: [] };
     if (!pcrValues) return { problem: 'PCRs not readable', failures: [] };
     if (matchingSet(hostClass, pcrValues)) return { problem: null, failures: [] };

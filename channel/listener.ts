@@ -29,7 +29,11 @@ const REFUSALS_KEPT = 1000;
 /** Port 0 takes a free one. CHANNEL_UNREACHABLE when the address cannot be listened on. */
 export async function listen(address: NetworkAddress, terms: ChannelTerms): Promise<ChannelListener> {
   const door = new Door(terms);
-  return { address: await door.open(address), refusedPeers: door.refusedPeers, accept: () => door.accepted, close: () => door.close() };
+  const bound = await door.open(address).catch(async (error: unknown) => {
+    await door.close();
+    throw error;
+  });
+  return { address: bound, refusedPeers: door.refusedPeers, accept: () => door.accepted, close: () => door.close() };
 }
 
 class Door {

@@ -188,46 +188,54 @@ describe('a receipt', () => {
     expect(await rejecting.refused('host-a', 'giveReceipt', { move: refused.key, statement: { verdict: answer.verdict, quote: answer.quote } })).toEqual(['OWNERSHIP_REFUSED: host-a refuses receipt for VM web: its record says owner']);
   });
 
-  describe('is of what the record says, whatever statement is shown to be signed', () => {
-    interface Changes {
-      readonly verdict?: object;
-      readonly record?: (move: Move) => object;
-      readonly session?: object;
-    }
+  interface Changes {
+    readonly verdict?: object;
+    readonly record?: (move: Move) => object;
+    readonly session?: object;
+  }
 
-    /** Asked of a host that believes any statement, and whose record and session are as a test says. */
-    async function asked(host: 'host-a' | 'host-b', { verdict = {}, record = () => ({}), session = {} }: Changes) {
-      const hosts = await beginHosts();
-      const move = await hosts.move('copied');
-      const services = hosts.services(host);
-      const found = { ...hosts.record(host), ...record(move) } as OwnershipRecord;
-      Object.assign(sessionOn(hosts, host, move), session);
-      const receipts = createReceipts({ ...services, verifier: { ...services.verifier, appraiseStatement: () => [] }, ownership: { ...services.ownership, read: () => Promise.resolve(found) } });
-      const { statement } = move.answers?.[2] ?? {};
-      return hosts.drive(receipts.giveReceipt({ move: move.key, statement: { ...statement, verdict: { ...statement?.verdict, ...verdict } } as never }));
-    }
+  /** Asked of a host that believes any statement, and whose record and session are as a test says. */
+  async function asked(host: 'host-a' | 'host-b', { verdict = {}, record = () => ({}), session = {} }: Changes) {
+    const hosts = await beginHosts();
+    const move = await hosts.move('copied');
+    const services = hosts.services(host);
+    const found = { ...hosts.record(host), ...record(move) } as OwnershipRecord;
+    Object.assign(sessionOn(hosts, host, move), session);
+    const receipts = createReceipts({ ...services, verifier: { ...services.verifier, appraiseStatement: () => [] }, ownership: { ...services.ownership, read: () => Promise.resolve(found) } });
+    const { statement } = move.answers?.[2] ?? {};
+    return hosts.drive(receipts.giveReceipt({ move: move.key, statement: { ...statement, verdict: { ...statement?.verdict, ...verdict } } as never }));
+  }
+
+  describe('is refused, though the statement is proven,', () => {
     const refusedBy = (host: string, state: string) => [`OWNERSHIP_REFUSED: ${host} refuses receipt for VM web: its record says ${state}`];
 
-    it('and of an accepted verdict of its own move', async () => {
+    it('for a verdict that is no acceptance of this move', async () => {
       for (const verdict of [{ verdict: 'rejected' }, { migrationId: OTHER }, { vmId: 'db' }]) {
         for (const [host, state] of [['host-a', 'retired'], ['host-b', 'owner']] as const) expect(await refusalsOf(asked(host, { verdict }))).toEqual(refusedBy(host, state));
       }
       for (const host of ['host-a', 'host-b'] as const) expect(await asked(host, {})).toMatchObject({ statement: { receipt: { hostId: host } } });
     });
 
-    it.each([['retired', { migrationId: OTHER }], ['relinquished', { state: 'relinquished' }], ['owner', { state: 'owner' }]])('and of a source whose record says that this move ended it, not: %s, %j', async (state, record) => {
+    it.each([['retired', { migrationId: OTHER }], ['relinquished', { state: 'relinquished' }], ['owner', { state: 'owner' }]])('by a source whose record is %s %j', async (state, record) => {
       expect(await refusalsOf(asked('host-a', { record: () => record }))).toEqual(refusedBy('host-a', state));
     });
 
-    it.each<[string, (move: Move) => readonly unknown[]]>([['nothing', () => []], ['that another was rejected', () => [refusedOf(OTHER)]], ['that it was rejected', ({ order }) => [refusedOf(order.migrationId)]]])(
-      'and of a destination whose record says that it accepted, not: %s',
+    it.each<[string, (move: Move) => readonly unknown[]]>([['nothing', () => []], ['another', () => [refusedOf(OTHER)]], ['it by a rejection', ({ order }) => [refusedOf(order.migrationId)]]])(
+      'by a destination that settled %s',
       async (_, settledOf) => {
         expect(await refusalsOf(asked('host-b', { record: (move) => ({ settled: settledOf(move) }) }))).toEqual(refusedBy('host-b', 'owner'));
       },
     );
+  });
 
-    it.each([['without a copy', { outgoing: null }], ['whose copy did not end well', { outgoing: { rounds: [], finish: () => Promise.reject(new Error('a test')) } }]])('and of a source %s says that it saw nothing', async (_, session) => {
-      expect((await asked('host-a', { session })).observed).toEqual({ role: 'source', rounds: [], timings: null, approval: null, limitsChanges: [] });
-    });
+  it('of a source without a copy says that it saw nothing', async () => {
+    expect((await asked('host-a', { session: { outgoing: null } })).observed).toEqual({ role: 'source', rounds: [], timings: null, approval: null, limitsChanges: [] });
+  });
+
+  it('of a source whose copy did not end well says what it saw until then', async () => {
+    const round = { round: 1, sentBytes: 7, remainingBytes: 3, dirtyBytesPerSecond: 2, elapsedMs: 4, throttlePercent: null };
+    const outgoing = { rounds: [round], finish: () => Promise.reject(new Error('a test')) } as never;
+    expect((await asked('host-a', { session: { outgoing } })).observed).toEqual({ role: 'source', rounds: roundRecords(outgoing), timings: null, approval: null, limitsChanges: [] });
+    expect(roundRecords(outgoing)).toHaveLength(1);
   });
 });

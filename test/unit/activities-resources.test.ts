@@ -20,6 +20,7 @@ const FILE: Place = { kind: 'file', links: 1 };
 const BLOCK: Place = { kind: 'block-device', links: 1 };
 const PLACES: Readonly<Record<string, Place>> = {
   '/srv': FOLDER, '/srv/disks': FOLDER, '/srv/disks/x': FOLDER, '/srv/disks/x/one.raw': FILE, '/boot': FOLDER, '/boot/kernel': FILE, '/boot/initrd': FILE, '/dev': FOLDER, '/dev/vg': FOLDER,
+  '/var/korora': FOLDER,
 };
 
 /** A host with these files beside the usual ones, and an operator who may name any. */
@@ -31,7 +32,7 @@ function hostWith(others: Readonly<Record<string, Place>> = {}, { disks = ['/srv
     resolve: (path: string) => {
       looked.push(path);
       const place = places[path];
-      return Promise.resolve(place?.to ?? (place ?? ['/var/korora'].includes(path) ? path : null));
+      return Promise.resolve(place ? (place.to ?? path) : null);
     },
     stat: (path: string) => Promise.resolve(places[path] ? { isOpenToOthers: false, sizeBytes: 1, ...places[path] } : null),
     readStart: (path: string, bytes: number) => (starts.push([path, bytes]), Promise.resolve(Buffer.from(places[path]?.start ?? []).subarray(0, bytes))),
@@ -80,6 +81,15 @@ describe('what a host refuses', () => {
     const open = { ...FOLDER, isOpenToOthers: true };
     const said = await saidOf(hostWith({ '/srv/disks': open, '/srv/disks/x': open }).services, vmWith('/srv/disks/x/one.raw'));
     expect(said.map((text) => /names in (\S+)/.exec(text)?.[1])).toEqual(['/srv/disks', '/srv/disks/x']);
+  });
+
+  it('is nothing where a file is gone between two looks at it: that has a code of its own', async () => {
+    const { services } = hostWith();
+    const { stat } = services.access;
+    Object.assign(services.access, { stat: (path: string) => (path === '/srv/disks/x/one.raw' ? Promise.resolve(null) : stat(path)) });
+    const vm = vmWith('/srv/disks/x/one.raw');
+    expect(await saidOf(services, vm)).toEqual([]);
+    expect(await refusalOf(openable(services, vm))).toBe('DISK_NOT_VISIBLE: host-a does not see disk disk0 at /srv/disks/x/one.raw');
   });
 
   it('is a folder that it cannot look at', async () => {
@@ -148,6 +158,13 @@ describe('what an operator may not name', () => {
     const { services, looked } = hostWith({}, { disks: ['/srv/disks'], boot: ['/boot', '/srv/disks'], reserved: [] }, his);
     expect((await saidOf(services, vm)).map((text) => text.split(' with ')[1])).toEqual(['the boot file /srv/disks/x/one.raw']);
     expect(looked.filter((path) => path === '/srv/disks/x/one.raw')).toHaveLength(1);
+  });
+
+  it('is his own, whoever else is in the bundle', async () => {
+    const vm = vmWith('/srv/disks/x/one.raw');
+    const { services } = hostWith();
+    const word = { ...startOf(vm), by: 'grace' as never };
+    expect((await resourceFailures(services, word, vm)).map(({ message }) => message)[0]).toBe('the trust bundle of host-a does not let grace start VM x-1 with the disk /srv/disks/x/one.raw');
   });
 
   it('depends on what he asks for, and from where', async () => {

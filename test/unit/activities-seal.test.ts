@@ -137,11 +137,12 @@ describe('wrapping', () => {
     expect(sessionOn(hosts, 'host-a', move).secrets).toBeNull();
   });
 
-  it('is refused for a VM that another move has on offer', async () => {
+  it('is refused for a VM that another move has on offer, before anybody looks at its files', async () => {
     const hosts = await beginHosts();
     const first = await hosts.move('prepared', { requiresApproval: true });
     copying(hosts, first);
     await hosts.quiet();
+    install(hosts, { vm: { ...vmOf('web'), memoryBytes: 128 * 1024 * 1024 } });
     const second = await hosts.move('appraised');
     expect(await hosts.refused('host-a', 'wrapSecrets', { order: second.signed })).toEqual(['VM_NOT_OWNED: host-a does not own VM web: its ownership record says offering']);
   });

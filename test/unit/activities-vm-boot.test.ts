@@ -66,7 +66,7 @@ describe('starting a VM', () => {
     expect(installedOn(hosts).started).toEqual([last, { orderDigest: expect.any(String) as string, notAfter: FOREVER }]);
   });
 
-  it('is not taken for another document than was signed where its VM is here already', async () => {
+  it('takes no other document than was signed, also where the VM is here already', async () => {
     const hosts = await beginHosts();
     expect(await hosts.refused('host-a', 'startVm', { start: await startOf(vm, 'host-a', 1), vm: { ...vm, memoryBytes: 128 * 1024 * 1024 } })).toEqual(['VM_DIFFERS: the VM document that host-a has is not the one that was signed']);
   });

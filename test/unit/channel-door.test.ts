@@ -8,6 +8,8 @@ import { lost } from '../../channel/link.js';
 import { tlsOptions } from '../../channel/tls.js';
 import { refuse } from '../../domain/failures.js';
 import { SecretKey } from '../../domain/secret-key.js';
+import { answered } from '../../infra/testbed/until.js';
+import { settled } from '../support/wire.js';
 import { ANY_PORT, HandWrittenPeer, TYPE, channels, cleanUp, closedOf, failureOf, listenFor, never, newEnds } from './channel-support.js';
 
 afterEach(cleanUp);
@@ -59,10 +61,11 @@ describe('the door', () => {
     await waiting.closed;
     expect(listener.refusedPeers).toEqual(['CHANNEL_PEER_UNKNOWN', 'CHANNEL_PEER_UNKNOWN']);
     const late = connectTcp(listener.address.port, '127.0.0.1');
+    onTestFinished(() => void late.destroy());
     await expect(once(late, 'connect')).rejects.toThrow('ECONNREFUSED');
   });
 
-  it('keeps a copy of the session key as long as it is open, and takes none of its owner’s', async () => {
+  it('keeps a copy of the session key while it is open, leaves its owner’s alone, and keeps none where it could not open', async () => {
     const { destination } = await newEnds();
     const copies: SecretKey[] = [];
     const own = destination.sessionKey;
@@ -71,6 +74,9 @@ describe('the door', () => {
     expect(copies.map(({ isDestroyed }) => isDestroyed)).toEqual([false]);
     await listener.close();
     expect([copies.map(({ isDestroyed }) => isDestroyed), own.isDestroyed]).toEqual([[true], false]);
+    const { address } = await listenFor(destination);
+    await failureOf(channels.listen(address, { ...destination, sessionKey }));
+    expect(copies.map(({ isDestroyed }) => isDestroyed)).toEqual([true, true]);
   });
 
   it('has 32 wait before it, and no more: the oldest goes', async () => {
@@ -87,14 +93,17 @@ describe('the door', () => {
   });
 
   it('remembers the first thousand that it turned away', async () => {
-    const { destination } = await newEnds();
+    const { source, destination } = await newEnds();
     const listener = await listenFor(destination);
+    const first = await HandWrittenPeer.asSource(listener.address.port, source);
+    first.send(TYPE.DATA, Buffer.from('too early'));
+    await first.closed;
     for (let count = 0; count < 41; count++) {
       const crowd = await Promise.all(Array.from({ length: 25 }, () => knock(listener.address.port)));
       for (const { socket } of crowd) socket.end('noise');
       await Promise.all(crowd.map(({ closed }) => closed));
     }
-    expect(listener.refusedPeers).toHaveLength(1000);
+    expect([listener.refusedPeers.length, new Set(listener.refusedPeers), listener.refusedPeers[0]]).toEqual([1000, new Set(['CHANNEL_FRAME_INVALID', 'CHANNEL_PEER_UNKNOWN']), 'CHANNEL_FRAME_INVALID']);
   });
 
   it('leaves no clock behind for whoever it sent away or let in', async () => {
@@ -105,25 +114,28 @@ describe('the door', () => {
     const set = vi.spyOn(globalThis, 'setTimeout');
     onTestFinished(() => set.mockRestore());
     const clocksOf = (ms: number) => set.mock.results.filter((_, i) => set.mock.calls[i]?.[1] === ms).map(({ value }) => value as NodeJS.Timeout);
+    const stranger = await knock(listener.address.port);
+    stranger.socket.write('noise');
+    await stranger.closed;
     const [outgoing, incoming] = await Promise.all([channels.connect(listener.address, ends.source, never), listener.accept()]);
     const clocks = clocksOf(LONG_MS);
-    expect([clocks.length, clocks.every((clock) => cleared.mock.calls.some(([one]) => one === clock))]).toEqual([2, true]);
+    expect([clocks.length, clocks.every((clock) => cleared.mock.calls.some(([one]) => one === clock))]).toEqual([3, true]);
     outgoing.abort('done');
     await Promise.all([incoming.close(), outgoing.close()]);
   });
 });
 
 describe('whoever comes to it', () => {
-  it('names no server, and does not wait with what is small', async () => {
+  it('sends no server name (SNI), and small frames at once (TCP_NODELAY)', async () => {
     const { source, destination } = await newEnds();
     const noDelay = vi.spyOn(Socket.prototype, 'setNoDelay');
     onTestFinished(() => noDelay.mockRestore());
     const server = createTlsServer({ key: destination.identity.privateKey, cert: destination.identity.certificate, requestCert: true, rejectUnauthorized: false });
     onTestFinished(() => void server.close());
-    server.listen(0, '127.0.0.1');
+    server.listen(0, 'localhost');
     await once(server, 'listening');
     const connecting = failureOf(channels.connect({ host: 'localhost', port: (server.address() as AddressInfo).port }, source, never));
-    const [socket] = (await once(server, 'secureConnection')) as [TLSSocket];
+    const [socket] = await answered('a connection through TLS', once(server, 'secureConnection') as Promise<[TLSSocket]>, { tell: () => 'none' });
     const { servername } = socket as unknown as { readonly servername: unknown };
     expect([servername, noDelay.mock.calls]).toEqual([false, [[true]]]);
     socket.destroy();
@@ -136,7 +148,7 @@ describe('whoever comes to it', () => {
     const silent = await answering((socket) => socket.resume());
     expect((await failureOf(channels.connect(silent, source, never))).message).toBe(unreachable(silent.port, 'no answer within 200 ms'));
     const ending = await answering((socket) => socket.end());
-    expect((await failureOf(channels.connect(ending, source, never))).message).toMatch(/^CHANNEL_UNREACHABLE: /);
+    expect((await failureOf(channels.connect(ending, { ...source, silenceLimitMs: LONG_MS }, never))).message).toMatch(/^CHANNEL_UNREACHABLE: /);
     const listener = await listenFor(source);
     await listener.close();
     expect((await failureOf(channels.connect(listener.address, source, never))).message).toMatch(new RegExp(`^CHANNEL_UNREACHABLE: .*127\\.0\\.0\\.1:${listener.address.port}.*ECONNREFUSED`));
@@ -166,7 +178,7 @@ describe('whoever comes to it', () => {
     const [outgoing, incoming] = await Promise.all([channels.connect(listener.address, ends.source, late.signal), listener.accept()]);
     late.abort(new Error('enough'));
     const broken = Promise.race([outgoing.broken, incoming.broken]).catch((error: unknown) => error);
-    expect(await Promise.race([broken, new Promise((resolve) => setImmediate(() => setImmediate(() => resolve('whole'))))])).toBe('whole');
+    expect(await Promise.race([broken, settled().then(() => 'whole')])).toBe('whole');
     outgoing.abort('done');
   });
 

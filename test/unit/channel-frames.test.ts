@@ -5,7 +5,6 @@ import { z } from 'zod';
 import { isSameConfirmation } from '../../channel/confirmation.js';
 import { FrameDecoder } from '../../channel/frames.js';
 import { decodeDocument, encodeDocument } from '../../channel/documents.js';
-import { KororaError } from '../../domain/failures.js';
 import { Manifest } from '../../domain/manifest.js';
 import type { Role } from '../../domain/ids.js';
 import { manifestOf, newEnds, TYPE } from './channel-support.js';
@@ -33,16 +32,6 @@ function decode(sender: Role, chunks: readonly Buffer[]): [string, string][] {
   return seen.map(([name, payload]) => [name, payload.toString('hex')]);
 }
 
-function refusalOf(sender: Role, ...frames: Buffer[]): string {
-  try {
-    decode(sender, frames);
-  } catch (error) {
-    if (error instanceof KororaError && error.code === 'CHANNEL_FRAME_INVALID') return error.message;
-    throw error;
-  }
-  return 'taken';
-}
-
 const confirm = frame(TYPE.CONFIRM, 32);
 
 describe('frame decoder', () => {
@@ -62,46 +51,6 @@ describe('frame decoder', () => {
         expect(names.slice(-2)).toEqual(['MANIFEST', 'WAITING']);
       }),
     );
-  });
-
-  it.each<[string, Role, Buffer[]]>([
-    ['unknown type', 'source', [confirm, frame(99, 0)]],
-    ['type 0', 'source', [frame(0, 32)]],
-    ['DATA above 1 MiB', 'source', [confirm, frame(TYPE.DATA, 1024 * 1024 + 1)]],
-    ['empty DATA', 'source', [confirm, frame(TYPE.DATA, 0)]],
-    ['MANIFEST above 64 KiB', 'source', [confirm, frame(TYPE.MANIFEST, 64 * 1024 + 1)]],
-    ['KEEPALIVE with payload', 'source', [confirm, frame(TYPE.KEEPALIVE, 1)]],
-    ['short CONFIRM', 'source', [frame(TYPE.CONFIRM, 31)]],
-    ['DATA before CONFIRM', 'source', [frame(TYPE.DATA, 1)]],
-    ['KEEPALIVE before CONFIRM', 'source', [frame(TYPE.KEEPALIVE, 0)]],
-    ['a second CONFIRM', 'source', [confirm, confirm]],
-    ['DATA after MANIFEST', 'source', [confirm, frame(TYPE.MANIFEST, 2), frame(TYPE.DATA, 1)]],
-    ['a second MANIFEST', 'source', [confirm, frame(TYPE.MANIFEST, 2), frame(TYPE.MANIFEST, 2)]],
-    ['KEEPALIVE after MANIFEST', 'source', [confirm, frame(TYPE.MANIFEST, 2), frame(TYPE.KEEPALIVE, 0)]],
-    ['WAITING before MANIFEST', 'source', [confirm, frame(TYPE.DATA, 1), frame(TYPE.WAITING, 0)]],
-    ['WAITING from the destination', 'destination', [confirm, frame(TYPE.WAITING, 0)]],
-    ['VERDICT from the source', 'source', [confirm, frame(TYPE.VERDICT, 2)]],
-    ['GRANT from the source', 'source', [confirm, frame(TYPE.GRANT, 4)]],
-    ['anything after ABORT', 'source', [confirm, frame(TYPE.ABORT, 0), frame(TYPE.KEEPALIVE, 0)]],
-    ['DATA from the destination', 'destination', [confirm, frame(TYPE.DATA, 1)]],
-    ['MANIFEST from the destination', 'destination', [confirm, frame(TYPE.MANIFEST, 2)]],
-    ['VERDICT before CONFIRM', 'destination', [frame(TYPE.VERDICT, 2)]],
-    ['a second VERDICT', 'destination', [confirm, frame(TYPE.VERDICT, 2), frame(TYPE.VERDICT, 2)]],
-  ])('refuses %s', (_, sender, frames) => {
-    expect(refusalOf(sender, ...frames)).toMatch(/invalid frame/);
-  });
-
-  it.each<[string, Role, Buffer[]]>([
-    ['DATA of exactly 1 MiB', 'source', [confirm, frame(TYPE.DATA, 1024 * 1024)]],
-    ['MANIFEST of exactly 64 KiB', 'source', [confirm, frame(TYPE.MANIFEST, 64 * 1024)]],
-    ['an early VERDICT', 'destination', [confirm, frame(TYPE.GRANT, 4), frame(TYPE.VERDICT, 2)]],
-    ['ABORT in the greeting', 'destination', [frame(TYPE.ABORT, 10)]],
-  ])('takes %s', (_, sender, frames) => {
-    expect(refusalOf(sender, ...frames)).toBe('taken');
-  });
-
-  it('refuses a bad size by its header alone, before any of the payload has come', () => {
-    expect(refusalOf('source', confirm, frame(TYPE.DATA, 0x7fffffff & 0x200000).subarray(0, 5))).toMatch(/DATA of 2097152 bytes/);
   });
 });
 

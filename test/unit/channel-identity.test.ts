@@ -7,7 +7,7 @@ import { isAttestedPeer } from '../../channel/tls.js';
 import type { ChannelTerms } from '../../channel/port.js';
 
 it('is a P-256 key with a certificate that OpenSSL reads and whose own key signed it', async () => {
-  // Signatures and serials differ in length from run to run; many runs meet every length.
+  // Signatures differ in length from run to run; many runs meet every length.
   for (let i = 0; i < 40; i++) {
     const { certificate, privateKey, spkiSha256 } = await createIdentity();
     const x509 = new X509Certificate(certificate);
@@ -55,7 +55,7 @@ it('is DER: every length in as few bytes as there are (X.690 §10.1), to the las
   expect(tags).toHaveLength(28);
 });
 
-it('is what the peer proved to hold; nothing where it showed none, or one that cannot be read', async () => {
+it('is what the peer proved to hold: nothing where it showed none, where it cannot be read, or where an older connection is taken up again', async () => {
   const { certificate, spkiSha256 } = await createIdentity();
   const x509 = new X509Certificate(certificate);
   const socketWith = (getPeerX509Certificate: () => X509Certificate | undefined, isReused = false) => ({ getPeerX509Certificate, isSessionReused: () => isReused }) as unknown as TLSSocket;

@@ -1,7 +1,7 @@
-/** What the channel makes of itself while it loads: a table that is wrong ends a test by name here, and not every test of the channel before it begins. */
+/** Loads the channel inside a test, so that a table that is wrong fails one test by its name, and not every file before it begins. */
 import { expect, it } from 'vitest';
 
-it('the channel loads, knows its frames by their types, and has two signs of life', async () => {
+it('the channel loads, and knows its frames by their types', async () => {
   const { FRAMES, FrameDecoder, encodeControl } = await import('../../channel/frames.js');
   const seen: string[] = [];
   const decoder = new FrameDecoder('source', { onData: () => undefined, onControl: (name) => seen.push(name) });

@@ -5,7 +5,7 @@ import { connect as connectTcp } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { SecretKey } from '../../domain/secret-key.js';
 import { afterEach, describe, expect, it } from 'vitest';
-import { ANY_PORT, channels, cleanUp, closedOf, codeOf, failureOf, HandWrittenPeer, imageOf, listenFor, manifestOf, never, newEnds, newProxy, Sink, TYPE, verdictOf } from './channel-support.js';
+import { ANY_PORT, channels, cleanUp, closedOf, codeOf, HandWrittenPeer, imageOf, listenFor, manifestOf, never, newEnds, Sink, TYPE, verdictOf } from './channel-support.js';
 
 afterEach(cleanUp);
 
@@ -92,15 +92,6 @@ describe('the TLS keys', () => {
     await Promise.all(crowd.map((socket) => once(socket, 'connect')));
     await expectStillOpen(listener, ends);
     await Promise.all(closed);
-  });
-
-  it('keeps a bounded number of handshakes open: the oldest goes', async () => {
-    const ends = await newEnds(600_000);
-    const listener = await listenFor(ends.destination);
-    const crowd = Array.from({ length: 33 }, () => connectTcp(listener.address.port));
-    await Promise.any(crowd.map(closedOf));
-    expect(listener.refusedPeers).toEqual(['CHANNEL_PEER_UNKNOWN']);
-    for (const socket of crowd) socket.destroy();
   });
 
   it('one who connects and says nothing is dropped after the limit', async () => {
@@ -206,34 +197,5 @@ describe('one source', () => {
     await first.sendManifest(manifestOf(ends, summary));
     expect((await received).summary).toEqual(summary);
     first.abort('done');
-  });
-});
-
-describe('connecting', () => {
-  it('to nobody is CHANNEL_UNREACHABLE with the address', async () => {
-    const ends = await newEnds();
-    const listener = await listenFor(ends.destination);
-    await listener.close();
-    const failure = await failureOf(channels.connect(listener.address, ends.source, never));
-    expect(failure.code).toBe('CHANNEL_UNREACHABLE');
-    expect(failure.message).toContain(`127.0.0.1:${listener.address.port}`);
-  });
-
-  it('to one who answers nothing ends after the limit, or by the signal', async () => {
-    const ends = await newEnds(200);
-    const proxy = await newProxy((await listenFor(ends.destination)).address.port);
-    proxy.hold();
-    expect(await codeOf(channels.connect(at(proxy.port), ends.source, never))).toBe('CHANNEL_UNREACHABLE');
-    const abort = new AbortController();
-    const connecting = codeOf(channels.connect(at(proxy.port), { ...ends.source, silenceLimitMs: 60_000 }, abort.signal));
-    abort.abort(new Error('enough'));
-    expect(await connecting).toBe('ABORTED');
-  });
-
-  it('a closed listener rejects accept', async () => {
-    const listener = await listenFor((await newEnds()).destination);
-    const accepting = codeOf(listener.accept());
-    await listener.close();
-    expect(await accepting).toBe('CHANNEL_LOST');
   });
 });

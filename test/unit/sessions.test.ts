@@ -55,6 +55,18 @@ describe('a session', () => {
     expect(sessions.isUnderWay(key)).toBe(true);
   });
 
+  it('that could not be made, and is closed meanwhile, leaves alone what is in its place by then', async () => {
+    const sessions = createSessions(SOURCE);
+    const made = settleable<Session>();
+    const opening = codeOf(sessions.open(key, () => made.promise));
+    const closing = sessions.close(key.migrationId, why);
+    // In the very turn in which its place is free, before it is closed to its end.
+    const next = made.promise.catch(() => sessions.open(key, async () => sessionOf()));
+    made.reject(refuse('HOST_UNKNOWN', { host: 'x' }));
+    expect([await opening, await closing]).toEqual(['HOST_UNKNOWN', undefined]);
+    expect(sessions.find(key.migrationId)).toBe(await next);
+  });
+
   it('is for one order and one role', async () => {
     const { sessions } = await opened();
     for (const other of [{ ...key, orderDigest: digest(9) }, { ...key, role: 'destination' as const }]) {
