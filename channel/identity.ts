@@ -6,7 +6,7 @@
  * The few DER bytes are written here by hand (RFC 5280 §4.1, X.690): a certificate that carries
  * no statement needs no certificate library.
  */
-import { createHash, generateKeyPair, randomBytes, sign, type KeyObject } from 'node:crypto';
+import { type KeyObject, X509Certificate, createHash, generateKeyPair, randomBytes, sign } from 'node:crypto';
 import { promisify } from 'node:util';
 import type { TLSSocket } from 'node:tls';
 import type { Sha256Hex } from '../domain/ids.js';
@@ -18,7 +18,7 @@ export async function createIdentity(): Promise<ChannelIdentity> {
   const spki = publicKey.export({ type: 'spki', format: 'der' });
   return {
     spkiSha256: sha256Hex(spki),
-    certificate: pem('CERTIFICATE', selfSignedCertificate(spki, privateKey)),
+    certificate: new X509Certificate(selfSignedCertificate(spki, privateKey)).toString(),
     privateKey: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
   };
 }
@@ -71,9 +71,4 @@ function der(tag: number, ...parts: readonly Buffer[]): Buffer {
   const content = Buffer.concat(parts);
   const length = content.length < 0x80 ? [content.length] : content.length < 0x100 ? [0x81, content.length] : [0x82, content.length >> 8, content.length & 0xff];
   return Buffer.concat([Buffer.from([tag, ...length]), content]);
-}
-
-function pem(label: string, bytes: Buffer): string {
-  const lines = bytes.toString('base64').match(/.{1,64}/g) ?? [];
-  return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`;
 }

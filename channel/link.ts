@@ -84,7 +84,6 @@ export class Link {
 
   /** Resolves when the frame was handed to the network. CHANNEL_*. */
   async send(name: ControlName, payload: Buffer): Promise<void> {
-    if (this.#failure) throw this.#failure;
     const written = new Promise<void>((resolve, reject) => {
       this.socket.once('close', () => reject(lost('the connection closed')));
       this.post(encodeControl(name, payload), resolve);
