@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { confirmationOf } from '../../channel/confirmation.js';
-import { FRAMES, HEADER_BYTES, encodeControl } from '../../channel/frames.js';
+import { FRAMES, HEADER_BYTES, encodeControl, writeHeader } from '../../channel/frames.js';
 import type { ChannelTerms } from '../../channel/port.js';
 import { MigrationId, type Role } from '../../domain/ids.js';
 import { SecretKey } from '../../domain/secret-key.js';
@@ -15,15 +15,16 @@ export class Wire extends Duplex {
   /** The names of the frames that were written, ABORT with its reason. */
   readonly frames: string[] = [];
   readonly payloads: Buffer[] = [];
-  /** Of the writes from now on. */
+  /** What each write from now on ends with. */
   fails: Error | null = null;
+  /** A write does not end before `release`. */
   isHeld = false;
-  /** Says that a write that was held is over. */
   release: () => void = () => undefined;
+  /** What `writableLength` says. */
   stuckBytes = 0;
 
   constructor() {
-    super({ allowHalfOpen: true, emitClose: true });
+    super();
     Object.defineProperty(this, 'writableLength', { get: () => this.stuckBytes });
   }
 
@@ -60,6 +61,13 @@ export class Wire extends Duplex {
   }
 }
 
+export function dataOf(payload: Buffer): Buffer {
+  const header = Buffer.alloc(HEADER_BYTES);
+  writeHeader(header, 'DATA', payload.length);
+  return Buffer.concat([header, payload]);
+}
+
+/** Until all that could follow has followed. */
 export const settled = () => new Promise<void>((resolve) => setImmediate(() => setImmediate(resolve)));
 
 export function termsOf(silenceLimitMs: number | null): ChannelTerms {

@@ -2,13 +2,13 @@
 import { Duplex, PassThrough, Readable, Writable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { encodeDocument } from '../../channel/documents.js';
-import { WINDOW_BYTES, encodeControl, invalid, writeHeader } from '../../channel/frames.js';
+import { WINDOW_BYTES, encodeControl, invalid } from '../../channel/frames.js';
 import { Incoming } from '../../channel/incoming.js';
 import { lost } from '../../channel/link.js';
 import { Outgoing } from '../../channel/outgoing.js';
 import { refuse } from '../../domain/failures.js';
 import type { Verdict } from '../../domain/manifest.js';
-import { Wire, settled, termsOf } from '../support/wire.js';
+import { Wire, dataOf, settled, termsOf } from '../support/wire.js';
 import { Sink, manifestOf, sha256, verdictOf, type Ends } from './channel-support.js';
 
 const KIB = 1024;
@@ -22,11 +22,6 @@ const grantOf = (bytes: number) => {
   const payload = Buffer.alloc(4);
   payload.writeUInt32BE(bytes);
   return encodeControl('GRANT', payload);
-};
-const dataOf = (payload: Buffer) => {
-  const header = Buffer.alloc(5);
-  writeHeader(header, 'DATA', payload.length);
-  return Buffer.concat([header, payload]);
 };
 /** The message of what `work` rejects with; nothing is left unhandled meanwhile. */
 const messageOf = (work: Promise<unknown>) => work.then((value) => `resolved with ${JSON.stringify(value)}`, (error: unknown) => (error as Error).message);

@@ -7,7 +7,7 @@ import { FRAMES, encodeControl } from '../../channel/frames.js';
 import { Link, lost } from '../../channel/link.js';
 import { KororaError, refuse } from '../../domain/failures.js';
 import type { Role } from '../../domain/ids.js';
-import { Wire, settled, termsOf } from '../support/wire.js';
+import { Wire, dataOf, settled, termsOf } from '../support/wire.js';
 
 const LIMIT_MS = 4000;
 const TICK_MS = 1000;
@@ -162,7 +162,7 @@ describe('a peer', () => {
 
   it('may send frame after frame, each of which is on its way at a tick', async () => {
     const { told, tick, hear } = await begin();
-    const data = Buffer.concat([Buffer.of(FRAMES.DATA.type, 0, 0, 0, 2), Buffer.from('xy')]);
+    const data = dataOf(Buffer.from('xy'));
     await hear(data.subarray(0, 6));
     for (let ticks = 0; ticks < 40; ticks++) {
       tick();
@@ -202,7 +202,7 @@ describe('a peer', () => {
 describe('what is heard', () => {
   it('goes to the user, but for signs of life', async () => {
     const { told, hear } = await begin();
-    await hear(Buffer.concat([encodeControl('KEEPALIVE'), Buffer.of(FRAMES.DATA.type, 0, 0, 0, 1), Buffer.from('x'), encodeControl('MANIFEST', Buffer.from('{}')), encodeControl('WAITING')]));
+    await hear(Buffer.concat([encodeControl('KEEPALIVE'), dataOf(Buffer.from('x')), encodeControl('MANIFEST', Buffer.from('{}')), encodeControl('WAITING')]));
     expect(told).toEqual(['data x', 'MANIFEST {}']);
     const source = await begin({ role: 'source' });
     await source.hear(Buffer.concat([encodeControl('GRANT', Buffer.from('abcd')), encodeControl('VERDICT', Buffer.from('{}'))]));
@@ -210,7 +210,7 @@ describe('what is heard', () => {
   });
 
   it('is dropped once the link has ended, or is broken', async () => {
-    const frame = Buffer.concat([Buffer.of(FRAMES.DATA.type, 0, 0, 0, 1), Buffer.from('x')]);
+    const frame = dataOf(Buffer.from('x'));
     const ended = await begin();
     ended.link.end();
     await ended.hear(frame);
@@ -226,7 +226,7 @@ describe('what is heard', () => {
     [refuse('CHANNEL_FRAME_INVALID', { problem: 'beyond' }), refuse('CHANNEL_FRAME_INVALID', { problem: 'beyond' }).message],
   ])('and does not suit the user breaks the link: %s', async (throws, message) => {
     const { wire, told, hear, link } = await begin({ throws });
-    await hear(Buffer.concat([Buffer.of(FRAMES.DATA.type, 0, 0, 0, 1), Buffer.from('x')]));
+    await hear(dataOf(Buffer.from('x')));
     expect([told, wire.frames, link.failure instanceof KororaError]).toEqual([[message], [`ABORT ${message}`], true]);
     expect(link.failure === throws || link.failure?.cause === throws).toBe(true);
   });
