@@ -67,10 +67,21 @@ export async function writeDown(file: string, pids: readonly number[]): Promise<
   await writeFile(file, JSON.stringify(known));
 }
 
+/** Kills these at once. One that has ended meanwhile is no error: a vTPM ends with its hypervisor. */
+export function killAll(pids: readonly number[]): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
+  }
+}
+
 export async function endWrittenDown(file: string): Promise<void> {
   const known = JSON.parse(await readFile(file, 'utf8').catch(() => '[]')) as readonly { pid: number; commandLine: string | null }[];
   for (const { pid, commandLine } of known) {
-    if (commandLine !== null && (await commandLineOf(pid)) === commandLine) process.kill(pid, 'SIGKILL');
+    if (commandLine !== null && (await commandLineOf(pid)) === commandLine) killAll([pid]);
   }
   await rm(file, { force: true });
 }

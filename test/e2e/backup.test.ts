@@ -12,6 +12,7 @@ import type { TrustBundle } from '../../domain/trust-bundle.js';
 import type { VmDocument } from '../../domain/vm.js';
 import { endOfMove } from '../../infra/testbed/end-of-move.js';
 import type { Injector } from '../../infra/testbed/faults/injector.js';
+import { killAll } from '../../infra/testbed/processes.js';
 import { type Testbed, pidsBelow } from '../../infra/testbed/testbed.js';
 import { type HostName, consoleOn, failedMove, moveTo, openAskingTestbed, recordAt, startGuest } from './support.js';
 
@@ -44,7 +45,7 @@ async function backUp(host: HostName): Promise<void> {
 /** The host loses power, or its worker dies alone, and it comes up with the state folder of the backup. */
 async function comesBack(host: HostName, hasLostPower = true): Promise<void> {
   await testbed.hosts[host].worker.kill();
-  if (hasLostPower) for (const pid of await pidsBelow(testbed.hosts[host].config.runDir)) process.kill(pid, 'SIGKILL');
+  if (hasLostPower) killAll(await pidsBelow(testbed.hosts[host].config.runDir));
   await rm(stateOf(host), { recursive: true });
   await cp(backupOf(host), stateOf(host), { recursive: true });
   await testbed.restartWorker(host);

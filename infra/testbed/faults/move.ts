@@ -3,6 +3,7 @@ import { KororaError } from '../../../domain/failures.js';
 import type { MigrationResult } from '../../../domain/status.js';
 import type { ChannelSwitch } from '../channel-switch.js';
 import { MOVE_LIMIT_MS, statusText } from '../end-of-move.js';
+import { killAll } from '../processes.js';
 import type { Testbed } from '../testbed.js';
 import { until } from '../until.js';
 import type { TestedGuest } from './guest.js';
@@ -69,7 +70,7 @@ export function moveOf(testbed: Testbed, networks: Readonly<Record<HostName, Cha
     mendNetwork: () => network.mend(),
     async powerOff(host) {
       await testbed.hosts[host].worker.kill();
-      for (const running of await guest.processes()) if (running.host === host) process.kill(running.pid, 'SIGKILL');
+      killAll((await guest.processes()).filter((running) => running.host === host).map(({ pid }) => pid));
     },
     async fence(host) {
       const names = (action: string | null) => action?.includes(`--host ${host}`) === true;

@@ -5,6 +5,7 @@
 import { workflowIdOf } from '../../../client/index.js';
 import type { Injector } from '../faults/injector.js';
 import type { Point } from '../faults/points.js';
+import { killAll } from '../processes.js';
 import { VM } from '../scenarios.js';
 import { type Testbed, pidsBelow } from '../testbed.js';
 import { untilView } from '../until-view.js';
@@ -36,7 +37,7 @@ export async function outages(testbed: Testbed, injector: Injector, take: Take):
   // It owns the VM by then, and nobody hears of it: so it has something to yield when it is back.
   const unheard = once(injector, ({ kind, name, at }) => kind === 'write' && name === 'accept' && at === 'after', async () => {
     await killWorker();
-    for (const pid of await pidsBelow(testbed.hosts[GONE].config.runDir)) process.kill(pid, 'SIGKILL');
+    killAll(await pidsBelow(testbed.hosts[GONE].config.runDir));
   });
   const doubtful = await order();
   const { status } = await Promise.race([unheard, untilMissed(doubtful.runId)]);

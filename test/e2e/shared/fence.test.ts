@@ -10,6 +10,7 @@ import type { ChannelSwitch, Direction } from '../../../infra/testbed/channel-sw
 import { type GuestConsole, firstGap } from '../../../infra/testbed/guest-console.js';
 import { openSigned } from '../../../domain/authority.js';
 import type { FailureCode } from '../../../domain/failures.js';
+import { killAll } from '../../../infra/testbed/processes.js';
 import { pidsBelow } from '../../../infra/testbed/testbed.js';
 import type { Testbed } from '../../../infra/testbed/testbed.js';
 import { consoleOn, evidenceOf, failedMove, moveTo, recordAt, startGuest, untilNextAction } from '../support.js';
@@ -28,7 +29,7 @@ onSharedTestbed((shared) => {
 function pullThePlug(direction: Direction, carrying: ChannelSwitch): void {
   if (!powerOff?.when(direction)) return;
   process.kill(testbed.hosts['host-b'].worker.pid, 'SIGKILL');
-  powerOff.done = pidsBelow(join(testbed.root, 'run/host-b')).then((pids) => pids.forEach((pid) => process.kill(pid, 'SIGKILL')));
+  powerOff.done = pidsBelow(join(testbed.root, 'run/host-b')).then(killAll);
   carrying.cut();
   powerOff = { ...powerOff, when: () => false };
 }

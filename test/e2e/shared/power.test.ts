@@ -8,6 +8,7 @@ import type { VmId } from '../../../domain/ids.js';
 import type { Injector } from '../../../infra/testbed/faults/injector.js';
 import { HOSTS, resultOf } from '../../../infra/testbed/faults/move.js';
 import { processesOf } from '../../../infra/testbed/faults/vm-processes.js';
+import { killAll } from '../../../infra/testbed/processes.js';
 import { type Testbed, pidsBelow } from '../../../infra/testbed/testbed.js';
 import { type HostName, consoleOn, evidenceOf, failedMove, moveTo, recordAt, startGuest, untilNextAction } from '../support.js';
 import { onSharedTestbed } from '../../support/shared-testbed.js';
@@ -62,7 +63,7 @@ async function killHypervisor(host: HostName, vmId: VmId): Promise<void> {
 async function blackout(): Promise<void> {
   const { root, hosts, control, server } = testbed;
   await Promise.all([control.kill(), ...HOSTS.map((host) => hosts[host].worker.kill())]);
-  for (const pid of await pidsBelow(root)) if (pid !== server.pid) process.kill(pid, 'SIGKILL');
+  killAll((await pidsBelow(root)).filter((pid) => pid !== server.pid));
   await testbed.replaceServer();
   await Promise.all(HOSTS.map((host) => testbed.ensureTpm(host)));
   await Promise.all([testbed.restartControl(), ...HOSTS.map((host) => testbed.restartWorker(host))]);
