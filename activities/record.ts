@@ -63,7 +63,7 @@ export function createRecording({ evidenceDir }: { readonly evidenceDir: string 
   return { recordEvidence };
 }
 
-/** Follows no link, and waits for no pipe; null where there is no regular file. */
+/** Follows no link, and waits for no pipe; null where something else than a file is there, ENOENT where nothing is. */
 async function readOwn(path: string): Promise<Buffer | null> {
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(unlessCode('ELOOP', 'ENXIO'));
   if (!file) return null;

@@ -22,6 +22,7 @@ import { Loot } from '../../infra/testbed/hostile/loot.js';
 import { FOREVER, HOSTS, type HostName, OPERATOR, POLICY_SIGNER, bundleOf, sign, vmOf } from '../../infra/testbed/hostile/people.js';
 import { IN_ORDER, Turns } from '../../infra/testbed/hostile/turns.js';
 import { type Call, type Past, World, makeReady, newPast } from '../../infra/testbed/hostile/world.js';
+import { textsOf } from './refusal.js';
 
 // As infra/testbed/hostile/hooks.ts does for its program: a signature is checked once a process.
 vi.mock('@noble/curves/ed25519.js', async (importReal) => {
@@ -186,7 +187,7 @@ export async function refusalsOf(work: Promise<unknown>): Promise<readonly strin
   const error = await work.then((answer) => new Error(`it answers ${JSON.stringify(answer)}`), (reason: unknown) => reason);
   const { failures, details, message } = error as { readonly failures?: readonly Failure[]; readonly details?: readonly [readonly Failure[]]; readonly message: string };
   const found = failures ?? details?.[0];
-  return found ? found.map((one) => `${one.code}: ${one.message}`) : [message];
+  return found ? textsOf(found) : [message];
 }
 
 export const WEB = VmId.parse('web');

@@ -10,6 +10,7 @@ import { FRAMES, HEADER_BYTES, encodeControl, writeHeader } from '../../channel/
 import type { ChannelTerms } from '../../channel/port.js';
 import { MigrationId, type Role } from '../../domain/ids.js';
 import { SecretKey } from '../../domain/secret-key.js';
+import { settled } from './settled.js';
 
 export class Wire extends Duplex {
   /** The names of the frames that were written, ABORT with its reason. */
@@ -66,9 +67,6 @@ export function dataOf(payload: Buffer): Buffer {
   writeHeader(header, 'DATA', payload.length);
   return Buffer.concat([header, payload]);
 }
-
-/** Until all that could follow has followed. */
-export const settled = () => new Promise<void>((resolve) => setImmediate(() => setImmediate(resolve)));
 
 export function termsOf(silenceLimitMs: number | null): ChannelTerms {
   const keys = { migrationId: MigrationId.parse(randomUUID()), sessionKey: SecretKey.of(Buffer.alloc(32, 2)) };

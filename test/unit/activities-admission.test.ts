@@ -5,6 +5,7 @@ import { admissionFailures, admit, admitToSettle, admitWord, settling } from '..
 import type { HostServices } from '../../activities/services.js';
 import { digestOf } from '../../domain/canonical.js';
 import { FOREVER } from '../../infra/testbed/hostile/people.js';
+import { textsOf } from '../support/refusal.js';
 
 const REASON = 'it is over';
 
@@ -15,7 +16,6 @@ describe('admission', () => {
     const { order } = await hosts.move('ordered');
     return { hosts, order, bundle: await hosts.drive(hosts.services('host-a').installedBundle()) };
   }
-  const said = (failures: readonly { readonly code: string; readonly message: string }[]) => failures.map(({ code, message }) => `${code}: ${message}`);
 
   it('has no reason against an order in its time, under the bundle that is installed, on a host that it names', async () => {
     const { order, bundle } = await installed();
@@ -28,7 +28,7 @@ describe('admission', () => {
     const before = '2028-12-31T23:59:59.999Z';
     const digest = 'ab'.repeat(32) as typeof bundle.digest;
     const hostsOfIt = bundle.bundle.hosts.filter(({ hostId }) => hostId !== 'host-b').map((host) => ({ ...host, status: 'suspended' as const }));
-    expect(said(admissionFailures(C, { ...order, notAfter: before }, { digest, bundle: { ...bundle.bundle, expiresAt: before, hosts: hostsOfIt } }, 'source', now))).toEqual([
+    expect(textsOf(admissionFailures(C, { ...order, notAfter: before }, { digest, bundle: { ...bundle.bundle, expiresAt: before, hosts: hostsOfIt } }, 'source', now))).toEqual([
       `ORDER_EXPIRED: it was good until ${before}, and at host-c it is ${now.toISOString()}`,
       `BUNDLE_EXPIRED: the trust bundle of host-c expired at ${before}`,
       `BUNDLE_DIFFERS: host-c has trust bundle ${digest}, the order was made under ${order.bundleDigest}`,

@@ -11,7 +11,7 @@ import type { VmDocument } from '../../domain/vm.js';
 import type { FileFacts } from '../../host/port.js';
 import { SOURCE, orderOf, samples, startOrderOf, trustBundleOf, vmDocument } from '../support/documents.js';
 import { qcow2Header } from '../support/qcow2-images.js';
-import { refusalOf } from '../support/refusal.js';
+import { refusalOf, textsOf } from '../support/refusal.js';
 
 type Place = Partial<FileFacts> & { /** A symbolic link's target. */ readonly to?: string; readonly start?: Uint8Array };
 
@@ -47,7 +47,7 @@ function hostWith(others: Readonly<Record<string, Place>> = {}, { disks = ['/srv
 const vmWith = (path: string, { format = 'raw', kernel = '/boot/kernel', initrd = '/boot/initrd' } = {}) =>
   vmDocument({ vmId: 'x-1', disks: [{ id: 'disk0', path, format }], boot: { kernel, initrd, commandLine: '' }, networks: [] });
 const startOf = (vm: VmDocument) => startOrderOf({ vmId: vm.vmId, vmDigest: digestOf(vm) });
-const saidOf = async (services: HostServices, vm: VmDocument) => (await resourceFailures(services, startOf(vm), vm)).map(({ code, message }) => `${code}: ${message}`);
+const saidOf = async (services: HostServices, vm: VmDocument) => textsOf(await resourceFailures(services, startOf(vm), vm));
 
 describe('what a host refuses', () => {
   it.each<[string, VmDocument, Readonly<Record<string, Place>>, string]>([
@@ -182,7 +182,7 @@ describe('what an operator may not name', () => {
   it('is not asked where his word is about another document', async () => {
     const vm = vmWith('/etc/shadow');
     const { services, looked } = hostWith({ '/etc/shadow': FILE }, undefined, his);
-    expect((await resourceFailures(services, startOf(vmWith('/srv/disks/x/one.raw')), vm)).map(({ code, message }) => `${code}: ${message}`)).toEqual(['VM_DIFFERS: the VM document that host-a has is not the one that was signed']);
+    expect(textsOf(await resourceFailures(services, startOf(vmWith('/srv/disks/x/one.raw')), vm))).toEqual(['VM_DIFFERS: the VM document that host-a has is not the one that was signed']);
     expect(looked).toEqual([]);
   });
 });

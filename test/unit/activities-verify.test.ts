@@ -7,8 +7,7 @@ import type { Verification } from '../../activities/verify.js';
 import { digestOf } from '../../domain/canonical.js';
 import { refuse } from '../../domain/failures.js';
 import { type OwnershipRecord, noRecord } from '../../domain/ownership.js';
-
-const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
+import { settled } from '../support/settled.js';
 
 describe('taking the image', () => {
   it('accepts it durably before it runs, says so to the source, and signs it', async () => {

@@ -2,15 +2,15 @@
 import { describe, expect, it } from 'vitest';
 import { type Hosts, A, B, WEB, beginHosts, installedPath, onB, recordPath, runDirOf, startOf, timedHosts } from '../support/hosts-in-memory.js';
 import { digestOf } from '../../domain/canonical.js';
-import { type Failure, refuse } from '../../domain/failures.js';
+import { refuse } from '../../domain/failures.js';
 import type { OwnershipRecord } from '../../domain/ownership.js';
 import { VmDocument } from '../../domain/vm.js';
 import type { InstalledVm } from '../../host/vm-store.js';
 import { FOREVER, GOOD_PCRS, type HostName, OPERATOR, vmOf } from '../../infra/testbed/hostile/people.js';
+import { textsOf } from '../support/refusal.js';
 
 const vm = vmOf('web');
 const installedOn = (hosts: Hosts, host: HostName = 'host-a') => JSON.parse(hosts.files(host).get(installedPath(host))?.toString() ?? '') as InstalledVm;
-const textsOf = (failures: readonly Failure[]) => failures.map(({ code, message }) => `${code}: ${message}`);
 const codes = (refusals: readonly string[]) => refusals.map((text) => text.split(':')[0]);
 const surveyOf = async (hosts: Hosts, host: HostName = 'host-a') => {
   const survey = await hosts.ask(host, 'surveyHost');

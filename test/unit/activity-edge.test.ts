@@ -12,6 +12,7 @@ import { createControlActivities, createHostActivities } from '../../activities/
 import type { HostServices } from '../../activities/services.js';
 import { type Failure, KororaError, failure, refuse } from '../../domain/failures.js';
 import { settleable } from '../../domain/settleable.js';
+import { settled } from '../support/settled.js';
 
 const CALM_MS = 1000;
 const SOON_MS = 200;
@@ -40,7 +41,6 @@ async function underWay<T>(work: (entered: () => void) => Promise<T>): Promise<{
 }
 
 /** Until everything that was to follow from what has happened so far has followed. */
-const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 async function errorOf(work: Promise<unknown>): Promise<unknown> {
   return work.then(

@@ -22,6 +22,7 @@ import { pcrDigestOf } from '../../tpm/marshal.js';
 import { ADA, DESTINATION, POLICY_SIGNER, SOURCE, VM, hostClassOf, hostEntryOf, orderOf, samples, trustBundleOf } from '../support/documents.js';
 import { bootOf, eventLog } from '../support/event-log.js';
 import { certifiedBy, makeSoftwareKey, quoteBy, wrappingKeyUnder } from '../../infra/testbed/software-ak.js';
+import { textsOf } from '../support/refusal.js';
 
 const PCRS = [0, 4, 7];
 const rightLog = eventLog(bootOf('\\EFI\\shim.efi'));
@@ -72,7 +73,7 @@ async function shown(...parts: Parameters<typeof partsOfB>) {
   const judge = (given: HostEvidence): Promise<readonly string[]> =>
     source.appraisePeer({ order: signed, role: 'source', evidence: given }).then(() => [], (error: unknown) => {
       if (!(error instanceof KororaError)) throw error;
-      return error.failures.map(({ code, message }) => `${code}: ${message}`);
+      return textsOf(error.failures);
     });
   return { evidence, judge };
 }
@@ -124,7 +125,7 @@ describe('a host whose values differ', () => {
     const parts = { ...partsOfB(OTHER, otherLog), hypervisor: { facts: () => Promise.resolve(null) }, vtpms: { version: () => Promise.resolve(null) }, access: { availableMemoryBytes: () => Promise.resolve(0) },
       ownership: { list: () => Promise.resolve([]), doubt: () => Promise.resolve(null) }, findings: [] } as Partial<Record<keyof HostServices, unknown>> as unknown as HostServices;
     const survey = await createVmActivities(parts).surveyHost();
-    expect(survey.reachable && [survey.pcrProblem, ...survey.failures.map(({ code, message }) => `${code}: ${message}`)]).toEqual(['no active reference set matches', expect.stringMatching(NEW)]);
+    expect(survey.reachable && [survey.pcrProblem, ...textsOf(survey.failures)]).toEqual(['no active reference set matches', expect.stringMatching(NEW)]);
     readings = 0;
     const right = await createVmActivities({ ...parts, ...partsOfB(RIGHT, otherLog), ownership: parts.ownership }).surveyHost();
     expect(right).toMatchObject({ pcrProblem: null, failures: [] });

@@ -1,6 +1,6 @@
 /** channel/listener.ts, connect.ts and tls.ts on real sockets: what a door tells, keeps and lets go, and what whoever comes to it says of himself. */
 import { once } from 'node:events';
-import { type AddressInfo, Socket, connect as connectTcp, createServer } from 'node:net';
+import { type AddressInfo, Socket, connect as connectTcp } from 'node:net';
 import { TLSSocket, createServer as createTlsServer } from 'node:tls';
 import { constants } from 'node:crypto';
 import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
@@ -9,8 +9,8 @@ import { tlsOptions } from '../../channel/tls.js';
 import { refuse } from '../../domain/failures.js';
 import { SecretKey } from '../../domain/secret-key.js';
 import { answered } from '../../infra/testbed/until.js';
-import { settled } from '../support/wire.js';
-import { ANY_PORT, HandWrittenPeer, TYPE, channels, cleanUp, closedOf, failureOf, listenFor, never, newEnds } from './channel-support.js';
+import { settled } from '../support/settled.js';
+import { ANY_PORT, HandWrittenPeer, TYPE, answering, channels, cleanUp, closedOf, failureOf, listenFor, never, newEnds } from './channel-support.js';
 
 afterEach(cleanUp);
 
@@ -23,19 +23,6 @@ async function knock(port: number) {
   const closed = closedOf(socket);
   await once(socket, 'connect');
   return { socket, closed };
-}
-
-/** An address where the connection ends as the test says. */
-async function answering(answer: (socket: Socket) => void) {
-  const server = createServer((socket) => {
-    socket.on('error', () => undefined);
-    onTestFinished(() => void socket.destroy());
-    answer(socket);
-  });
-  onTestFinished(() => void server.close());
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return at((server.address() as AddressInfo).port);
 }
 
 describe('the door', () => {
@@ -145,7 +132,7 @@ describe('whoever comes to it', () => {
   it('hears where nobody is, where it was cut off, and how long it waited', async () => {
     const { source } = await newEnds(200);
     const unreachable = (port: number, problem: string) => refuse('CHANNEL_UNREACHABLE', { address: `127.0.0.1:${port}`, problem }).message;
-    const silent = await answering((socket) => socket.resume());
+    const silent = await answering(() => undefined);
     expect((await failureOf(channels.connect(silent, source, never))).message).toBe(unreachable(silent.port, 'no answer within 200 ms'));
     const ending = await answering((socket) => socket.end());
     expect((await failureOf(channels.connect(ending, { ...source, silenceLimitMs: LONG_MS }, never))).message).toMatch(/^CHANNEL_UNREACHABLE: /);
@@ -169,10 +156,7 @@ describe('whoever comes to it', () => {
     const listener = await listenFor(ends.destination);
     expect((await failureOf(channels.connect(listener.address, ends.source, stop.signal))).message).toBe(enough);
     const later = new AbortController();
-    const silent = await answering((socket) => {
-      socket.resume();
-      later.abort(new Error('enough'));
-    });
+    const silent = await answering(() => later.abort(new Error('enough')));
     expect((await failureOf(channels.connect(silent, ends.source, later.signal))).message).toBe(enough);
     const late = new AbortController();
     const [outgoing, incoming] = await Promise.all([channels.connect(listener.address, ends.source, late.signal), listener.accept()]);

@@ -8,7 +8,8 @@ import { lost } from '../../channel/link.js';
 import { Outgoing } from '../../channel/outgoing.js';
 import { refuse } from '../../domain/failures.js';
 import type { Verdict } from '../../domain/manifest.js';
-import { Wire, dataOf, settled, termsOf } from '../support/wire.js';
+import { settled } from '../support/settled.js';
+import { Wire, dataOf, termsOf } from '../support/wire.js';
 import { Sink, manifestOf, sha256, verdictOf, type Ends } from './channel-support.js';
 
 const KIB = 1024;
@@ -57,6 +58,19 @@ async function destination() {
 /** An image whose pieces a test pushes. */
 const imageOf = () => new Readable({ read: () => undefined, highWaterMark: 2 ** 30 });
 
+/** A source that has sent all that it may, and 100 bytes more wait. */
+async function windowSent() {
+  const { wire, outgoing, sizes } = await source();
+  const image = imageOf();
+  const sending = outgoing.sendImage(image);
+  for (let sent = 0; sent < WINDOW_BYTES; sent += STAGE_BYTES) {
+    image.push(Buffer.alloc(STAGE_BYTES));
+    await settled();
+  }
+  image.push(Buffer.alloc(100));
+  return { wire, outgoing, sizes, image, sending };
+}
+
 describe('the source', () => {
   it('sends what there is at once, and gathers the rest while that is on its way', async () => {
     const { wire, outgoing, sizes } = await source();
@@ -101,14 +115,7 @@ describe('the source', () => {
   });
 
   it('sends no more than the window until it is granted more, and then what waited', async () => {
-    const { wire, outgoing, sizes } = await source();
-    const image = imageOf();
-    const sending = outgoing.sendImage(image);
-    for (let sent = 0; sent < WINDOW_BYTES; sent += STAGE_BYTES) {
-      image.push(Buffer.alloc(STAGE_BYTES));
-      await settled();
-    }
-    image.push(Buffer.alloc(100));
+    const { wire, outgoing, sizes, image, sending } = await windowSent();
     await settled();
     expect([sizes(), outgoing.sentBytes]).toEqual([Array(8).fill(STAGE_BYTES), WINDOW_BYTES]);
     await wire.hear(grantOf(99));
@@ -120,14 +127,7 @@ describe('the source', () => {
   });
 
   it('is not done where its image has ended and its last bytes wait for credit', async () => {
-    const { wire, outgoing } = await source();
-    const image = imageOf();
-    const sending = outgoing.sendImage(image);
-    for (let sent = 0; sent < WINDOW_BYTES; sent += STAGE_BYTES) {
-      image.push(Buffer.alloc(STAGE_BYTES));
-      await settled();
-    }
-    image.push(Buffer.alloc(100));
+    const { wire, outgoing, image, sending } = await windowSent();
     image.push(null);
     expect([await isSettled(sending), outgoing.sentBytes]).toEqual([false, WINDOW_BYTES]);
     await wire.hear(grantOf(100));

@@ -7,7 +7,8 @@ import { FRAMES, encodeControl } from '../../channel/frames.js';
 import { Link, lost } from '../../channel/link.js';
 import { KororaError, refuse } from '../../domain/failures.js';
 import type { Role } from '../../domain/ids.js';
-import { Wire, dataOf, settled, termsOf } from '../support/wire.js';
+import { settled } from '../support/settled.js';
+import { Wire, dataOf, termsOf } from '../support/wire.js';
 
 const LIMIT_MS = 4000;
 const TICK_MS = 1000;

@@ -1,8 +1,7 @@
 /** Peers that are slow on purpose, in front of either end: what is not proven within the limit is over, however often a byte comes. Real sockets. */
-import { once } from 'node:events';
-import { type AddressInfo, type Socket, connect as connectTcp, createServer } from 'node:net';
+import { type Socket, connect as connectTcp } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { ANY_PORT, HandWrittenPeer, TYPE, channels, cleanUp, closedOf, codeOf, listenFor, never, newEnds } from './channel-support.js';
+import { ANY_PORT, HandWrittenPeer, TYPE, answering, channels, cleanUp, closedOf, codeOf, listenFor, never, newEnds } from './channel-support.js';
 
 const LIMIT_MS = 300;
 const DRIP_MS = 20;
@@ -55,25 +54,12 @@ describe('the destination drops', () => {
 });
 
 describe('the source gives up on', () => {
-  /** Accepts, and does with the connection as the test says. */
-  async function listening(greet: (socket: Socket) => void): Promise<{ readonly host: string; readonly port: number }> {
-    const server = createServer((socket) => {
-      socket.on('error', () => undefined).resume();
-      ends.push(() => socket.destroy());
-      greet(socket);
-    });
-    ends.push(() => server.close());
-    server.listen(ANY_PORT);
-    await once(server, 'listening');
-    return { host: '127.0.0.1', port: (server.address() as AddressInfo).port };
-  }
-
   it.each<[string, (socket: Socket) => void]>([
     ['one who says nothing', () => undefined],
     ['one who sends a handshake byte by byte', (socket) => drip(socket, ENDLESS_RECORD, 2)],
   ])('%s', async (_, greet) => {
     const { source } = await newEnds(LIMIT_MS);
-    expect(await codeOf(channels.connect(await listening(greet), source, never))).toBe('CHANNEL_UNREACHABLE');
+    expect(await codeOf(channels.connect(await answering(greet), source, never))).toBe('CHANNEL_UNREACHABLE');
   });
 
   it.each([false, true])('one with the attested key who does not confirm in time (byte by byte: %s)', async (isDripping) => {

@@ -6,6 +6,7 @@ import type { IncomingChannel, OutgoingChannel, StreamSummary } from '../../chan
 import { WINDOW_BYTES } from '../../channel/frames.js';
 import { encodeDocument } from '../../channel/documents.js';
 import { until } from '../../infra/testbed/until.js';
+import { settled } from '../support/settled.js';
 import {
   ANY_PORT, channels, cleanUp, codeOf, failureOf, HandWrittenPeer, imageOf, listenFor, manifestOf, never, newEnds, newPair, sha256, Sink, TYPE, verdictOf, type Ends,
 } from './channel-support.js';
@@ -23,8 +24,7 @@ async function send(outgoing: OutgoingChannel, ends: Ends, bytes: Buffer): Promi
 /** Neither of the channels reports a break: shown by the next turns of the event loop, after everything else is done. */
 async function expectUnbroken(...ends: (OutgoingChannel | IncomingChannel)[]): Promise<void> {
   const broken = Promise.race(ends.map((end) => end.broken.then(() => 'broken', () => 'broken')));
-  const settled = new Promise((resolve) => setImmediate(() => setImmediate(() => resolve('whole'))));
-  expect(await Promise.race([broken, settled])).toBe('whole');
+  expect(await Promise.race([broken, settled().then(() => 'whole')])).toBe('whole');
 }
 
 describe('a good move', () => {

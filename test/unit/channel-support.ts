@@ -11,7 +11,7 @@ import { connect as connectTls, createServer as createTlsServer, type TLSSocket 
 import { createChannels } from '../../channel/relay.js';
 import type { ChannelTerms, IncomingChannel, OutgoingChannel } from '../../channel/port.js';
 import { KororaError } from '../../domain/failures.js';
-import { Epoch, HostId, MigrationId, VmId } from '../../domain/ids.js';
+import { Epoch, HostId, MigrationId, type NetworkAddress, VmId } from '../../domain/ids.js';
 import { SecretKey } from '../../domain/secret-key.js';
 import type { Manifest, Verdict } from '../../domain/manifest.js';
 import { answered } from '../../infra/testbed/until.js';
@@ -129,6 +129,17 @@ export async function newProxy(targetPort: number): Promise<Proxy> {
       return answered(`chunk ${goal} ${direction}`, passing, { tell: () => JSON.stringify(passed) });
     },
   };
+}
+
+/** An address whose connections a test does with as it likes; what they say is read and dropped. */
+export async function answering(answer: (socket: Socket) => void): Promise<NetworkAddress> {
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined).resume();
+    cleanups.push(() => socket.destroy());
+    answer(socket);
+  });
+  cleanups.push(() => server.close());
+  return { ...ANY_PORT, port: await listening(server) };
 }
 
 /** A peer with the right keys that sends what the test tells it to. */

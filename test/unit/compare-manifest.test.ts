@@ -4,6 +4,7 @@ import { compareManifest } from '../../activities/verify.js';
 import { Epoch, type Sha256Hex } from '../../domain/ids.js';
 import type { Manifest } from '../../domain/manifest.js';
 import { digest, manifestOf, migrationId, orderOf } from '../support/documents.js';
+import { textsOf } from '../support/refusal.js';
 
 const order = orderOf();
 const manifest = manifestOf();
@@ -11,7 +12,7 @@ const SECRETS = { epoch: Epoch.parse(2), vtpmIdentity: manifest.vtpmIdentity, pr
 const ARRIVED = { bytes: manifest.streamBytes, sha256: manifest.streamSha256 };
 
 const found = (changes: Partial<Record<keyof Manifest, unknown>>, arrived = ARRIVED, secrets: Parameters<typeof compareManifest>[3] = SECRETS) =>
-  compareManifest(manifestOf(changes), arrived, order, secrets).map(({ code, message }) => `${code}: ${message}`);
+  textsOf(compareManifest(manifestOf(changes), arrived, order, secrets));
 
 describe('a manifest', () => {
   it('of the image that arrived, of this move and with the vTPM that was wrapped for has no difference', () => {

@@ -8,6 +8,7 @@ import { detailsOf } from '../../domain/status.js';
 import { surveyStatementOf } from '../../domain/survey.js';
 import { DESTINATION, SOURCE, VM, orderOf, vmDocument } from '../support/documents.js';
 import { qcow2Header } from '../support/qcow2-images.js';
+import { textsOf } from '../support/refusal.js';
 
 const order = () => orderOf();
 const vm = () => vmDocument({ disks: [], networks: [] });
@@ -16,7 +17,7 @@ const source = (changes: Partial<SourceFacts> = {}): SourceFacts => ({
   ...COMMON, hostId: SOURCE, ownership: { state: 'owner', epoch: 1 }, vmStatus: 'running', vmDigest: order().vmDigest, ...changes,
 });
 const destination = (changes: Partial<DestinationFacts> = {}): DestinationFacts => ({ ...COMMON, hostId: DESTINATION, availableMemoryBytes: 2 ** 40, missingBootFiles: [], leftovers: [], ...changes });
-const told = (ofSource: Partial<SourceFacts>, ofDestination: Partial<DestinationFacts> = {}) => planMove(order(), vm(), source(ofSource), destination(ofDestination)).map(({ code, message }) => `${code}: ${message}`);
+const told = (ofSource: Partial<SourceFacts>, ofDestination: Partial<DestinationFacts> = {}) => textsOf(planMove(order(), vm(), source(ofSource), destination(ofDestination)));
 
 describe('preflight', () => {
   it('names what runs as the VM on either host', () => {

@@ -9,14 +9,13 @@ import { Epoch } from '../../domain/ids.js';
 import { SecretKey } from '../../domain/secret-key.js';
 import { settleable } from '../../domain/settleable.js';
 import { SOURCE, digest, migrationId } from '../support/documents.js';
+import { settled } from '../support/settled.js';
 
 const key: SessionKey = { migrationId: migrationId(1), orderDigest: digest(1), role: 'source' };
 const why = refuse('ABORTED', { reason: 'the test says so' });
 const secretsOf = (): MoveSecrets => ({ sessionKey: SecretKey.of(Buffer.alloc(32, 7)), vtpmMigrationKey: SecretKey.of(Buffer.alloc(32, 8)), epoch: Epoch.parse(2), vtpmIdentity: digest(2), disks: [], previousVerdict: null });
 const sessionOf = (more: Partial<Session> = {}): Session => ({ secrets: null, gathering: null, outgoing: null, incoming: null, wrappingKey: null, ...more }) as Session;
 const codeOf = (work: Promise<unknown>) => work.then(() => 'none', (error: unknown) => (error instanceof KororaError ? error.code : String(error)));
-/** Until all that could follow has followed. */
-const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 async function opened(more: Partial<Session> = {}) {
   const sessions = createSessions(SOURCE);
